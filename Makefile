@@ -1,0 +1,98 @@
+# One command each for the two things a fresh machine is asked to do: `make demo` and `make test`.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READER := .venvs/duckdb-reader
+WORKERS ?= 2
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help
+help: ## List every target with one line each
+	@grep -hE '^[a-zA-Z_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.made: pyproject.toml hatch_build.py constraints/dev.txt
+	@echo "Making the environment in $(VENV) (a minute or two on a fresh machine) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@echo "  installing tickerlake with its page, sample and tools …"
+	@$(BIN)/python -m pip install --quiet --constraint constraints/dev.txt --editable ".[all,dev]"
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.made ## Make the environment with all extras and tools
+
+$(READER)/.made: constraints/duckdb-reader.txt
+	@echo "Making an environment with other people's DuckDB in $(READER) …"
+	@test -x $(READER)/bin/python || $(PYTHON) -m venv $(READER)
+	@$(READER)/bin/python -m pip install --quiet --requirement constraints/duckdb-reader.txt
+	@touch $@
+
+.PHONY: browser
+browser: ## Install Debian's Chromium if no Chromium is there (browser tests, screenshots)
+	@scripts/chromium
+
+.PHONY: demo
+demo: $(VENV)/.made ## The whole chain on the bundled real sample; Ctrl-C ends it
+	@$(BIN)/tickerlake demo $(ARGS)
+
+.PHONY: test
+test: setup $(READER)/.made browser ## Set up a fresh machine, then the whole of `make check`
+	@$(MAKE) --no-print-directory check
+
+.PHONY: check
+check: lint types layers page-check tests ## Format, lint, types, layers, the page, all tests
+
+.PHONY: lint
+lint: $(VENV)/.made ## Format and lint, changing nothing
+	@echo "ruff …"
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+
+.PHONY: format
+format: $(VENV)/.made ## Format and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: types
+types: $(VENV)/.made ## mypy, strict
+	@echo "mypy …"
+	@$(BIN)/mypy --no-error-summary
+
+.PHONY: layers
+layers: $(VENV)/.made ## import-linter: rooms and their walls
+	@echo "import-linter …"
+	@$(BIN)/lint-imports --no-timestamp 2>/dev/null || $(BIN)/lint-imports
+
+.PHONY: page-check
+page-check: $(VENV)/.made ## Types, lint and unit tests of the page
+	@echo "page …"
+	@scripts/page check
+
+.PHONY: tests
+tests: $(VENV)/.made ## All tests
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+.PHONY: quick
+quick: $(VENV)/.made ## The inner loop, under a minute
+	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
+	@$(BIN)/python -m pytest -n $(WORKERS) -q -m "not slow" tests/unit tests/contract tests/test_tidy.py
+
+.PHONY: bench
+bench: $(VENV)/.made ## Run every benchmark and print the table for docs/benchmarks.md
+	@$(BIN)/python benchmarks/all.py
+
+.PHONY: screenshots
+screenshots: $(VENV)/.made browser ## Make the page's pictures in docs/images/
+	@$(BIN)/python scripts/screenshots.py
+
+.PHONY: wheel
+wheel: $(VENV)/.made ## Build the wheel with the real page inside
+	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+.PHONY: clean
+clean: ## Remove what was built; keeps workspaces
+	@rm -rf $(VENV) .venvs dist build src/tickerlake/web/static .mypy_cache .ruff_cache .pytest_cache

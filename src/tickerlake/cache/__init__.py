@@ -1,0 +1,1 @@
+"""A source that remembers: wraps a Source and is a Source."""

@@ -1,0 +1,1 @@
+"""Exactly once from the stream into the lake."""

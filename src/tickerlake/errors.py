@@ -1,0 +1,205 @@
+"""The one tree of errors.
+
+    TickerlakeError                     exit code 1: failed
+    ├── UsageError                      2: wrong use; the caller can mend the call
+    │   ├── ConfigError                     a key or value of the configuration
+    │   ├── RangeError                      a date range, interval or time without a zone
+    │   └── QueryRefusedError               SQL that the sandbox does not run
+    ├── NotFoundError                   1: an unknown symbol, column, table or file
+    ├── MalformedError                  1: a file or an answer that is not what it says it is
+    ├── QueryError                      1: SQL that the engine could not run
+    ├── LimitError                      1: a time, row or size limit was reached
+    ├── MissingExtraError               1: an optional package is not installed; names the pip command
+    ├── PartlyDoneError                 3: some of the work was done; says which part was not
+    ├── UnreachableError                4: an outside service cannot be reached
+    │   ├── RateLimitedError                it answers, and says: later
+    │   └── PortInUseError                  an address that we wanted is taken
+    ├── StorageError                    1: the disk is full, or a file cannot be written
+    ├── NewerVersionError               1: written by a later tickerlake
+    ├── WorkspaceMovedError             1: paths in the lake point elsewhere; `lake relocate` mends it
+    ├── CommitRefusedError              1: the catalog certainly has another parent snapshot now
+    ├── CommitUnknownError              1: nobody knows whether the commit landed; read again
+    └── DataLossError                   5: going on would lose data
+        ├── CorruptLogError                 a damaged stream file
+        ├── RetentionPassedError            the stream no longer holds what the lake has not yet
+        └── RolledBackError                 somebody turned the table back; `lake rewind` mends it
+
+Every message says what was expected, what was found, and what to do.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "CommitRefusedError",
+    "CommitUnknownError",
+    "ConfigError",
+    "CorruptLogError",
+    "DataLossError",
+    "LimitError",
+    "MalformedError",
+    "MissingExtraError",
+    "NewerVersionError",
+    "NotFoundError",
+    "PartlyDoneError",
+    "PortInUseError",
+    "QueryError",
+    "QueryRefusedError",
+    "RangeError",
+    "RateLimitedError",
+    "RetentionPassedError",
+    "RolledBackError",
+    "StorageError",
+    "TickerlakeError",
+    "UnreachableError",
+    "UsageError",
+    "WorkspaceMovedError",
+]
+
+
+class TickerlakeError(Exception):
+    """Root of every error that tickerlake raises on purpose.
+
+    Args:
+        problem: One sentence that names the thing and what is wrong with it.
+        expected: What would have been right, when that helps.
+        found: What was there instead, when that helps.
+        todo: What the reader should do next.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        expected: str | None = None,
+        found: str | None = None,
+        todo: str | None = None,
+    ) -> None:
+        self.problem = problem
+        self.expected = expected
+        self.found = found
+        self.todo = todo
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        parts = [self.problem]
+        if self.expected is not None:
+            parts.append(f"expected: {self.expected}")
+        if self.found is not None:
+            parts.append(f"found: {self.found}")
+        if self.todo is not None:
+            parts.append(f"what to do: {self.todo}")
+        return "\n  ".join(parts)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword-only arguments do not survive pickling between processes otherwise.
+        return (_rebuild, (type(self), self.problem, self.expected, self.found, self.todo))
+
+
+def _rebuild(
+    cls: type[TickerlakeError],
+    problem: str,
+    expected: str | None,
+    found: str | None,
+    todo: str | None,
+) -> TickerlakeError:
+    return cls(problem, expected=expected, found=found, todo=todo)
+
+
+class UsageError(TickerlakeError):
+    """The call is wrong and the caller can mend it."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A key or a value of the configuration is wrong."""
+
+
+class RangeError(UsageError):
+    """A date range, an interval, or a time without a zone is wrong."""
+
+
+class QueryRefusedError(UsageError):
+    """The sandbox does not run this SQL."""
+
+
+class NotFoundError(TickerlakeError):
+    """A symbol, column, table or file is not known."""
+
+
+class MalformedError(TickerlakeError):
+    """A file or an answer is not what it says it is."""
+
+
+class QueryError(TickerlakeError):
+    """The engine could not run this SQL."""
+
+
+class LimitError(TickerlakeError):
+    """A limit of time, rows or bytes was reached."""
+
+
+class MissingExtraError(TickerlakeError):
+    """An optional package is not installed; the message names the pip command."""
+
+
+class PartlyDoneError(TickerlakeError):
+    """Some of the work was done; the message says which part was not."""
+
+    exit_code = 3
+
+
+class UnreachableError(TickerlakeError):
+    """An outside service cannot be reached."""
+
+    exit_code = 4
+
+
+class RateLimitedError(UnreachableError):
+    """An outside service asks us to come back later."""
+
+
+class PortInUseError(UnreachableError):
+    """An address that we wanted to listen on is taken."""
+
+
+class StorageError(TickerlakeError):
+    """A file cannot be written or read: the disk is full, or rights are missing."""
+
+
+class NewerVersionError(TickerlakeError):
+    """What lies on disk was written by a later tickerlake."""
+
+
+class WorkspaceMovedError(TickerlakeError):
+    """The folder was moved; the lake's absolute paths point elsewhere."""
+
+
+class CommitRefusedError(TickerlakeError):
+    """The catalog has another parent snapshot by now; it may still have landed: read again."""
+
+
+class CommitUnknownError(TickerlakeError):
+    """Nobody knows whether the commit landed. Unknown is not failed: read again."""
+
+
+class DataLossError(TickerlakeError):
+    """Going on would lose data."""
+
+    exit_code = 5
+
+
+class CorruptLogError(DataLossError):
+    """A file of the stream is damaged."""
+
+
+class RetentionPassedError(DataLossError):
+    """The stream no longer holds records that the lake does not have yet."""
+
+
+class RolledBackError(DataLossError):
+    """Offsets and newest checkpoint disagree: somebody turned the table back."""

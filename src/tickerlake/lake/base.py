@@ -1,0 +1,86 @@
+"""What the lake and those who write to it hand each other: plain frozen data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import pyarrow as pa
+
+__all__ = ["Change", "LakeTable", "Loaded", "WrittenFile"]
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """A data file that lies in the table's folder and that no snapshot may name yet.
+
+    `written_at_seconds` is the machine's time (epoch seconds) at which it was complete: files
+    older than half the sweep's age must be written again before a commit.
+    """
+
+    path: str
+    row_count: int
+    byte_count: int
+    written_at_seconds: float
+    data_file: Any = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One freshly loaded metadata of a table, shared with no other thread.
+
+    Everything that a commit decides on comes from one such object: `properties`, the parent
+    `snapshot_id`, and the requirements that the catalog will compare (`handle`).
+    """
+
+    name: str
+    properties: Mapping[str, str]
+    snapshot_id: int | None
+    metadata_location: str
+    handle: Any = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one commit does: always a new snapshot, never properties alone."""
+
+    append: tuple[WrittenFile, ...] = ()
+    #: Paths of live data files that this snapshot no longer names (compaction).
+    delete: tuple[str, ...] = ()
+    properties: Mapping[str, str] = field(default_factory=dict)
+    summary: Mapping[str, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class LakeTable(Protocol):
+    """One Iceberg table behind the commit protocol of the design (steps 6 to 9)."""
+
+    name: str
+
+    def load(self) -> Loaded:
+        """Read the newest metadata from the catalog."""
+        ...
+
+    def write(self, rows: pa.Table) -> tuple[WrittenFile, ...]:
+        """Write data files once, sorted, under unique names, one partition value each (step 6).
+
+        Raises:
+            StorageError: The disk is full; what was begun is removed.
+        """
+        ...
+
+    def commit(self, loaded: Loaded, change: Change) -> int:
+        """Commit `change` on top of exactly `loaded`; return the new snapshot's id.
+
+        Neither retries nor deletes anything, whatever happens.
+
+        Raises:
+            CommitRefusedError: The catalog refused. It may still have landed: load again.
+            CommitUnknownError: The answer is unknown: load again.
+        """
+        ...
+
+    def discard(self, files: tuple[WrittenFile, ...]) -> None:
+        """Remove files that certainly stand in no snapshot."""
+        ...

@@ -1,0 +1,1 @@
+"""From a source onto the stream: sets each bar's state against what is already known."""

@@ -1,0 +1,23 @@
+"""Durable, partitioned, ordered logs behind one contract."""
+
+from tickerlake.streams.base import (
+    Bounds,
+    Message,
+    Published,
+    Stream,
+    StreamIdentity,
+    Topic,
+    Wire,
+)
+from tickerlake.streams.settings import StreamsSettings
+
+__all__ = [
+    "Bounds",
+    "Message",
+    "Published",
+    "Stream",
+    "StreamIdentity",
+    "StreamsSettings",
+    "Topic",
+    "Wire",
+]

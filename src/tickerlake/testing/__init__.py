@@ -1,0 +1,1 @@
+"""Contract suites, fakes and fault tools, for our tests and yours."""
