@@ -1,0 +1,1 @@
+"""Build the page into the package before packing."""

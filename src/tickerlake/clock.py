@@ -4,8 +4,8 @@ Two clocks, never mixed:
 
 - `now()` is the *story's* clock: what "today" means for bars, sessions and `fetched_at`.
   `TICKERLAKE_NOW` starts it at an instant, from which it runs on at real speed.
-- `monotonic_seconds()`, `real_now()` and `sleep()` are the *machine's* clock: time-outs, rate limits,
-  locks, file ages. They never follow `TICKERLAKE_NOW`.
+- `monotonic_seconds()`, `real_now()` and `sleep()` are the *machine's* clock: time-outs, rate
+  limits, locks, file ages. They never follow `TICKERLAKE_NOW`.
 """
 
 from __future__ import annotations

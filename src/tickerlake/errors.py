@@ -9,14 +9,14 @@
     ├── MalformedError                  1: a file or an answer that is not what it says it is
     ├── QueryError                      1: SQL that the engine could not run
     ├── LimitError                      1: a time, row or size limit was reached
-    ├── MissingExtraError               1: an optional package is not installed; names the pip command
+    ├── MissingExtraError               1: an optional package is missing; names the command
     ├── PartlyDoneError                 3: some of the work was done; says which part was not
     ├── UnreachableError                4: an outside service cannot be reached
     │   ├── RateLimitedError                it answers, and says: later
     │   └── PortInUseError                  an address that we wanted is taken
     ├── StorageError                    1: the disk is full, or a file cannot be written
     ├── NewerVersionError               1: written by a later tickerlake
-    ├── WorkspaceMovedError             1: paths in the lake point elsewhere; `lake relocate` mends it
+    ├── WorkspaceMovedError             1: the lake's paths point elsewhere; see `lake relocate`
     ├── CommitRefusedError              1: the catalog certainly has another parent snapshot now
     ├── CommitUnknownError              1: nobody knows whether the commit landed; read again
     └── DataLossError                   5: going on would lose data

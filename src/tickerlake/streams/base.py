@@ -6,7 +6,7 @@ count up from 0 in each partition, without holes where `Topic.dense` is true.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol, runtime_checkable
@@ -138,6 +138,13 @@ class Stream(Protocol):
         """Append records that are already encoded as JSON, one each, checked by nobody.
 
         Foreign producers do this to us all the time; tests and tools need it too.
+        """
+        ...
+
+    def acknowledge(self, kind: Kind, positions: Mapping[str, int]) -> None:
+        """Tell how far the lake is (next position by partition); for lag tools and retention.
+
+        Never read back to decide where to deliver from: the lake alone knows that.
         """
         ...
 

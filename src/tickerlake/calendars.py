@@ -1,0 +1,1 @@
+"""Exchange sessions: which days trade, when they open and close."""

@@ -1,0 +1,1 @@
+"""The embedded log: SQLite in WAL mode, one row per published batch."""
