@@ -3,19 +3,24 @@
 `tickerlake.offset.<stream>.<partition>` = next position to deliver. `tickerlake.stream.<stream>` =
 the identity's clear text. `tickerlake.partitions.<stream>` = how many partitions have an offset.
 Every snapshot that changes an offset carries `tickerlake.check` (a hash of all offset properties)
-and `tickerlake.ranges` (compact JSON: {stream: {partition: [from, to]}} of what changed, with
-"dropped" repeats counted per partition) in its summary.
+and `tickerlake.ranges` in its summary: compact JSON `{stream: {partition: [from, to, dropped,
+lost]}}` of the partitions that changed, trailing zeros left out.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 __all__ = [
     "CHECK",
     "RANGES",
+    "Range",
     "check_hash",
+    "decode_ranges",
+    "encode_ranges",
     "offset_property",
     "offsets_of",
     "partitions_property",
@@ -25,6 +30,41 @@ __all__ = [
 CHECK = "tickerlake.check"
 RANGES = "tickerlake.ranges"
 _OFFSET = "tickerlake.offset."
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Positions `[start, end)` of one partition that one snapshot delivered.
+
+    `dropped` records were repeats of delivered ones and became no row. `lost` positions were no
+    longer in the log when somebody ran `deliver --accept-loss`.
+    """
+
+    start: int
+    end: int
+    dropped: int = 0
+    lost: int = 0
+
+
+def encode_ranges(ranges: Mapping[str, Mapping[str, Range]]) -> str:
+    """The summary's `tickerlake.ranges`: by stream id, then partition."""
+    out: dict[str, dict[str, list[int]]] = {}
+    for stream_id, by_partition in ranges.items():
+        packed = out.setdefault(stream_id, {})
+        for partition, span in by_partition.items():
+            numbers = [span.start, span.end, span.dropped, span.lost]
+            while len(numbers) > 2 and numbers[-1] == 0:
+                numbers.pop()
+            packed[partition] = numbers
+    return json.dumps(out, separators=(",", ":"))
+
+
+def decode_ranges(text: str) -> dict[str, dict[str, Range]]:
+    """What `encode_ranges` packed."""
+    return {
+        stream_id: {partition: Range(*numbers) for partition, numbers in packed.items()}
+        for stream_id, packed in json.loads(text).items()
+    }
 
 
 def offset_property(stream_id: str, partition: str) -> str:
