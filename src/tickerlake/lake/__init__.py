@@ -1,5 +1,5 @@
 """The Iceberg tables, their one commit function, and their maintenance."""
 
-from tickerlake.lake.base import Change, LakeTable, Loaded, WrittenFile
+from tickerlake.lake.base import Change, LakeTable, Loaded, SnapshotInfo, WrittenFile
 
-__all__ = ["Change", "LakeTable", "Loaded", "WrittenFile"]
+__all__ = ["Change", "LakeTable", "Loaded", "SnapshotInfo", "WrittenFile"]

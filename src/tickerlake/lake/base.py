@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
-__all__ = ["Change", "LakeTable", "Loaded", "WrittenFile"]
+if TYPE_CHECKING:
+    from tickerlake.lake.manifests import LiveFile
+
+__all__ = ["Change", "LakeTable", "Loaded", "SnapshotInfo", "WrittenFile"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,18 @@ class Change:
     delete: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
     summary: Mapping[str, str] = field(default_factory=dict)
+    #: Ids of snapshots that the table forgets (expiry).
+    expire: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotInfo:
+    """One state of a table, as its metadata tells it."""
+
+    id: int
+    parent_id: int | None
+    committed_at: datetime
+    summary: Mapping[str, str]
 
 
 @runtime_checkable
@@ -83,4 +99,50 @@ class LakeTable(Protocol):
 
     def discard(self, files: tuple[WrittenFile, ...]) -> None:
         """Remove files that certainly stand in no snapshot."""
+        ...
+
+    def live_files(
+        self,
+        loaded: Loaded,
+        *,
+        symbols: Sequence[str] | None = None,
+        ts_from: datetime | None = None,
+        ts_to: datetime | None = None,
+    ) -> list[LiveFile]:
+        """Live data files that may hold rows of these symbols in [`ts_from`, `ts_to`)."""
+        ...
+
+    def files(
+        self,
+        loaded: Loaded,
+        *,
+        symbols: Sequence[str] | None = None,
+        ts_from: datetime | None = None,
+        ts_to: datetime | None = None,
+    ) -> list[str]:
+        """Paths of `live_files`, as DuckDB's `read_parquet` takes them."""
+        ...
+
+    def read(
+        self,
+        loaded: Loaded,
+        *,
+        columns: Sequence[str] | None = None,
+        stream: str | None = None,
+        partitions: Sequence[str] | None = None,
+        offset_from: int | None = None,
+    ) -> pa.Table:
+        """Rows of one state, in no promised order.
+
+        Args:
+            loaded: Which state.
+            columns: Which columns; all of them if null.
+            stream: Only rows that came from this stream id.
+            partitions: Only rows that came from these partitions of the stream.
+            offset_from: Only rows whose position is at least this.
+        """
+        ...
+
+    def snapshots(self, loaded: Loaded) -> list[SnapshotInfo]:
+        """The ancestors of the current snapshot that are still kept, oldest first, itself last."""
         ...

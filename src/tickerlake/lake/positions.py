@@ -4,7 +4,11 @@
 the identity's clear text. `tickerlake.partitions.<stream>` = how many partitions have an offset.
 Every snapshot that changes an offset carries `tickerlake.check` (a hash of all offset properties)
 and `tickerlake.ranges` in its summary: compact JSON `{stream: {partition: [from, to, dropped,
-lost]}}` of the partitions that changed, trailing zeros left out.
+lost]}}` of the partitions that changed, trailing zeros left out. `to` is the next position; where
+`lake rewind` turned an offset back, `to` is smaller than `from`.
+
+A snapshot that changes no offset carries its parent's check on (the commit function sees to that):
+so the check outlives expiry, and never vouches for properties that somebody else has changed.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ __all__ = [
     "offset_property",
     "offsets_of",
     "partitions_property",
+    "stream_ids",
     "stream_property",
 ]
 
@@ -80,6 +85,12 @@ def partitions_property(stream_id: str) -> str:
 def stream_property(stream_id: str) -> str:
     """Name of the property that holds the stream's identity in clear text."""
     return f"tickerlake.stream.{stream_id}"
+
+
+def stream_ids(properties: Mapping[str, str]) -> list[str]:
+    """Ids of all streams that have an offset in this table, in order."""
+    names = [name.removeprefix(_OFFSET) for name in properties if name.startswith(_OFFSET)]
+    return sorted({name.partition(".")[0] for name in names})
 
 
 def offsets_of(properties: Mapping[str, str], stream_id: str) -> dict[str, int]:

@@ -1,0 +1,155 @@
+"""Files of a lake on local disk, for PyIceberg: durable when closed, and plain about a full disk.
+
+PyIceberg's own local file access neither syncs to disk nor copes with `#` or `?` in a folder's
+name. The catalog names this class in its `py-io-impl` property.
+"""
+
+from __future__ import annotations
+
+import os
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pyiceberg.io import FileIO, InputFile, InputStream, OutputFile, OutputStream
+
+from tickerlake.errors import StorageError
+
+__all__ = ["LocalFileIO", "local_path", "location_of", "storage_error", "sync_file", "sync_folder"]
+
+_SCHEME = "file://"
+
+
+def local_path(location: str) -> Path:
+    """The path behind an Iceberg location on local disk."""
+    return Path(location.removeprefix(_SCHEME))
+
+
+def location_of(path: Path) -> str:
+    """The Iceberg location of an absolute path on local disk."""
+    return f"{_SCHEME}{path}"
+
+
+def storage_error(error: OSError, path: Path | str) -> StorageError:
+    """What a failed write or read means to the user."""
+    return StorageError(
+        f"The file {path} cannot be written or read.",
+        found=error.strerror or str(error),
+        todo="make room on the disk, or give this user the right to write there, and run it again",
+    )
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the file's bytes are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    sync_file(path)
+
+
+class _LocalInput(InputFile):
+    def __len__(self) -> int:
+        return local_path(self.location).stat().st_size
+
+    def exists(self) -> bool:
+        return local_path(self.location).exists()
+
+    def open(self, seekable: bool = True) -> InputStream:  # noqa: ARG002 - always seekable
+        return BytesIO(local_path(self.location).read_bytes())
+
+
+class _LocalStream:
+    """Collects the bytes and writes them in one go: metadata files are small."""
+
+    def __init__(self, path: Path, *, overwrite: bool, fsync: bool) -> None:
+        self._path = path
+        self._overwrite = overwrite
+        self._fsync = fsync
+        self._buffer = BytesIO()
+        self._closed = False
+
+    def write(self, b: bytes) -> int:
+        return self._buffer.write(b)
+
+    def tell(self) -> int:
+        return self._buffer.tell()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        mode = "wb" if self._overwrite else "xb"
+        try:
+            with self._path.open(mode) as file:
+                file.write(self._buffer.getbuffer())
+                if self._fsync:
+                    file.flush()
+                    os.fsync(file.fileno())
+        except FileExistsError:
+            raise
+        except OSError as error:
+            self._path.unlink(missing_ok=True)
+            raise storage_error(error, self._path) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exctype: type[BaseException] | None,
+        excinst: BaseException | None,
+        exctb: TracebackType | None,
+    ) -> None:
+        # A file that its writer did not finish is not written at all.
+        if exctype is None:
+            self.close()
+
+
+class _LocalOutput(OutputFile):
+    def __init__(self, location: str, *, fsync: bool) -> None:
+        super().__init__(location)
+        self._fsync = fsync
+
+    def __len__(self) -> int:
+        return local_path(self.location).stat().st_size
+
+    def exists(self) -> bool:
+        return local_path(self.location).exists()
+
+    def to_input_file(self) -> InputFile:
+        return _LocalInput(self.location)
+
+    def create(self, overwrite: bool = False) -> OutputStream:
+        path = local_path(self.location)
+        if not overwrite and path.exists():
+            raise FileExistsError(path)
+        return _LocalStream(path, overwrite=overwrite, fsync=self._fsync)
+
+
+class LocalFileIO(FileIO):
+    """PyIceberg's view of the local disk."""
+
+    def __init__(self, properties: dict[str, Any] | None = None) -> None:
+        super().__init__(properties or {})
+        self._fsync = str(self.properties.get("tickerlake.fsync", "true")) == "true"
+
+    def new_input(self, location: str) -> InputFile:
+        """A file to read."""
+        return _LocalInput(location)
+
+    def new_output(self, location: str) -> OutputFile:
+        """A file to write once."""
+        return _LocalOutput(location, fsync=self._fsync)
+
+    def delete(self, location: str | InputFile | OutputFile) -> None:
+        """Remove a file."""
+        name = location if isinstance(location, str) else location.location
+        local_path(name).unlink()

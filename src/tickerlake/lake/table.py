@@ -1,0 +1,224 @@
+"""One Iceberg table behind the commit protocol of the design (steps 6 to 9)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyiceberg.table.snapshots import ancestors_of
+
+from tickerlake.errors import CommitRefusedError
+from tickerlake.lake.base import Change, Loaded, SnapshotInfo, WrittenFile
+from tickerlake.lake.catalog import NAMESPACE, LakeCatalog
+from tickerlake.lake.commit import commit
+from tickerlake.lake.hint import read_hint, update_hint, version_of
+from tickerlake.lake.local_io import local_path, location_of
+from tickerlake.lake.manifests import LiveFile, Manifests, may_hold
+from tickerlake.lake.settings import LakeSettings
+from tickerlake.lake.tables import TableSpec
+from tickerlake.lake.writer import FRESH, write_rows
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
+    from pyiceberg.table.metadata import TableMetadata
+
+__all__ = ["IcebergTable"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class IcebergTable:
+    """One table of the lake. Safe to use from several threads; each takes its own `load`.
+
+    Promise: a commit lands on exactly the state that was loaded, or not at all. Not promised:
+    that a commit which raised did not land. Unknown is not failed.
+    """
+
+    def __init__(
+        self, catalog: LakeCatalog, spec: TableSpec, settings: LakeSettings, folder: Path
+    ) -> None:
+        self.name = spec.name
+        self.spec = spec
+        self.settings = settings
+        self.folder = folder
+        self.catalog = catalog
+        self._identifier = (NAMESPACE, spec.name)
+        self._manifests = Manifests()
+
+    def load(self) -> Loaded:
+        """Read the newest metadata from the catalog; mend the version hint if it lags."""
+        table = self.catalog.load_table(self._identifier)
+        if read_hint(self.folder) != version_of(table.metadata_location):
+            # A reader without the right to write here must be able to read all the same.
+            with contextlib.suppress(OSError):
+                self.mend_hint()
+        snapshot = table.metadata.current_snapshot()
+        return Loaded(
+            name=self.name,
+            properties=dict(table.metadata.properties),
+            snapshot_id=snapshot.snapshot_id if snapshot else None,
+            metadata_location=table.metadata_location,
+            handle=table,
+        )
+
+    def write(self, rows: pa.Table, *, prefix: str = FRESH) -> tuple[WrittenFile, ...]:
+        """Write data files once, sorted, under unique names, one month each (step 6).
+
+        Raises:
+            StorageError: The disk is full; what was begun is removed.
+        """
+        table = self.catalog.load_table(self._identifier)
+        return write_rows(table, self.spec, self.settings, rows, prefix=prefix)
+
+    def commit(self, loaded: Loaded, change: Change) -> int:
+        """Commit `change` on top of exactly `loaded`; return the new snapshot's id.
+
+        Raises:
+            CommitRefusedError: The catalog refused. It may still have landed: load again.
+            CommitUnknownError: The answer is unknown: load again.
+            StorageError: The disk is full; the catalog was not asked.
+        """
+        table: Table = loaded.handle
+        landed = commit(table, _by_location(change), merge_at=self.settings.manifests_merge_at)
+        self.catalog.remember(landed.metadata_location, landed.metadata)
+        # It has landed: what follows is housekeeping that the next load or the sweep makes good.
+        with contextlib.suppress(OSError):
+            self.mend_hint()
+        _delete_old_metadata(table.metadata, landed.metadata)
+        snapshot = landed.metadata.current_snapshot()
+        if snapshot is None:  # pragma: no cover - a commit always makes a snapshot
+            raise CommitRefusedError(f"The table {self.name} has no snapshot after a commit.")
+        return snapshot.snapshot_id
+
+    def discard(self, files: tuple[WrittenFile, ...]) -> None:
+        """Remove files that certainly stand in no snapshot."""
+        for file in files:
+            Path(file.path).unlink(missing_ok=True)
+
+    def live_files(
+        self,
+        loaded: Loaded,
+        *,
+        symbols: Sequence[str] | None = None,
+        ts_from: datetime | None = None,
+        ts_to: datetime | None = None,
+    ) -> list[LiveFile]:
+        """Live data files that may hold rows of these symbols in [`ts_from`, `ts_to`)."""
+        return [
+            file
+            for file in self._manifests.live(loaded.handle, loaded.handle.current_snapshot())
+            if may_hold(file, symbols=symbols, ts_from=ts_from, ts_to=ts_to)
+        ]
+
+    def files(
+        self,
+        loaded: Loaded,
+        *,
+        symbols: Sequence[str] | None = None,
+        ts_from: datetime | None = None,
+        ts_to: datetime | None = None,
+    ) -> list[str]:
+        """Paths of `live_files`, as DuckDB's `read_parquet` takes them."""
+        found = self.live_files(loaded, symbols=symbols, ts_from=ts_from, ts_to=ts_to)
+        return [file.path for file in found]
+
+    def read(
+        self,
+        loaded: Loaded,
+        *,
+        columns: Sequence[str] | None = None,
+        stream: str | None = None,
+        partitions: Sequence[str] | None = None,
+        offset_from: int | None = None,
+    ) -> pa.Table:
+        """Rows of one state, in no promised order; see `LakeTable.read`."""
+        files = [
+            file
+            for file in self.live_files(loaded)
+            if _in_reach(file, partitions=partitions, offset_from=offset_from)
+        ]
+        wanted: list[ds.Expression] = []
+        if stream is not None:
+            wanted.append(ds.field("_stream") == stream)
+        if partitions is not None:
+            wanted.append(ds.field("_partition").isin(list(partitions)))
+        if offset_from is not None:
+            wanted.append(ds.field("_offset") >= offset_from)
+        condition = None
+        for term in wanted:
+            condition = term if condition is None else condition & term
+        return self.read_files(files, columns=columns, condition=condition)
+
+    def read_files(
+        self,
+        files: Sequence[LiveFile],
+        *,
+        columns: Sequence[str] | None = None,
+        condition: ds.Expression | None = None,
+    ) -> pa.Table:
+        """Rows of some data files. Columns that a file does not have yet are null."""
+        names = list(columns) if columns is not None else self.spec.schema.names
+        if not files:
+            return pa.schema([self.spec.schema.field(name) for name in names]).empty_table()
+        dataset = ds.dataset(
+            [file.path for file in files], schema=self.spec.schema, format="parquet"
+        )
+        return dataset.to_table(columns=names, filter=condition)
+
+    def snapshots(self, loaded: Loaded) -> list[SnapshotInfo]:
+        """The ancestors of the current snapshot that are still kept, oldest first, itself last."""
+        metadata: TableMetadata = loaded.handle.metadata
+        chain = [
+            SnapshotInfo(
+                id=snapshot.snapshot_id,
+                parent_id=snapshot.parent_snapshot_id,
+                committed_at=_EPOCH + timedelta(milliseconds=snapshot.timestamp_ms),
+                summary=dict(snapshot.summary.additional_properties) if snapshot.summary else {},
+            )
+            for snapshot in ancestors_of(metadata.current_snapshot(), metadata)
+        ]
+        return chain[::-1]
+
+    def mend_hint(self) -> None:
+        """Make `version-hint.text` say what the catalog says now.
+
+        Raises:
+            OSError: The hint cannot be written.
+        """
+        update_hint(self.folder, lambda: self.catalog.pointer(self._identifier))
+
+
+def _by_location(change: Change) -> Change:
+    """Paths as users and DuckDB know them → locations as manifests hold them."""
+    return Change(
+        append=change.append,
+        delete=tuple(location_of(Path(path)) for path in change.delete),
+        properties=change.properties,
+        summary=change.summary,
+        expire=change.expire,
+    )
+
+
+def _in_reach(file: LiveFile, *, partitions: Sequence[str] | None, offset_from: int | None) -> bool:
+    if offset_from is not None and "_offset" in file.bounds:
+        _, last = file.bounds["_offset"]
+        if last < offset_from:
+            return False
+    if partitions is not None and "_partition" in file.bounds:
+        low, high = file.bounds["_partition"]
+        return any(low <= partition <= high for partition in partitions)
+    return True
+
+
+def _delete_old_metadata(before: TableMetadata, after: TableMetadata) -> None:
+    """Remove metadata files that have left the log; at least 100 stay for slow readers."""
+    kept = {entry.metadata_file for entry in after.metadata_log}
+    for entry in before.metadata_log:
+        if entry.metadata_file not in kept:
+            with contextlib.suppress(OSError):
+                local_path(entry.metadata_file).unlink()

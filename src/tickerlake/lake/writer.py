@@ -1,0 +1,318 @@
+"""Step 6: data files, written once, sorted, under names that nobody else uses.
+
+Parquet as the lake wants it: zstd 1, dictionaries for strings and `ts`, row groups of about 120k
+rows, Iceberg's field ids in the schema. One file lies in one month. Statistics come from the
+metadata that the Parquet writer holds in memory: no file is opened again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyiceberg.io.pyarrow import (
+    compute_statistics_plan,
+    data_file_statistics_from_parquet_metadata,
+    parquet_path_to_id_mapping,
+)
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.typedef import Record
+
+from tickerlake import clock
+from tickerlake.errors import MalformedError
+from tickerlake.lake.base import WrittenFile
+from tickerlake.lake.local_io import (
+    local_path,
+    location_of,
+    storage_error,
+    sync_file,
+    sync_folder,
+)
+from tickerlake.lake.settings import LakeSettings
+from tickerlake.lake.tables import TableSpec
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
+
+__all__ = ["COMPACTED", "FRESH", "MonthWriter", "month_numbers", "sort_rows", "write_rows"]
+
+#: How names of data files begin. Compacted files carry superseded marks; see the query room.
+FRESH = "fresh-"
+COMPACTED = "compacted-"
+
+#: Strings that hardly repeat: a dictionary would only cost.
+_DISTINCT = frozenset({"trade_id", "origin", "dead_reason", "_sequence"})
+
+_EPOCH_MONTH = np.datetime64("1970-01", "M")
+
+
+def month_numbers(instants: pa.ChunkedArray) -> np.ndarray:
+    """Months since 1970-01 of each instant, as Iceberg counts them; null becomes the lowest int."""
+    values = pc.cast(instants, pa.int64()).combine_chunks()
+    months = (
+        pc.fill_null(values, 0)
+        .to_numpy(zero_copy_only=False)
+        .view("datetime64[us]")
+        .astype("datetime64[M]")
+        .astype(np.int64)
+    )
+    if values.null_count:
+        months = months.copy()
+        months[values.is_null().to_numpy(zero_copy_only=False)] = np.iinfo(np.int64).min
+    return months
+
+
+def sort_rows(rows: pa.Table, by: tuple[str, ...]) -> pa.Table:
+    """Sort by the given columns, nulls first; a table that is in order already is not copied."""
+    if rows.num_rows < 2:
+        return rows
+    keys = [_sort_key(rows.column(name)) for name in by]
+    order = _order(keys)
+    return rows if order is None else rows.take(pa.array(order))
+
+
+def _sort_key(column: pa.ChunkedArray) -> np.ndarray:
+    """Integers that sort like the column: ranks of strings, microseconds of instants."""
+    column = column.combine_chunks()
+    if pa.types.is_dictionary(column.type) or pa.types.is_string(column.type):
+        coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+        # Ranks of the few distinct values, looked up per row: far cheaper than comparing strings.
+        values = coded.dictionary.to_pylist()
+        ranks = np.empty(len(values) + 1, np.int64)
+        ranks[sorted(range(len(values)), key=values.__getitem__)] = np.arange(1, len(values) + 1)
+        ranks[len(values)] = 0  # null
+        codes = pc.fill_null(coded.indices, len(values)).to_numpy(zero_copy_only=False)
+        return ranks[codes]
+    numbers = pc.fill_null(pc.cast(column, pa.int64()), np.iinfo(np.int64).min)
+    return numbers.to_numpy(zero_copy_only=False)
+
+
+def _order(keys: list[np.ndarray]) -> np.ndarray | None:
+    """The stable order of rows by several keys; null if they are in order already."""
+    if len(keys) == 1 or bool((keys[0][1:] == keys[0][:-1]).all()):
+        last = keys[-1]
+        return None if bool((last[1:] >= last[:-1]).all()) else np.argsort(last, kind="stable")
+    first, second = keys[0], keys[1]
+    steps = first[1:] - first[:-1]
+    if bool(((steps > 0) | ((steps == 0) & (second[1:] >= second[:-1]))).all()):
+        return None
+    # Least significant key first, each stable: timsort is fast on the runs that streams deliver.
+    order = np.argsort(second, kind="stable")
+    return order[np.argsort(first[order], kind="stable")]
+
+
+def write_rows(
+    table: Table, spec: TableSpec, settings: LakeSettings, rows: pa.Table, *, prefix: str = FRESH
+) -> tuple[WrittenFile, ...]:
+    """Write `rows` into one file per month; each is complete and durable when this returns.
+
+    Raises:
+        MalformedError: The columns are not the table's.
+        StorageError: The disk is full; what was begun is removed.
+    """
+    if rows.column_names != spec.schema.names:
+        raise MalformedError(
+            f"These rows do not have the columns of {spec.name}.",
+            expected=", ".join(spec.schema.names),
+            found=", ".join(rows.column_names),
+            todo="select the columns in this order",
+        )
+    written: list[WrittenFile] = []
+    try:
+        for month, part in _by_month(_encoded(rows, spec), spec):
+            with MonthWriter(table, spec, settings, month, prefix=prefix) as writer:
+                writer.write(sort_rows(part, spec.sort))
+                written.append(writer.finish())
+    except BaseException:
+        for file in written:
+            Path(file.path).unlink(missing_ok=True)
+        raise
+    return tuple(written)
+
+
+def _by_month(rows: pa.Table, spec: TableSpec) -> Iterator[tuple[int | None, pa.Table]]:
+    if rows.num_rows == 0:
+        return
+    if spec.month_of is None:
+        yield None, rows
+        return
+    months = month_numbers(rows.column(spec.month_of))
+    if bool((months == months[0]).all()):
+        yield _month_or_null(months[0]), rows
+        return
+    # One stable sort groups the months; each group is then a slice of one copy.
+    order = np.argsort(months, kind="stable")
+    grouped = rows.take(pa.array(order))
+    months = months[order]
+    starts = np.flatnonzero(np.r_[True, months[1:] != months[:-1]])
+    for start, end in zip(starts, [*starts[1:], len(months)], strict=True):
+        yield _month_or_null(months[start]), grouped.slice(start, end - start)
+
+
+def _month_or_null(number: np.int64) -> int | None:
+    return None if number == np.iinfo(np.int64).min else int(number)
+
+
+class MonthWriter:
+    """One data file of one month, written in pieces that are already sorted.
+
+    Promise: after `finish` the file is complete and, with `fsync`, on the disk. Leaving the
+    context without `finish` removes what was begun.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        spec: TableSpec,
+        settings: LakeSettings,
+        month: int | None,
+        *,
+        prefix: str,
+    ) -> None:
+        self._table = table
+        self._settings = settings
+        self._month = month
+        self._partitioned = spec.month_of is not None
+        self._spec = spec
+        self._schema = _file_schema(spec, table)
+        self._path = _folder(table, spec, month) / f"{prefix}{uuid.uuid4()}.parquet"
+        self._finished = False
+        self._writer: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = pq.ParquetWriter(
+                self._path,
+                self._schema,
+                compression="zstd",
+                compression_level=self._settings.zstd_level,
+                use_dictionary=_dictionary_columns(self._schema),
+                store_schema=False,
+                write_statistics=True,
+            )
+        except OSError as error:
+            raise storage_error(error, self._path) from error
+        return self
+
+    def write(self, rows: pa.Table) -> None:
+        """Add sorted rows.
+
+        Raises:
+            StorageError: The disk is full.
+        """
+        assert self._writer is not None  # noqa: S101 - only inside the context
+        stored = pa.table(_encoded(rows, self._spec).columns, schema=self._schema)
+        try:
+            self._writer.write_table(stored, row_group_size=self._settings.row_group_rows)
+        except OSError as error:
+            raise storage_error(error, self._path) from error
+
+    def finish(self) -> WrittenFile:
+        """Complete the file and describe it.
+
+        Raises:
+            StorageError: The disk is full.
+        """
+        assert self._writer is not None  # noqa: S101 - only inside the context
+        try:
+            self._writer.close()
+            if self._settings.fsync:
+                sync_file(self._path)
+                sync_folder(self._path.parent)
+            byte_count = self._path.stat().st_size
+        except OSError as error:
+            raise storage_error(error, self._path) from error
+        metadata = self._writer.writer.metadata
+        self._finished = True
+        return WrittenFile(
+            path=str(self._path),
+            row_count=metadata.num_rows,
+            byte_count=byte_count,
+            written_at_seconds=clock.real_now().timestamp(),
+            data_file=self._describe(metadata, byte_count),
+        )
+
+    def __exit__(self, *_: object) -> None:
+        if self._finished:
+            return
+        if self._writer is not None:
+            # The error that brought us here says more than one of closing.
+            with contextlib.suppress(OSError, pa.ArrowException):
+                self._writer.close()
+        self._path.unlink(missing_ok=True)
+
+    def _describe(self, metadata: pq.FileMetaData, byte_count: int) -> DataFile:
+        schema = self._table.schema()
+        statistics = data_file_statistics_from_parquet_metadata(
+            parquet_metadata=metadata,
+            stats_columns=compute_statistics_plan(schema, self._table.metadata.properties),
+            parquet_column_mapping=parquet_path_to_id_mapping(schema),
+        )
+        file = DataFile.from_args(
+            content=DataFileContent.DATA,
+            file_path=location_of(self._path),
+            file_format=FileFormat.PARQUET,
+            partition=Record(self._month) if self._partitioned else Record(),
+            file_size_in_bytes=byte_count,
+            sort_order_id=self._table.metadata.default_sort_order_id,
+            equality_ids=None,
+            key_metadata=None,
+            **statistics.to_serialized_dict(),
+        )
+        file.spec_id = self._table.metadata.default_spec_id
+        return file
+
+
+def _folder(table: Table, spec: TableSpec, month: int | None) -> Path:
+    data = local_path(table.location()) / "data"
+    if spec.month_of is None:
+        return data
+    name = "null" if month is None else str(_EPOCH_MONTH + np.timedelta64(month, "M"))
+    return data / f"{spec.month_of}_month={name}"
+
+
+def _file_schema(spec: TableSpec, table: Table) -> pa.Schema:
+    """The table's columns with Iceberg's field ids; repeated strings as dictionaries."""
+    ids = table.schema()
+    return pa.schema(
+        [
+            pa.field(
+                field.name,
+                _stored_type(field),
+                metadata={"PARQUET:field_id": str(ids.find_field(field.name).field_id)},
+            )
+            for field in spec.schema
+        ]
+    )
+
+
+def _stored_type(field: pa.Field) -> pa.DataType:
+    repeated = pa.types.is_string(field.type) and field.name not in _DISTINCT
+    return pa.dictionary(pa.int32(), pa.string()) if repeated else field.type
+
+
+def _encoded(rows: pa.Table, spec: TableSpec) -> pa.Table:
+    """Rows in the types in which they are stored, one chunk a column.
+
+    Encoding before sorting makes both cheap: a row's strings move as one small number each. One
+    dictionary a column, because a change of dictionary ends Parquet's own.
+    """
+    columns = []
+    for column, field in zip(rows.columns, spec.schema, strict=True):
+        stored = _stored_type(field)
+        if pa.types.is_dictionary(stored) and not pa.types.is_dictionary(column.type):
+            column = column.cast(pa.string()).dictionary_encode()  # noqa: PLW2901
+        columns.append(column if column.type == stored else column.cast(stored))
+    return pa.table(columns, names=rows.column_names).unify_dictionaries().combine_chunks()
+
+
+def _dictionary_columns(schema: pa.Schema) -> list[str]:
+    return [f.name for f in schema if pa.types.is_dictionary(f.type) or f.name == "ts"]
