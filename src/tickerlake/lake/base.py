@@ -131,6 +131,7 @@ class LakeTable(Protocol):
         stream: str | None = None,
         partitions: Sequence[str] | None = None,
         offset_from: int | None = None,
+        not_null: str | None = None,
     ) -> pa.Table:
         """Rows of one state, in no promised order.
 
@@ -140,6 +141,7 @@ class LakeTable(Protocol):
             stream: Only rows that came from this stream id.
             partitions: Only rows that came from these partitions of the stream.
             offset_from: Only rows whose position is at least this.
+            not_null: Only rows that have a value in this column.
         """
         ...
 

@@ -135,6 +135,7 @@ class IcebergTable:
         stream: str | None = None,
         partitions: Sequence[str] | None = None,
         offset_from: int | None = None,
+        not_null: str | None = None,
     ) -> pa.Table:
         """Rows of one state, in no promised order; see `LakeTable.read`."""
         files = [
@@ -149,6 +150,8 @@ class IcebergTable:
             wanted.append(ds.field("_partition").isin(list(partitions)))
         if offset_from is not None:
             wanted.append(ds.field("_offset") >= offset_from)
+        if not_null is not None:
+            wanted.append(ds.field(not_null).is_valid())
         condition = None
         for term in wanted:
             condition = term if condition is None else condition & term
