@@ -174,10 +174,12 @@ def conform(table: pa.Table, kind: Kind) -> pa.Table:
     """Cast and reorder to `SCHEMAS[kind]`; missing columns become null, `kind` is filled in.
 
     Raises:
-        MalformedError: A column that the kind does not have, or values that cannot be cast
-            without loss.
+        MalformedError: A column that the kind does not have, values that cannot be cast
+            without loss, or times without a zone.
     """
     schema = SCHEMAS[kind]
+    if table.schema.equals(schema):
+        return table
     unknown = sorted(set(table.column_names) - set(schema.names))
     if unknown:
         raise MalformedError(
@@ -190,6 +192,7 @@ def conform(table: pa.Table, kind: Kind) -> pa.Table:
     for field in schema:
         if field.name in table.column_names:
             column = table.column(field.name)
+            _refuse_naive(column.type, field, kind)
             try:
                 columns.append(column.cast(field.type))
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -204,3 +207,16 @@ def conform(table: pa.Table, kind: Kind) -> pa.Table:
         else:
             columns.append(pa.nulls(table.num_rows, field.type))
     return pa.table(columns, schema=schema)
+
+
+def _refuse_naive(found: pa.DataType, field: pa.Field, kind: Kind) -> None:
+    """A cast would take a time without a zone for UTC, and a number for microseconds."""
+    zoned = pa.types.is_timestamp(found) and found.tz is not None
+    harmless = zoned or pa.types.is_string(found) or pa.types.is_null(found)
+    if pa.types.is_timestamp(field.type) and not harmless:
+        raise MalformedError(
+            f"Column {field.name!r} of a {kind} has no time zone.",
+            expected=str(field.type),
+            found=str(found),
+            todo="give each time its zone before publishing",
+        )

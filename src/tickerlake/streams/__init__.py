@@ -9,6 +9,7 @@ from tickerlake.streams.base import (
     Topic,
     Wire,
 )
+from tickerlake.streams.registry import open_stream
 from tickerlake.streams.settings import StreamsSettings
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "StreamsSettings",
     "Topic",
     "Wire",
+    "open_stream",
 ]

@@ -123,12 +123,25 @@ class Topic(Protocol):
         """
         ...
 
+    def wait(self, positions: Mapping[str, int], *, wait_seconds: float) -> bool:
+        """Wait until any of these partitions holds something at or after its position.
+
+        One thread follows a whole topic with it: wait, then read each partition without waiting.
+        Returns within a few milliseconds of a publish, or false after `wait_seconds`. May return
+        true too often, never false while there is something.
+        """
+        ...
+
 
 @runtime_checkable
 class Stream(Protocol):
     """A namespace of topics."""
 
     url: str
+
+    def kinds(self) -> list[Kind]:
+        """Kinds whose topic exists already; asking creates none."""
+        ...
 
     def topic(self, kind: Kind) -> Topic:
         """The kind's topic; created with our settings if it does not exist yet."""

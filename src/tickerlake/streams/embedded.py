@@ -1,1 +1,410 @@
-"""The embedded log: SQLite in WAL mode, one row per published batch."""
+"""The embedded log: SQLite in WAL mode, one row per published batch and partition.
+
+A folder holds one file per topic. Nothing has to be started; several processes publish and read
+at once; what `publish` returned has been fsynced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sqlite3
+import threading
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tickerlake import clock
+from tickerlake.errors import MalformedError, NotFoundError, RetentionPassedError, StorageError
+from tickerlake.records import KINDS, TOPICS, Kind, conform
+from tickerlake.streams.base import Bounds, Message, Published, StreamIdentity, Wire
+from tickerlake.streams.codec import encode_slices
+from tickerlake.streams.log_file import create_log, damaged, open_connection, translated, turn
+from tickerlake.streams.partitioning import partitions_of
+from tickerlake.streams.retention import retain
+from tickerlake.streams.settings import StreamsSettings
+
+__all__ = ["EmbeddedStream", "EmbeddedTopic"]
+
+#: A longer batch becomes several rows of the same transaction, so that no reader needs more
+#: memory than one such piece at a time.
+RECORDS_PER_ROW_MAX = 16_384
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# A waiting reader looks at a counter in shared memory: often at first, then less often, so that
+# new data is seen within a few milliseconds and idling costs next to nothing.
+_PAUSE_SECONDS_MIN = 0.001
+_PAUSE_SECONDS_MAX = 0.005
+
+
+class EmbeddedTopic:
+    """One kind's log in one file.
+
+    Promise: a publish lands in all its partitions or in none, even if the process is killed in
+    the middle, and has been fsynced when it returns (a laptop's disk may still lie about that).
+    """
+
+    dense = True
+
+    def __init__(self, path: Path, kind: Kind, settings: StreamsSettings) -> None:
+        self.kind: Kind = kind
+        self._path = path
+        self._settings = settings
+        self._wire: Wire = settings.wire or "arrow"
+        self._lock = threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
+        self._closed = False
+        if not path.exists():
+            create_log(path, kind, settings.partitions)
+        with self._connection() as connection:
+            facts = dict(connection.execute("select name, value from log").fetchall())
+            count = connection.execute("select count(*) from partitions").fetchone()[0]
+        if facts.get("kind") != kind or not count:
+            raise damaged(path, f"it says that it holds {facts.get('kind')!r}, not {kind!r}")
+        self._partition_count: int = count
+        text = f"embedded log {facts['id']} of {TOPICS[kind]}, created {facts['created_at']}"
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self._identity = StreamIdentity(id=digest, text=text)
+
+    def identity(self) -> StreamIdentity:
+        """The hash of an id that was drawn when the file was made."""
+        return self._identity
+
+    def partitions(self) -> list[str]:
+        """Fixed when the file was made."""
+        return [str(partition) for partition in range(self._partition_count)]
+
+    def bounds(self, partition: str) -> Bounds:
+        """Beginning and end as of now."""
+        with self._connection() as connection:
+            return _bounds(connection, self._number(partition))
+
+    def publish(self, table: pa.Table) -> list[Published]:
+        """Append in one transaction over all partitions; return once fsynced.
+
+        Raises:
+            MalformedError: The table does not fit the schema; nothing was published.
+            StorageError: The disk is full or not writable; nothing was published.
+        """
+        records = _checked(table, self.kind)
+        if not records.num_rows:
+            return []
+        order, cuts = _by_partition(records["symbol"], self._partition_count)
+        bounds = [(start, length) for _, start, length in cuts]
+        payloads = encode_slices(records, self.kind, self._wire, bounds, order=order)
+        batches: dict[int, list[tuple[int, bytes]]] = {}
+        for (partition, _, length), payload in zip(cuts, payloads, strict=True):
+            batches.setdefault(partition, []).append((length, payload))
+        return self._append(batches, self._wire)
+
+    def append_raw(self, partition: str, payloads: Sequence[bytes]) -> Published:
+        """Append records that are already JSON, one each, checked by nobody."""
+        if not payloads:
+            end = self.bounds(partition).end
+            return Published(partition, 0, end, end - 1)
+        rows: list[tuple[int, bytes]] = []
+        lines: list[bytes] = []
+        for payload in [*payloads, None]:
+            # A payload with line breaks in it must stand alone: joined it would be several.
+            alone = payload is None or b"\n" in payload
+            if lines and (alone or len(lines) == RECORDS_PER_ROW_MAX):
+                rows.append((len(lines), b"\n".join(lines)))
+                lines = []
+            if payload is None:
+                break
+            if alone:
+                rows.append((1, payload))
+            else:
+                lines.append(payload)
+        return self._append({self._number(partition): rows}, "json")[0]
+
+    def read(
+        self, partition: str, position: int, *, records_max: int, wait_seconds: float
+    ) -> Sequence[Message]:
+        """Messages from `position` on; waits up to `wait_seconds` where there are none yet.
+
+        Raises:
+            RetentionPassedError: `position` is before the beginning or beyond the end.
+            CorruptLogError: The stored bytes are damaged.
+        """
+        number = self._number(partition)
+        found: list[Message] = []
+        with self._connection() as connection:
+            for _ in self._changes(connection, wait_seconds):
+                found = self._read(connection, number, position, records_max)
+                if found:
+                    break
+        return found
+
+    def wait(self, positions: Mapping[str, int], *, wait_seconds: float) -> bool:
+        """Wait until any of the partitions holds something at or after its position."""
+        wanted = {self._number(partition): at for partition, at in positions.items()}
+        with self._connection() as connection:
+            changes = self._changes(connection, wait_seconds)
+            return any(_any_new(connection, wanted) for _ in changes)
+
+    def acknowledge(self, positions: Mapping[str, int]) -> None:
+        """Note how far the lake is, then drop what the settings no longer keep."""
+        with self._writing() as connection:
+            connection.executemany(
+                "update partitions set acknowledged = ? where partition = ?",
+                [(at, self._number(partition)) for partition, at in positions.items()],
+            )
+            retain(connection, self._settings)
+
+    def close(self) -> None:
+        """Close all connections; readers that wait return with nothing."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def _append(
+        self, batches: Mapping[int, Sequence[tuple[int, bytes]]], wire: Wire
+    ) -> list[Published]:
+        published_at = (clock.real_now() - _EPOCH) // timedelta(microseconds=1)
+        published = []
+        with self._writing() as connection:
+            for partition, rows in sorted(batches.items()):
+                first = offset = _bounds(connection, partition).end
+                for count, payload in rows:
+                    connection.execute(
+                        _INSERT,
+                        (partition, offset, count, wire, published_at, len(payload),
+                         zlib.crc32(payload), payload),
+                    )  # fmt: skip
+                    offset += count
+                connection.execute(
+                    'update partitions set "end" = ? where partition = ?', (offset, partition)
+                )
+                published.append(Published(str(partition), offset - first, first, offset - 1))
+            if self._settings.retention_drops_undelivered:
+                retain(connection, self._settings)
+        return published
+
+    def _read(
+        self, connection: sqlite3.Connection, partition: int, position: int, records_max: int
+    ) -> list[Message]:
+        with _snapshot(connection):
+            bounds = _bounds(connection, partition)
+            if not bounds.beginning <= position <= bounds.end:
+                raise _out_of_reach(self._path, partition, position, bounds)
+            messages: list[Message] = []
+            if position == bounds.end:
+                return messages
+            expected = None
+            for first, count, wire, published_at, crc32, payload in connection.execute(
+                _SELECT, {"partition": partition, "position": position}
+            ):
+                place = f"partition {partition}, records {first} to {first + count - 1}"
+                if zlib.crc32(payload) != crc32:
+                    raise damaged(self._path, f"{place}: the checksum differs")
+                if first > position if expected is None else first != expected:
+                    raise damaged(self._path, f"{place}: the records before them are missing")
+                expected = first + count
+                when = _EPOCH + timedelta(microseconds=published_at)
+                messages.append(Message(str(partition), first, count, wire, payload, True, when))
+                if expected - position >= records_max:
+                    break
+            if expected is None or expected <= position:
+                raise damaged(self._path, f"partition {partition}: record {position} is missing")
+            return messages
+
+    def _number(self, partition: str) -> int:
+        if partition not in self.partitions():
+            raise NotFoundError(
+                f"The topic {TOPICS[self.kind]} has no partition {partition!r}.",
+                expected=" ".join(self.partitions()),
+                found=partition,
+                todo="name one of these",
+            )
+        return int(partition)
+
+    def _changes(self, connection: sqlite3.Connection, wait_seconds: float) -> Iterator[None]:
+        """Yield at once, then after each commit of anybody, until the time is over."""
+        deadline = clock.monotonic_seconds() + wait_seconds
+        pause = _PAUSE_SECONDS_MIN
+        seen = _version(connection)
+        yield
+        while not self._closed and (left := deadline - clock.monotonic_seconds()) > 0:
+            clock.sleep(min(pause, left))
+            pause = min(pause * 1.2, _PAUSE_SECONDS_MAX)
+            found = _version(connection)
+            if found != seen:
+                seen = found
+                yield
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """A connection that no other thread uses meanwhile."""
+        with self._lock:
+            if self._closed:
+                raise StorageError(
+                    f"The topic {TOPICS[self.kind]} has been closed.",
+                    todo="open the stream again",
+                )
+            connection = self._idle.pop() if self._idle else None
+        connection = connection or open_connection(self._path)
+        try:
+            with translated(self._path):
+                yield connection
+        except BaseException:
+            connection.close()  # whatever it was in the middle of is rolled back
+            raise
+        self._give_back(connection)
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        with self._lock:
+            if not self._closed:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: committed and fsynced at the end, rolled back if anything fails."""
+        with self._connection() as connection, turn(self._path):
+            connection.execute("begin immediate")
+            yield connection
+            connection.execute("commit")
+
+
+class EmbeddedStream:
+    """A folder with one file per topic."""
+
+    def __init__(self, folder: Path, settings: StreamsSettings, *, url: str = "embedded:") -> None:
+        self.url = url
+        self._folder = folder
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._topics: dict[Kind, EmbeddedTopic] = {}
+
+    def kinds(self) -> list[Kind]:
+        """Kinds whose topic exists already."""
+        return [kind for kind in KINDS if self._path(kind).exists()]
+
+    def topic(self, kind: Kind) -> EmbeddedTopic:
+        """The kind's topic; created with our settings if it does not exist yet."""
+        with self._lock:
+            if kind not in self._topics:
+                self._topics[kind] = EmbeddedTopic(self._path(kind), kind, self._settings)
+            return self._topics[kind]
+
+    def append_raw(self, kind: Kind, partition: str, payloads: Sequence[bytes]) -> Published:
+        """Append records that are already JSON, one each, checked by nobody."""
+        return self.topic(kind).append_raw(partition, payloads)
+
+    def acknowledge(self, kind: Kind, positions: Mapping[str, int]) -> None:
+        """Tell how far the lake is; what the settings no longer keep is dropped."""
+        self.topic(kind).acknowledge(positions)
+
+    def close(self) -> None:
+        """Close all files."""
+        with self._lock:
+            for topic in self._topics.values():
+                topic.close()
+
+    def _path(self, kind: Kind) -> Path:
+        return self._folder / f"{TOPICS[kind]}.sqlite"
+
+
+_INSERT = """
+    insert into batches
+        (partition, first_offset, count, wire, published_at, byte_count, crc32, payload)
+    values (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+# From the batch that holds the position (it may have begun before it) on.
+_SELECT = """
+    select first_offset, count, wire, published_at, crc32, payload from batches
+    where partition = :partition and first_offset >= coalesce(
+        (
+            select max(first_offset) from batches
+            where partition = :partition and first_offset <= :position
+        ),
+        :position
+    )
+    order by first_offset
+"""
+
+
+def _bounds(connection: sqlite3.Connection, partition: int) -> Bounds:
+    row = connection.execute(
+        'select beginning, "end" from partitions where partition = ?', (partition,)
+    ).fetchone()
+    return Bounds(*row)
+
+
+def _any_new(connection: sqlite3.Connection, wanted: Mapping[int, int]) -> bool:
+    ends = dict(connection.execute('select partition, "end" from partitions'))
+    return any(ends[partition] > position for partition, position in wanted.items())
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """A number that changes with each commit of another connection, in any process."""
+    return int(connection.execute("pragma data_version").fetchone()[0])
+
+
+@contextlib.contextmanager
+def _snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+    """What is read inside comes from one moment, whatever is published or dropped meanwhile."""
+    connection.execute("begin")
+    yield
+    connection.execute("commit")
+
+
+def _out_of_reach(
+    path: Path, partition: int, position: int, bounds: Bounds
+) -> RetentionPassedError:
+    before = position < bounds.beginning
+    return RetentionPassedError(
+        f"Partition {partition} of {path} does not hold position {position}.",
+        expected=f"a position from {bounds.beginning} to {bounds.end}",
+        found=f"{position}, "
+        + ("which retention has dropped" if before else "beyond the end of the log"),
+        todo="`tickerlake deliver --accept-loss` goes on and records the hole in the lake"
+        if before
+        else "restore the newest copy of the file: this one is older than what reads it",
+    )
+
+
+def _checked(table: pa.Table, kind: Kind) -> pa.Table:
+    records = conform(table, kind)
+    others = pc.filter(records["kind"], pc.not_equal(records["kind"], kind))
+    if len(others):
+        raise MalformedError(
+            f"A {others[0].as_py()} cannot be published as a {kind}.",
+            expected=f"the kind {kind} in every record",
+            found=f"{len(others)} records of another kind",
+            todo=f"publish them to the topic of their own kind, not to {TOPICS[kind]}",
+        )
+    return records
+
+
+def _by_partition(
+    symbols: pa.ChunkedArray, count: int
+) -> tuple[pa.Array | None, list[tuple[int, int, int]]]:
+    """An order that brings each partition's records together, keeping their order within it.
+
+    Returns:
+        Row numbers in that order (None = as they are), and cuts (partition, start, length).
+    """
+    numbers = partitions_of(symbols, count).to_numpy()
+    counts = np.bincount(numbers, minlength=count)
+    starts = np.cumsum(counts) - counts
+    cuts = [
+        (partition, start, min(RECORDS_PER_ROW_MAX, end - start))
+        for partition, (first, length) in enumerate(zip(starts, counts, strict=True))
+        for end in [int(first + length)]
+        for start in range(int(first), end, RECORDS_PER_ROW_MAX)
+    ]
+    if np.count_nonzero(counts) == 1:
+        return None, cuts
+    return pa.array(np.argsort(numbers.astype(np.int16), kind="stable")), cuts

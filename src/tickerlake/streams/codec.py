@@ -1,0 +1,137 @@
+"""Bytes to checked Arrow, and back: the one decoder and judge for every reader.
+
+Delivery, the fresh tail and the live page all read through `decode`, so all agree on what a
+record is, and on which records are dead letters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tickerlake.records import LAKE_COLUMNS, Kind, dead_reasons, lake_schema, with_event_ids
+from tickerlake.streams.base import Message, Wire
+from tickerlake.streams.codec_arrow import decode_arrow, encode_arrow
+from tickerlake.streams.codec_json import decode_json, encode_json
+from tickerlake.streams.decoded import Decoded
+
+__all__ = ["decode", "encode", "encode_slices"]
+
+
+def encode(table: pa.Table, kind: Kind, wire: Wire) -> bytes:
+    """All records of the table as one message. The table has the columns of `SCHEMAS[kind]`."""
+    return encode_slices(table, kind, wire, [(0, table.num_rows)])[0]
+
+
+def encode_slices(
+    table: pa.Table,
+    kind: Kind,
+    wire: Wire,
+    bounds: Sequence[tuple[int, int]],
+    *,
+    order: pa.Array | None = None,
+) -> list[bytes]:
+    """One message for each slice (start, length); the work over columns is done once for all.
+
+    With `order` (row numbers) the slices are cut from the rows in that order. Whatever the `kind`
+    column holds, the message says `kind`: a topic holds one kind only.
+    """
+    constant = pa.DictionaryArray.from_arrays(
+        pa.array(np.zeros(table.num_rows, np.int8)), pa.array([kind])
+    )
+    if wire == "json":
+        constant = constant.cast(pa.string())
+    column = table.schema.get_field_index("kind")
+    table = table.set_column(column, "kind", constant)
+    return (encode_json if wire == "json" else encode_arrow)(table, bounds, order)
+
+
+def decode(kind: Kind, messages: Sequence[Message]) -> pa.Table:
+    """Exactly one row for each record that the messages declare, in their order.
+
+    Columns are those of `lake_schema(kind)`; `_stream`, `_sequence`, `_delivered_at` and
+    `_superseded_at` stay null. A record that cannot be decoded or breaks a value rule has
+    `dead_reason` and `payload` (the record as JSON, or the raw bytes); both are null in all
+    others. Where a record could not be decoded, its `event_id` is null: it repeats nothing.
+    """
+    runs = [
+        _judged(kind, (decode_json if wire == "json" else decode_arrow)(kind, list(run)))
+        for wire, run in groupby(messages, key=lambda message: message.wire)
+    ]
+    if not runs:
+        return lake_schema(kind).empty_table()
+    table = runs[0] if len(runs) == 1 else pa.concat_tables(runs)
+    count = table.num_rows
+    columns = {name: pa.nulls(count, type_) for name, type_ in _lake_columns()} | _places(messages)
+    for name in ("dead_reason", "payload"):
+        columns[name] = table[name]
+    arrays = [
+        columns[field.name] if field.name in columns else table[field.name]
+        for field in lake_schema(kind)
+    ]
+    return pa.table(arrays, schema=lake_schema(kind))
+
+
+def _lake_columns() -> list[tuple[str, pa.DataType]]:
+    return [(field.name, field.type) for field in LAKE_COLUMNS]
+
+
+def _places(messages: Sequence[Message]) -> dict[str, pa.Array]:
+    """Where each record came from: `_partition`, `_offset`, `_index`."""
+    counts = np.array([message.count for message in messages])
+    firsts = np.array([message.first_position for message in messages])
+    dense = np.array([message.per_record for message in messages])
+    starts = np.cumsum(counts) - counts
+    inside = np.arange(counts.sum()) - np.repeat(starts, counts)
+    each = np.repeat(dense, counts)
+    partitions = pa.array([message.partition for message in messages], pa.string())
+    return {
+        "_partition": partitions.take(pa.array(np.repeat(np.arange(len(messages)), counts))),
+        "_offset": pa.array(np.repeat(firsts, counts) + np.where(each, inside, 0)),
+        "_index": pa.array(np.where(each, 0, inside).astype(np.int32)),
+    }
+
+
+def _judged(kind: Kind, decoded: Decoded) -> pa.Table:
+    """The records with `dead_reason` and `payload`, and with event ids where none were given."""
+    records = _identified(kind, decoded)
+    reasons = decoded.reasons
+    rules = dead_reasons(records, kind)
+    if rules.null_count < len(rules):
+        reasons = pc.coalesce(reasons, rules)
+    payloads = pa.nulls(records.num_rows, pa.binary())
+    if reasons.null_count < len(reasons):
+        payloads = _payloads(records, decoded, reasons)
+    return records.append_column("dead_reason", reasons).append_column("payload", payloads)
+
+
+def _identified(kind: Kind, decoded: Decoded) -> pa.Table:
+    records = decoded.records
+    if records["event_id"].null_count == 0:
+        return records
+    filled = with_event_ids(records, kind)
+    # Nothing to tell two of them apart by, so neither may pass for a repeat of the other:
+    # records that could not be decoded, and trades of a provider without trade ids.
+    nameless = decoded.reasons.is_valid()
+    if kind == "trade":
+        nameless = pc.or_(nameless, records["trade_id"].is_null().combine_chunks())
+    ids = pc.if_else(nameless, records["event_id"], filled["event_id"])
+    return records.set_column(records.schema.get_field_index("event_id"), "event_id", ids)
+
+
+def _payloads(records: pa.Table, decoded: Decoded, reasons: pa.Array) -> pa.Array:
+    """The bytes of dead records: their own, or the record written as JSON."""
+    dead = np.flatnonzero(reasons.is_valid().to_numpy(zero_copy_only=False))
+    payloads = decoded.raw.take(pa.array(dead))
+    readable = decoded.reasons.take(pa.array(dead)).is_null()
+    if pc.any(pc.and_(payloads.is_null(), readable)).as_py():
+        lines = encode_json(records.take(pa.array(dead)), [(0, len(dead))], None)[0].split(b"\n")
+        written = pc.if_else(readable, pa.array(lines, pa.binary()), None)
+        payloads = pc.coalesce(payloads, written)
+    places = np.full(records.num_rows, -1)
+    places[dead] = np.arange(len(dead))
+    return payloads.take(pa.array(places, mask=places < 0))
