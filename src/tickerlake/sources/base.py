@@ -8,11 +8,12 @@ from datetime import date, datetime
 from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tickerlake.errors import RangeError
-from tickerlake.records import SCHEMAS, Kind
+from tickerlake.records import INTERVALS, SCHEMAS, Kind
 
-__all__ = ["Answer", "BarsRequest", "Limits", "Source", "empty_answer"]
+__all__ = ["Answer", "BarsRequest", "Limits", "Source", "empty_answer", "select"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,6 @@ class BarsRequest:
     end: date | datetime | None = None
 
     def __post_init__(self) -> None:
-        from tickerlake.records import INTERVALS
-
         if self.interval not in INTERVALS:
             raise RangeError(
                 f"The interval {self.interval!r} is not known.",
@@ -46,18 +45,24 @@ class BarsRequest:
                     found="a naive timestamp",
                     todo=f"write {value.isoformat()}Z if you mean UTC",
                 )
-        if self.start is not None and self.end is not None:
-            first, last = _comparable(self.start), _comparable(self.end)
-            if last < first:
-                raise RangeError(
-                    "The range ends before it starts.",
-                    expected="start <= end",
-                    found=f"start {self.start}, end {self.end}",
-                    todo="swap the two",
-                )
+        if _ends_before_it_starts(self.start, self.end):
+            raise RangeError(
+                "The range ends before it starts.",
+                expected="start <= end",
+                found=f"start {self.start}, end {self.end}",
+                todo="swap the two",
+            )
 
 
-def _comparable(value: date | datetime) -> date:
+def _ends_before_it_starts(start: date | datetime | None, end: date | datetime | None) -> bool:
+    if start is None or end is None:
+        return False
+    if isinstance(start, datetime) and isinstance(end, datetime):
+        return end <= start  # the end of a timestamp range is excluded
+    return _day(end) < _day(start)
+
+
+def _day(value: date | datetime) -> date:
     return value.date() if isinstance(value, datetime) else value
 
 
@@ -75,17 +80,33 @@ class Limits:
     requests_per_second: float | None = None
     needs_key: bool = False
 
+    def require(self, interval: str, *, source: str) -> None:
+        """Refuse an interval that the provider does not have.
+
+        Raises:
+            RangeError: It is none of `intervals`.
+        """
+        if interval not in self.intervals:
+            raise RangeError(
+                f"The source {source!r} has no bars of {interval}.",
+                expected=" ".join(self.intervals),
+                found=interval,
+                todo="choose one of these",
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Normalised records of one request: bars and what came with them.
 
-    `notes` are sentences for the user: rows that were dropped and why, partial ranges.
+    `notes` are sentences for the user: rows that were dropped and why. `missing` are the parts of
+    the asked range that the provider cannot give; a verb that meets any is partly done (exit 3).
     """
 
     bars: pa.Table
     actions: pa.Table
     notes: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 def empty_answer() -> Answer:
@@ -93,6 +114,27 @@ def empty_answer() -> Answer:
     kinds: tuple[Kind, Kind] = ("bar", "corporate_action")
     bars, actions = (SCHEMAS[kind].empty_table() for kind in kinds)
     return Answer(bars=bars, actions=actions)
+
+
+def select(bars: pa.Table, request: BarsRequest) -> pa.Table:
+    """The rows inside the request's range: dates compare with `session_date`, times with `ts`."""
+    inside: list[pa.ChunkedArray] = []
+    if request.start is not None:
+        is_time = isinstance(request.start, datetime)
+        column, type_ = ("ts", bars.schema.field("ts").type) if is_time else _DATE
+        inside.append(pc.greater_equal(bars[column], pa.scalar(request.start, type_)))
+    if request.end is not None:
+        if isinstance(request.end, datetime):
+            end = pa.scalar(request.end, bars.schema.field("ts").type)
+            inside.append(pc.less(bars["ts"], end))
+        else:
+            inside.append(pc.less_equal(bars["session_date"], pa.scalar(request.end, _DATE[1])))
+    for mask in inside[1:]:
+        inside[0] = pc.and_(inside[0], mask)
+    return bars.filter(inside[0]) if inside else bars
+
+
+_DATE = ("session_date", pa.date32())
 
 
 @runtime_checkable
@@ -129,8 +171,24 @@ class Source(Protocol):
         interval: str | None = None,
         received_at: datetime | None = None,
     ) -> pa.Table:
-        """The normalised records of one recorded answer; all of one kind, per `kind` column.
+        """The bars of one recorded answer, normalised.
 
         `received_at` takes the place of "now" for everything that depends on it.
+
+        Raises:
+            NotFoundError, RangeError, RateLimitedError, UnreachableError: What the recorded
+                answer itself says.
+            MalformedError: No answer of this provider, or one that this version cannot read.
         """
+        ...
+
+    def parse_answer(
+        self,
+        payload: bytes,
+        *,
+        symbol: str | None = None,
+        interval: str | None = None,
+        received_at: datetime | None = None,
+    ) -> Answer:
+        """As `parse`, with the corporate actions and notes of the same answer."""
         ...
