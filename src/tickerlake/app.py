@@ -1,1 +1,128 @@
-"""The one place that chooses backends from URLs."""
+"""The one place that chooses backends: from a workspace's settings to its open parts."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from tickerlake.config import Config, find_workspace, load
+
+if TYPE_CHECKING:
+    from tickerlake.flow import Flow
+    from tickerlake.lake.lake import Lake
+    from tickerlake.sources import Source
+    from tickerlake.streams import Stream
+
+__all__ = ["Workspace", "open"]
+
+
+def open(  # noqa: A001 - `tickerlake.open("folder")` is what readers expect
+    path: str | os.PathLike[str] | None = None, *, settings: Mapping[str, Any] | None = None
+) -> Workspace:
+    """Open a workspace.
+
+    Args:
+        path: Its folder; None takes `TICKERLAKE_WORKSPACE`, else the current folder or the
+            nearest above that holds `tickerlake.toml`.
+        settings: What wins over environment and file, by dotted name, such as
+            `{"stream": "embedded:", "query.rows_max": 100}`.
+
+    Raises:
+        ConfigError: There is no workspace, or a setting is wrong.
+    """
+    folder = find_workspace(path)
+    return Workspace(folder, load(folder, flags=settings))
+
+
+class Workspace:
+    """A workspace whose parts are opened when they are first asked for.
+
+    Safe to use from several threads once a part is open. Closing it closes what was opened, the
+    last first.
+    """
+
+    def __init__(self, folder: Path, config: Config) -> None:
+        self.folder = folder
+        self.config = config
+        self._settings = config.settings
+        self._opened = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back files and connections."""
+        self._opened.close()
+
+    @cached_property
+    def stream(self) -> Stream:
+        """The stream that `stream` names."""
+        from tickerlake.streams.registry import open_stream
+
+        stream = open_stream(
+            self._settings.stream, workspace=self.folder, settings=self._settings.streams
+        )
+        self._opened.callback(stream.close)
+        return stream
+
+    @cached_property
+    def lake(self) -> Lake:
+        """The tables that `lake` and `catalog` name."""
+        from tickerlake.lake.registry import open_lake
+
+        lake = open_lake(
+            self._settings.lake,
+            self._settings.catalog,
+            workspace=self.folder,
+            settings=self._settings.tables,
+        )
+        self._opened.callback(lake.close)
+        return lake
+
+    @cached_property
+    def flow(self) -> Flow:
+        """How far each hop has come."""
+        from tickerlake.flow import Flow
+
+        return Flow(self.stream, self.lake)
+
+    def source(self, name: str) -> Source:
+        """The source `name`, as its settings say.
+
+        Raises:
+            ConfigError: No source has that name.
+            MissingExtraError: Its package is not installed; names the pip command.
+        """
+        from tickerlake.sources.registry import open_source
+
+        settings = with_secrets(name, self._settings.sources.get(name, {}))
+        return open_source(name, settings=settings)
+
+
+def with_secrets(source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A source's settings; keys that the environment does not hold come from the keyring."""
+    from tickerlake.sources.registry import settings_type
+
+    declared = {field.name for field in dataclasses.fields(settings_type(source))}
+    wanted = sorted({"api_key", "api_secret"} & declared - set(settings))
+    if not wanted or find_spec("keyring") is None:
+        return dict(settings)
+    import keyring
+
+    kept = {key: keyring.get_password("tickerlake", f"sources.{source}.{key}") for key in wanted}
+    return {**settings, **{key: secret for key, secret in kept.items() if secret is not None}}

@@ -1,0 +1,176 @@
+"""What a verb says: results on stdout, all else on stderr; rich on a terminal, plain in a pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from tickerlake import clock
+
+__all__ = ["Output", "Progress"]
+
+#: Nothing that is over sooner needs a bar.
+QUIET_SECONDS = 1.0
+#: In a pipe a line this often says that we live.
+LINE_EVERY_SECONDS = 5.0
+
+
+class Progress(Protocol):
+    """What long work calls as it goes."""
+
+    def __call__(self, done: int, total: int | None = None) -> None:
+        """So many are done, of so many if that is known."""
+        ...
+
+
+class Output:
+    """Where a verb's words go."""
+
+    def __init__(self, *, json_mode: bool) -> None:
+        self.json_mode = json_mode
+        self.on_terminal = sys.stdout.isatty()
+
+    def document(self, value: object) -> None:
+        """The one JSON document of a `--json` call."""
+        from tickerlake.cli.formats import to_json
+
+        print(to_json(value, indent=2 if self.on_terminal else None), flush=True)
+
+    def event(self, fields: Mapping[str, Any], text: str) -> None:
+        """One line of a verb that streams: an object with `--json`, else the text."""
+        if self.json_mode:
+            from tickerlake.cli.formats import to_json
+
+            text = to_json(fields)
+        print(text, flush=True)
+
+    def result(self, text: str) -> None:
+        """A line of the result, for people."""
+        if not self.json_mode:
+            print(text, flush=True)
+
+    def note(self, text: str) -> None:
+        """Beside the result: what is going on."""
+        print(text, file=sys.stderr, flush=True)
+
+    def warning(self, text: str) -> None:
+        """What the user should know though the work goes on."""
+        self.note(f"warning: {text}")
+
+    def error(self, text: str) -> None:
+        """Why it ends here."""
+        self.note(f"error: {text}")
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Rows under their names; numbers to the right."""
+        from tickerlake.cli.formats import plain_cell
+
+        filled = [tuple(row) for row in rows]
+        right = {
+            i
+            for i in range(len(columns))
+            if any(_is_number(row[i]) for row in filled)
+            and all(row[i] is None or _is_number(row[i]) for row in filled)
+        }
+        cells = [[plain_cell(value) for value in row] for row in filled]
+        if self.on_terminal:
+            _rich_table(columns, cells, right)
+        else:
+            _plain_table(columns, cells, right)
+
+    @contextmanager
+    def progress(self, what: str) -> Iterator[Progress]:
+        """A bar on a terminal, a line now and then in a pipe, nothing if it is over soon."""
+        bar = _Bar(what) if sys.stderr.isatty() else _Lines(what, self)
+        try:
+            yield bar
+        finally:
+            bar.close()
+
+
+class _Lines:
+    """A line on stderr every few seconds."""
+
+    def __init__(self, what: str, output: Output) -> None:
+        self._what = what
+        self._output = output
+        self._next_seconds = clock.monotonic_seconds() + QUIET_SECONDS
+
+    def __call__(self, done: int, total: int | None = None) -> None:
+        now = clock.monotonic_seconds()
+        if now >= self._next_seconds:
+            self._next_seconds = now + LINE_EVERY_SECONDS
+            of = f" of {total:,}" if total else ""
+            self._output.note(f"{self._what}: {done:,}{of}")
+
+    def close(self) -> None:
+        """Nothing to tidy away."""
+
+
+class _Bar:
+    """A rich bar on stderr, made only once the work has lasted a moment."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._from_seconds = clock.monotonic_seconds() + QUIET_SECONDS
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __call__(self, done: int, total: int | None = None) -> None:
+        if self._bar is None:
+            if clock.monotonic_seconds() < self._from_seconds:
+                return
+            self._open()
+        self._bar.update(self._task, completed=done, total=total)
+
+    def _open(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task(self._what, total=None)
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _plain_table(columns: Sequence[str], cells: list[list[str]], right: set[int]) -> None:
+    widths = [max([len(name), *(len(row[i]) for row in cells)]) for i, name in enumerate(columns)]
+    for row in [list(columns), *cells]:
+        padded = [
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(padded).rstrip())
+    sys.stdout.flush()
+
+
+def _rich_table(columns: Sequence[str], cells: list[list[str]], right: set[int]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, name in enumerate(columns):
+        table.add_column(Text(name), justify="right" if i in right else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)

@@ -1,0 +1,96 @@
+"""The tree of arguments. Only the verb that is called fills in its own."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import re
+from collections.abc import Collection
+from typing import NoReturn
+
+import tickerlake
+from tickerlake.cli.registry import VERBS
+from tickerlake.errors import UsageError
+
+__all__ = ["Parser", "add_global_flags", "build_parser"]
+
+_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose mistakes are our errors, with what to do."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and name the help of just this verb."""
+        todo = f"see `{self.prog} --help`"
+        choice = _CHOICE.search(message)
+        if choice:
+            known = re.findall(r"[\w-]+", choice[2])
+            close = difflib.get_close_matches(choice[1], known, n=1)
+            message = f"{self.prog} knows no {choice[1]!r}."
+            todo = f"did you mean {close[0]!r}? Else {todo}" if close else todo
+            raise UsageError(message, todo=todo)
+        raise UsageError(f"{message[0].upper()}{message[1:]}.", todo=todo)
+
+
+def build_parser(fill: Collection[str]) -> Parser:
+    """The whole tree; only verbs named in `fill` import their file and know their arguments."""
+    parser = Parser(
+        prog="tickerlake",
+        description=tickerlake.__doc__,
+        epilog="`tickerlake VERB --help` explains a verb. Start with `tickerlake demo`.",
+        formatter_class=_formatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=tickerlake.__version__)
+    add_global_flags(parser)
+    parser.set_defaults(
+        workspace=None, stream=None, lake=None, catalog=None, engine=None, json=False, debug=False
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
+    for verb in VERBS:
+        child = verbs.add_parser(
+            verb.name,
+            help=verb.help,
+            description=f"{verb.help[0].upper()}{verb.help[1:]}.",
+            formatter_class=_formatter,
+            allow_abbrev=False,
+        )
+        if verb.name in fill:
+            importlib.import_module(verb.module).add_arguments(child)
+            for parser_below in [child, *_below(child)]:
+                add_global_flags(parser_below)
+    return parser
+
+
+def add_global_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags that stand before or after the verb alike (so: no default that hides the other)."""
+    group = parser.add_argument_group("everywhere")
+
+    def flag(name: str, metavar: str, text: str) -> None:
+        group.add_argument(name, metavar=metavar, default=argparse.SUPPRESS, help=text)
+
+    flag("--workspace", "DIR", "folder with tickerlake.toml (default: here or nearest above)")
+    flag("--stream", "URL", "where records flow")
+    flag("--lake", "URL", "where tables lie")
+    flag("--catalog", "URL", "who knows the tables' newest state")
+    flag("--engine", "NAME", "who answers SQL")
+    for name, text in (
+        ("--json", "JSON on stdout, all else on stderr"),
+        ("--debug", "show tracebacks"),
+    ):
+        group.add_argument(name, action="store_true", default=argparse.SUPPRESS, help=text)
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    return argparse.HelpFormatter(prog, max_help_position=26, width=96)
+
+
+def _below(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    found: list[argparse.ArgumentParser] = []
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public way to walk its tree
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            for child in action.choices.values():
+                found += [child, *_below(child)]
+    return found

@@ -1,0 +1,28 @@
+"""Every verb with its one line of help. Imports nothing, so that `--help` is quick."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["VERBS", "Verb"]
+
+
+class Verb(NamedTuple):
+    """A verb: how it is called, and what it does in one line."""
+
+    name: str
+    help: str
+
+    @property
+    def module(self) -> str:
+        """Where its arguments and its work are."""
+        return f"tickerlake.cli.verbs.{self.name.replace('-', '_')}"
+
+
+VERBS = (
+    Verb("init", "make a workspace"),
+    Verb("sources", "list the sources, or parse a recorded answer of one"),
+    Verb("stream", "what the stream holds"),
+    Verb("config", "each setting, its value, and where it came from"),
+    Verb("completion", "print shell completion for bash, zsh or tcsh"),
+)

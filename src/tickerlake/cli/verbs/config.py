@@ -1,0 +1,26 @@
+"""`config show`: each setting, its value, and who said so."""
+
+from __future__ import annotations
+
+import argparse
+
+from tickerlake.cli.arguments import read_config
+from tickerlake.cli.output import Output
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """One thing to do, so far."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("show", help="print every setting, its value and its origin")
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """Print all settings; secrets are masked."""
+    shown = list(read_config(arguments, output).shown())
+    if output.json_mode:
+        output.document({name: {"value": value, "origin": origin} for name, value, origin in shown})
+    else:
+        output.table(("setting", "value", "from"), shown)
+    return 0

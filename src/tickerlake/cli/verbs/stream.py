@@ -1,0 +1,34 @@
+"""`stream list`: what the stream holds."""
+
+from __future__ import annotations
+
+import argparse
+
+from tickerlake.cli.arguments import open_workspace
+from tickerlake.cli.output import Output
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """One thing to do, so far."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("list", help="topics and partitions, with their first and next positions")
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """List every topic's partitions."""
+    with open_workspace(arguments, output) as workspace:
+        rows = [
+            (topic.topic, p.partition, p.beginning, p.end, p.end - p.beginning)
+            for topic in workspace.flow.topics()
+            for p in topic.positions
+        ]
+        names = ("topic", "partition", "begins", "end", "records")
+        if output.json_mode:
+            output.document([dict(zip(names, row, strict=True)) for row in rows])
+        elif rows:
+            output.table(names, rows)
+        else:
+            output.result("The stream is empty: nothing was published yet.")
+    return 0

@@ -1,0 +1,193 @@
+"""Settings: who may say what, who wins, and what a mistake is answered with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tickerlake import config
+from tickerlake.config.settings import every_setting, variable_of
+from tickerlake.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def workspace(folder: Path, text: str = "") -> Path:
+    (folder / "tickerlake.toml").write_text(text)
+    return folder
+
+
+def load(
+    folder: Path | None, flags: dict[str, object] | None = None, **variables: str
+) -> config.Config:
+    return config.load(folder, flags=flags, environment=variables)
+
+
+def test_flags_win_over_environment_over_file_over_default(tmp_path: Path) -> None:
+    """Each layer wins over the one below it, and each value remembers who said so."""
+    folder = workspace(tmp_path, "[streams]\npartitions = 3\n")
+    name = "streams.partitions"
+
+    default = load(None)
+    assert (default.settings.streams.partitions, default.origins[name]) == (6, "default")
+    file = load(folder)
+    assert (file.settings.streams.partitions, file.origins[name]) == (3, "tickerlake.toml")
+    variable = load(folder, TICKERLAKE_STREAMS_PARTITIONS="4")
+    assert variable.settings.streams.partitions == 4
+    assert variable.origins[name] == "TICKERLAKE_STREAMS_PARTITIONS"
+    flag = load(folder, {name: 5}, TICKERLAKE_STREAMS_PARTITIONS="4")
+    assert (flag.settings.streams.partitions, flag.origins[name]) == (5, "--partitions")
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "suggestion"),
+    [
+        ("[streams]\npartitons = 3\n", "partitons", "partitions"),
+        ('steam = "embedded:"\n', "steam", "stream"),
+        ("[stream_s]\npartitions = 3\n", "stream_s", "stream"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(
+    tmp_path: Path, text: str, key: str, suggestion: str
+) -> None:
+    """A key that nobody knows is refused, naming the file, the key, and the nearest known one."""
+    with pytest.raises(ConfigError) as caught:
+        load(workspace(tmp_path, text))
+    said = str(caught.value)
+    assert "tickerlake.toml" in said
+    assert repr(key) in said
+    assert f"did you mean '{suggestion}" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "expected"),
+    [
+        ('[streams]\npartitions = "six"\n', "[streams] partitions", "a whole number"),
+        ("[streams]\npartitions = true\n", "[streams] partitions", "a whole number"),
+        ('[streams]\nwire = "avro"\n', "[streams] wire", "'json' or 'arrow'"),
+        ("stream = 7\n", "stream in", "text"),
+        ("[streams]\nretention_hours = nan\n", "retention_hours", "a number"),
+        ("streams = 3\n", "[streams]", "its keys below it"),
+    ],
+)
+def test_a_wrong_type_names_file_and_key(
+    tmp_path: Path, text: str, where: str, expected: str
+) -> None:
+    """A value of the wrong type is refused, naming the file, the key, and what was expected."""
+    with pytest.raises(ConfigError) as caught:
+        load(workspace(tmp_path, text))
+    said = str(caught.value)
+    assert "tickerlake.toml" in said
+    assert where in said
+    assert expected in said
+
+
+def test_a_file_that_is_no_toml_names_the_line(tmp_path: Path) -> None:
+    """A broken file is refused with its path and the place in it."""
+    with pytest.raises(ConfigError, match="line 2"):
+        load(workspace(tmp_path, "[streams]\npartitions = = 3\n"))
+
+
+def test_variables_are_read_as_the_settings_type() -> None:
+    """Text of the environment becomes numbers, truth and choices; `none` unsets."""
+    said = load(
+        None,
+        TICKERLAKE_STREAMS_WIRE="json",
+        TICKERLAKE_STREAMS_RETENTION_HOURS="1.5",
+        TICKERLAKE_STREAMS_RETENTION_BYTES="none",
+        TICKERLAKE_STREAMS_RETENTION_DROPS_UNDELIVERED="yes",
+    ).settings.streams
+    assert said.wire == "json"
+    assert said.retention_hours == 1.5
+    assert said.retention_bytes is None
+    assert said.retention_drops_undelivered is True
+    with pytest.raises(ConfigError, match="TICKERLAKE_STREAMS_PARTITIONS"):
+        load(None, TICKERLAKE_STREAMS_PARTITIONS="many")
+
+
+def test_an_unknown_variable_is_refused_and_reserved_ones_are_not() -> None:
+    """A misspelt variable does not pass silently; those with a meaning of their own do."""
+    with pytest.raises(ConfigError, match="did you mean 'TICKERLAKE_STREAMS_PARTITIONS'"):
+        load(None, TICKERLAKE_STREAMS_PARTITION="3")
+    load(
+        None,
+        TICKERLAKE_NOW="2013-03-01T00:00:00Z",
+        TICKERLAKE_WORKSPACE="/somewhere",
+        TICKERLAKE_TEST_KAFKA="localhost:9092",
+    )
+
+
+def test_sources_are_open_to_what_a_provider_understands(tmp_path: Path) -> None:
+    """`[sources.NAME]` takes the provider's keys; a variable wins; an unknown one is refused."""
+    folder = workspace(tmp_path, '[sources.files]\npath = "a.csv"\ndelimiter = ";"\n')
+    said = load(folder, TICKERLAKE_SOURCES_FILES_PATH="b.csv")
+    assert said.settings.sources["files"] == {"path": "b.csv", "delimiter": ";"}
+    assert said.origins["sources.files.path"] == "TICKERLAKE_SOURCES_FILES_PATH"
+    with pytest.raises(ConfigError, match="delimiter"):
+        load(workspace(tmp_path, '[sources.files]\ndelimeter = ";"\n'))
+    with pytest.raises(ConfigError, match="did you mean 'yahoo'"):
+        load(workspace(tmp_path, '[sources.yahooo]\nbase_url = "http://a"\n'))
+
+
+def test_a_variable_of_a_source_that_is_not_there_is_a_warning() -> None:
+    """A key that lies around for another provider stops nobody, but is said."""
+    assert "ACME" in load(None, TICKERLAKE_SOURCES_ACME_API_KEY="x").warnings[0]
+
+
+def test_secrets_are_masked_and_do_not_live_in_the_file(tmp_path: Path) -> None:
+    """A key from the environment is never shown; one in the file is refused."""
+    said = load(
+        None,
+        TICKERLAKE_WEB_TOKEN="hush" * 4,
+        TICKERLAKE_CATALOG="postgresql://me:hush@db/lake",
+    )
+    shown = {name: value for name, value, _ in said.shown()}
+    assert "hush" not in str(shown)
+    assert shown["catalog"].startswith("postgresql://me:")
+    assert said.settings.web.token.endswith("hush")
+    with pytest.raises(ConfigError, match="TICKERLAKE_SOURCES_YAHOO_API_KEY"):
+        load(workspace(tmp_path, '[sources.yahoo]\napi_key = "hush"\n'))
+
+
+def test_the_workspace_is_the_nearest_above(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The current folder or the nearest above counts; a variable wins over it, a name over both."""
+    monkeypatch.delenv("TICKERLAKE_WORKSPACE", raising=False)
+    outer, other, third = (tmp_path / name for name in ("outer", "other", "third"))
+    for folder in (outer, other, third):
+        config.make_workspace(folder)
+    (outer / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(outer / "a" / "b")
+    assert config.find_workspace() == outer
+    monkeypatch.setenv("TICKERLAKE_WORKSPACE", str(other))
+    assert config.find_workspace() == other
+    assert config.find_workspace(third) == third
+
+
+def test_no_workspace_names_the_way_to_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outside a workspace, and for a folder that is none, the message names `tickerlake init`."""
+    monkeypatch.delenv("TICKERLAKE_WORKSPACE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    for explicit in (None, tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(ConfigError, match="tickerlake init"):
+            config.find_workspace(explicit)
+
+
+def test_init_makes_a_workspace_once(tmp_path: Path) -> None:
+    """A second `init` changes nothing; what it wrote holds only defaults."""
+    folder, made = config.make_workspace(tmp_path / "new")
+    assert made
+    assert load(folder).settings == load(None).settings
+    workspace(folder, "[streams]\npartitions = 3\n")
+    assert config.make_workspace(folder) == (folder, False)
+    assert load(folder).settings.streams.partitions == 3
+
+
+@pytest.mark.parametrize("name", [setting.name for setting in every_setting()])
+def test_every_setting_is_documented(name: str) -> None:
+    """docs/configuration.md names each key in its table, with its variable."""
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    assert f"`{name.rpartition('.')[2]}`" in page
+    assert f"`{variable_of(name)}`" in page
