@@ -1,6 +1,7 @@
 """What flows: kinds of records, their Arrow schemas, states, units, value rules, event ids."""
 
-from tickerlake.records.event_ids import with_event_ids
+from tickerlake.records.event_ids import key_hashes, with_event_ids
+from tickerlake.records.repeats import RepeatWindow
 from tickerlake.records.rules import dead_reasons
 from tickerlake.records.schemas import (
     INTERVALS,
@@ -26,8 +27,10 @@ __all__ = [
     "TABLES",
     "TOPICS",
     "Kind",
+    "RepeatWindow",
     "conform",
     "dead_reasons",
+    "key_hashes",
     "lake_schema",
     "with_event_ids",
 ]

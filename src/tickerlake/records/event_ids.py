@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickerlake.records.schemas import SCHEMAS, Kind
+from tickerlake.records.schemas import KEYS, SCHEMAS, Kind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,11 +26,28 @@ if TYPE_CHECKING:
 
     Words = npt.NDArray[np.uint64]
 
-__all__ = ["with_event_ids"]
+__all__ = ["key_hashes", "with_event_ids"]
 
 # The finaliser of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators,
 # 2014): bijective, so two values of one number column never meet.
 _STEPS: Final = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+
+
+def key_hashes(table: pa.Table, kind: Kind) -> Words:
+    """Eight bytes over each record's key (`KEYS[kind]`), to compare beside its event id.
+
+    Args:
+        table: Holds at least the key's columns.
+        kind: What the records are.
+    """
+    import numpy as np
+
+    total = np.full(table.num_rows, _word(f"kind={kind}"), dtype=np.uint64)
+    for name in KEYS[kind]:
+        values = table.column(name).combine_chunks()
+        if values.null_count < len(values):
+            total += _terms(values, name)
+    return _mixed(total)
 
 
 def with_event_ids(table: pa.Table, kind: Kind) -> pa.Table:

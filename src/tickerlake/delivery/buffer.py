@@ -1,0 +1,139 @@
+"""Records that were read and stand in no commit yet, and how much memory they may take."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tickerlake import clock
+from tickerlake.lake.positions import Range
+
+__all__ = ["Buffer", "MemoryBudget", "stamped", "with_dropped"]
+
+
+class MemoryBudget:
+    """How many bytes all workers of a process hold together. Safe to share between threads.
+
+    It does not block: a worker asks before each read, and commits what it holds instead of
+    reading. So the bound is the cap plus one read per worker.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._lock = threading.Lock()
+        self._held: dict[object, int] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether nobody may read on before somebody has committed."""
+        with self._lock:
+            return sum(self._held.values()) >= self._bytes_max
+
+    def hold(self, owner: object, byte_count: int) -> None:
+        """Say what `owner` holds now."""
+        with self._lock:
+            self._held[owner] = byte_count
+
+
+@dataclass(slots=True)
+class _Partition:
+    start: int
+    end: int
+    dropped: int = 0
+    parts: list[pa.Table] = field(default_factory=list)
+
+
+class Buffer:
+    """Rows of one worker, per partition, with the positions that they cover.
+
+    A partition whose records were all dropped as repeats holds no row, but still positions: they
+    must be committed like any others.
+    """
+
+    def __init__(self, positions: Mapping[str, int]) -> None:
+        self._partitions = {name: _Partition(at, at) for name, at in positions.items()}
+        self._since_seconds: float | None = None
+        self.rows = 0
+        self.byte_count = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether no position waits for a commit."""
+        return self._since_seconds is None
+
+    @property
+    def age_seconds(self) -> float:
+        """How long the oldest position has waited."""
+        if self._since_seconds is None:
+            return 0.0
+        return clock.monotonic_seconds() - self._since_seconds
+
+    def next_position(self, partition: str) -> int:
+        """The next position to read."""
+        return self._partitions[partition].end
+
+    def positions(self) -> dict[str, int]:
+        """Next positions of all partitions."""
+        return {name: part.end for name, part in self._partitions.items()}
+
+    def add(self, partition: str, rows: pa.Table, *, end: int, dropped: int) -> None:
+        """Take in the partition's next rows; `end` is the position after all that was read."""
+        part = self._partitions[partition]
+        if end == part.end:
+            return
+        if self._since_seconds is None:
+            self._since_seconds = clock.monotonic_seconds()
+        part.end = end
+        part.dropped += dropped
+        if rows.num_rows:
+            part.parts.append(rows)
+            self.rows += rows.num_rows
+            self.byte_count += rows.nbytes
+
+    def ranges(self) -> dict[str, Range]:
+        """What a commit of all this would deliver: changed partitions only."""
+        return {
+            name: Range(part.start, part.end, dropped=part.dropped)
+            for name, part in self._partitions.items()
+            if part.end > part.start
+        }
+
+    def table(self) -> pa.Table | None:
+        """All rows, or null if there are none."""
+        parts = [table for part in self._partitions.values() for table in part.parts]
+        return pa.concat_tables(parts) if parts else None
+
+    def clear(self) -> None:
+        """Forget the rows: they are committed. Each partition goes on where it ended."""
+        for part in self._partitions.values():
+            part.start, part.dropped = part.end, 0
+            part.parts.clear()
+        self._since_seconds, self.rows, self.byte_count = None, 0, 0
+
+
+def stamped(rows: pa.Table, stream_id: str) -> pa.Table:
+    """Say which log the rows came from, and when they were delivered."""
+    values = {"_stream": stream_id, "_delivered_at": clock.now()}
+    for name, value in values.items():
+        place = rows.schema.get_field_index(name)
+        field_of = rows.schema.field(place)
+        rows = rows.set_column(
+            place, field_of, pa.repeat(pa.scalar(value, field_of.type), rows.num_rows)
+        )
+    return rows
+
+
+def with_dropped(ranges: Mapping[str, Range], dropped: pa.Table) -> dict[str, Range]:
+    """Count rows that were dropped after buffering in the ranges of their partitions."""
+    counts = {
+        item["values"].as_py(): item["counts"].as_py()
+        for item in pc.value_counts(dropped.column("_partition").combine_chunks())
+    }
+    return {
+        name: replace(span, dropped=span.dropped + counts.get(name, 0))
+        for name, span in ranges.items()
+    }

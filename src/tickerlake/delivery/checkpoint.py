@@ -1,0 +1,141 @@
+"""Whether a transaction may be committed, decided on one freshly loaded metadata object.
+
+The unit of fencing is the transaction. It may carry many partitions, and it lands whole or not at
+all: a partition that somebody else moved takes the whole transaction with it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tickerlake.errors import DataLossError, RolledBackError
+from tickerlake.lake.base import Change, LakeTable, Loaded, SnapshotInfo, WrittenFile
+from tickerlake.lake.positions import (
+    CHECK,
+    RANGES,
+    Range,
+    check_hash,
+    encode_ranges,
+    offset_property,
+    offsets_of,
+    partitions_property,
+    stream_ids,
+    stream_property,
+)
+from tickerlake.streams import StreamIdentity
+
+__all__ = ["Decision", "Unit", "change_of", "count_of", "decide", "offsets_checked"]
+
+
+class Decision(enum.Enum):
+    """What step 7 found."""
+
+    #: All partitions stand at their `to`: committed, by us or by another.
+    DONE = "done"
+    #: All partitions stand at their `from`: ours to commit.
+    COMMIT = "commit"
+    #: Anything else: somebody moved on; every file and buffer of it is worthless.
+    DISCARD = "discard"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One transaction: ranges of one stream, and the files that hold their rows.
+
+    With `registers` it gives partitions their first offset: they must have none before it.
+    `origins` are the dead letters that its rows mend.
+    """
+
+    identity: StreamIdentity
+    ranges: Mapping[str, Range]
+    partition_count: int
+    files: tuple[WrittenFile, ...] = ()
+    registers: bool = False
+    origins: tuple[str, ...] = ()
+
+
+def decide(table: LakeTable, loaded: Loaded, unit: Unit) -> Decision:
+    """Step 7: compare the unit with `loaded`, on which alone it may then be committed.
+
+    Raises:
+        RolledBackError: Somebody turned the table back.
+        DataLossError: A partition that was registered has no offset any more.
+    """
+    offsets = offsets_checked(table, loaded, unit.identity)
+    now = {partition: offsets.get(partition) for partition in unit.ranges}
+    before = {name: None if unit.registers else span.start for name, span in unit.ranges.items()}
+    if now == before:
+        return Decision.COMMIT
+    if all(now[name] == span.end for name, span in unit.ranges.items()):
+        return Decision.DONE
+    return Decision.DISCARD
+
+
+def change_of(loaded: Loaded, unit: Unit) -> Change:
+    """The snapshot that commits `unit` on top of `loaded`.
+
+    A change of an offset always makes a snapshot, with no files if there is nothing to append:
+    properties alone are compared with nothing, and a zombie could take an offset back (step 2).
+    """
+    stream_id = unit.identity.id
+    properties = {
+        stream_property(stream_id): unit.identity.text,
+        partitions_property(stream_id): str(max(unit.partition_count, count_of(loaded, stream_id))),
+        **{offset_property(stream_id, name): str(span.end) for name, span in unit.ranges.items()},
+    }
+    return Change(
+        append=unit.files,
+        properties=properties,
+        summary={
+            CHECK: check_hash({**loaded.properties, **properties}),
+            RANGES: encode_ranges({stream_id: unit.ranges}),
+        },
+    )
+
+
+def count_of(loaded: Loaded, stream_id: str) -> int:
+    """How many partitions of the stream have an offset; 0 for a stream that is new to the table."""
+    return int(loaded.properties.get(partitions_property(stream_id), "0"))
+
+
+def offsets_checked(table: LakeTable, loaded: Loaded, identity: StreamIdentity) -> dict[str, int]:
+    """The stream's next positions, after proof that nobody turned the table back.
+
+    Raises:
+        RolledBackError: The newest checkpoint among the snapshot's ancestors disagrees with the
+            properties.
+        DataLossError: Fewer offsets than partitions that were registered.
+    """
+    if not _agrees(table.snapshots(loaded), loaded):
+        raise RolledBackError(
+            f"The table {loaded.name} was turned back: its offsets are ahead of its rows.",
+            expected="offsets that agree with the newest checkpoint of the table's history",
+            found="another tool rolled the table back, or changed its tickerlake.offset properties",
+            todo=f"run `tickerlake lake rewind {loaded.name}`: it sets each offset to what the "
+            "table really holds, and the next delivery fetches the rest again",
+        )
+    offsets = offsets_of(loaded.properties, identity.id)
+    count = count_of(loaded, identity.id)
+    if len(offsets) != count:
+        raise DataLossError(
+            f"The table {loaded.name} has lost the offset of a partition.",
+            expected=f"{count} offsets of the stream {identity.id}",
+            found=f"{len(offsets)}: {', '.join(sorted(offsets)) or 'none'}",
+            todo=f"run `tickerlake lake rewind {loaded.name}`; an offset that is missing is not "
+            "zero",
+        )
+    return offsets
+
+
+def _agrees(history: Sequence[SnapshotInfo], loaded: Loaded) -> bool:
+    """Whether the nearest ancestor that carries a check agrees with the properties."""
+    for snapshot in reversed(history):
+        if CHECK in snapshot.summary:
+            return snapshot.summary[CHECK] == check_hash(loaded.properties)
+    if history and history[0].parent_id is not None:
+        # Expiry took the older history, and other tools made all that is left. Nobody can turn
+        # a table back to a snapshot that is gone.
+        return True
+    return not stream_ids(loaded.properties)

@@ -1,0 +1,100 @@
+"""Deliver all kinds at once: a thread for each, and the lake's small maintenance between."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from functools import partial
+
+from tickerlake import clock
+from tickerlake.delivery.buffer import MemoryBudget
+from tickerlake.delivery.report import DeliveryReport, KindReport, OnEvent
+from tickerlake.delivery.settings import DeliverySettings
+from tickerlake.delivery.worker import Worker
+from tickerlake.lake.lake import Lake
+from tickerlake.records import TABLES, Kind
+from tickerlake.streams import Stream
+
+__all__ = ["deliver"]
+
+
+def deliver(
+    stream: Stream,
+    lake: Lake,
+    kinds: Sequence[Kind],
+    *,
+    once: bool,
+    stop: threading.Event,
+    settings: DeliverySettings | None = None,
+    accept_loss: bool = False,
+    on_event: OnEvent | None = None,
+) -> DeliveryReport:
+    """Bring records from the stream into the lake, exactly once, until told to stop.
+
+    Args:
+        stream: Where records come from.
+        lake: Where they go; one table a kind.
+        kinds: Which kinds to deliver.
+        once: End at the streams' ends as seen now; otherwise go on until `stop`.
+        stop: Set it from anywhere: what was read is committed, then this returns.
+        settings: When to flush, and how much memory to hold.
+        accept_loss: Go on after holes that the log's retention made, and record them.
+        on_event: Told what happens, from several threads.
+
+    Raises:
+        TickerlakeError: The first error of any kind; the other kinds stop gracefully before it
+            is raised. Whatever was not committed is still in the stream.
+    """
+    chosen = settings or DeliverySettings()
+    began_seconds = clock.monotonic_seconds()
+    budget = MemoryBudget(chosen.memory_bytes)
+    halt = _Halt(stop)
+    jobs: list[tuple[Kind, Callable[[], KindReport]]] = []
+    for kind in kinds:
+        for number in range(chosen.workers):
+            worker = Worker(
+                stream.topic(kind),
+                lake.table(TABLES[kind]),
+                settings=chosen,
+                partitions=partial(_share, number=number, of=chosen.workers),
+                acknowledge=partial(stream.acknowledge, kind),
+                accept_loss=accept_loss,
+                budget=budget,
+                on_event=on_event,
+            )
+            jobs.append((kind, partial(worker.run, halt, once=once)))
+    with ThreadPoolExecutor(max_workers=len(jobs), thread_name_prefix="deliver") as threads:
+        try:
+            futures = [(kind, threads.submit(job)) for kind, job in jobs]
+            wait([future for _, future in futures], return_when=FIRST_EXCEPTION)
+        finally:
+            # One kind failed, or somebody interrupts us: the others commit what they hold.
+            halt.set()
+    reports: dict[Kind, KindReport] = {}
+    for kind, future in futures:
+        reports[kind] = reports.get(kind, KindReport()) + future.result()
+    return DeliveryReport(reports, clock.monotonic_seconds() - began_seconds)
+
+
+def _share(names: Sequence[str], *, number: int, of: int) -> Sequence[str]:
+    """The partitions of one of several workers."""
+    return names[number::of]
+
+
+class _Halt:
+    """Set by us when a kind fails, or by the caller: the caller's own event stays the caller's."""
+
+    def __init__(self, outer: threading.Event) -> None:
+        self._outer = outer
+        self._own = threading.Event()
+
+    def set(self) -> None:
+        self._own.set()
+
+    def is_set(self) -> bool:
+        return self._own.is_set() or self._outer.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        # The pauses are short (`poll_seconds`), so the other event may wait for the next look.
+        return self._outer.wait(timeout) or self._own.is_set()

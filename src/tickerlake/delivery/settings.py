@@ -1,0 +1,38 @@
+"""Settings of the delivery room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["DeliverySettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverySettings:
+    """`[delivery]`: when buffers are flushed, and how much memory they may take."""
+
+    #: Commit once this many records of a table wait.
+    flush_rows: int = 400_000
+    #: Commit once the waiting records of a table take this much memory.
+    flush_bytes: int = 128 * 1024 * 1024
+    #: Commit once the oldest waiting record is this old. Queries see it before that.
+    flush_seconds: float = 5.0
+    #: Calendars (names of exchange-calendars, comma between) whose session closes commit what
+    #: waits; looked at only where `flush_seconds` is longer than a minute.
+    flush_at_closes: str = "XNYS"
+    #: Waiting records of all tables together: beyond it reading stops until a commit.
+    memory_bytes: int = 256 * 1024 * 1024
+    #: About how many records one read takes.
+    read_records: int = 65_536
+    #: How long an idle worker waits for new records before it looks at its clock again.
+    poll_seconds: float = 0.2
+    #: A record that repeats one within this many positions before it is dropped.
+    repeat_window: int = 100_000
+    #: Give up after refusals or unknown outcomes for this long. Nothing is lost by it.
+    commit_seconds_max: float = 120.0
+    #: The first pause after a refused commit; doubled up to a second, with jitter.
+    commit_pause_seconds: float = 0.02
+    #: Files that waited longer for their commit are written again: half of the sweep's age.
+    file_hours_max: float = 12.0
+    #: Workers of each table; they share its partitions between them.
+    workers: int = 1

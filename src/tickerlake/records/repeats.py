@@ -1,0 +1,144 @@
+"""Which records of a partition repeat one that is already there.
+
+A producer that never saw its answer sends the same records again: same key, same `fetched_at`,
+same event id. Delivery and the reader of the fresh tail both drop them, by one rule that depends
+on the log alone and not on how it was cut into batches:
+
+    A record at position p repeats an equal one (event id and key) that was kept at a position
+    in [p - size, p].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from tickerlake.records.event_ids import key_hashes
+from tickerlake.records.schemas import KEYS, Kind, lake_schema
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Mask = npt.NDArray[np.bool_]
+
+__all__ = ["RepeatWindow"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Kept records as parallel arrays, in the order of their positions."""
+
+    ids: npt.NDArray[np.uint64]
+    keys: npt.NDArray[np.uint64]
+    positions: npt.NDArray[np.int64]
+
+    def __add__(self, other: _Seen) -> _Seen:
+        import numpy as np
+
+        return _Seen(
+            np.concatenate((self.ids, other.ids)),
+            np.concatenate((self.keys, other.keys)),
+            np.concatenate((self.positions, other.positions)),
+        )
+
+    def pick(self, which: npt.NDArray[np.bool_ | np.intp]) -> _Seen:
+        return _Seen(self.ids[which], self.keys[which], self.positions[which])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class RepeatWindow:
+    """The events of one partition's last `size` positions. Not shared between threads.
+
+    Records without an event id (a payload that nobody could decode) repeat nothing.
+    """
+
+    def __init__(self, kind: Kind, size: int) -> None:
+        self.kind = kind
+        self.size = size
+        self._seen = _seen(columns_of(kind).empty_table(), kind)
+
+    def remember(self, rows: pa.Table) -> None:
+        """Take in records that are kept already: what the lake holds, in any order."""
+        rows = rows.sort_by("_offset")
+        self._keep(_seen(rows, self.kind))
+
+    def admit(self, rows: pa.Table) -> Mask:
+        """Mark the records that repeat nothing, and remember them.
+
+        Args:
+            rows: The partition's next records in order, with `event_id`, `_offset` and the key.
+
+        Returns:
+            One boolean a record: False where it repeats one that was kept before.
+        """
+        import numpy as np
+
+        known = rows.column("event_id").combine_chunks().is_valid()
+        mask = known.to_numpy(zero_copy_only=False)
+        fresh = np.ones(rows.num_rows, dtype=bool)
+        seen = _seen(rows, self.kind)
+        every = self._seen + seen.pick(mask)
+        # One word for both, only to find out quickly that nothing repeats, as nearly always.
+        words = every.ids * np.uint64(0x9E3779B97F4A7C15) + every.keys
+        ordered = np.sort(words)
+        twice = ordered[1:][ordered[1:] == ordered[:-1]]
+        if len(twice):
+            suspects = np.flatnonzero(np.isin(words, twice))
+            kept = np.ones(len(every), dtype=bool)
+            kept[suspects] = _first_within(every.pick(suspects), self.size)
+            fresh[mask] = kept[len(self._seen) :]
+        self._keep(seen.pick(mask & fresh))
+        return fresh
+
+    def _keep(self, seen: _Seen) -> None:
+        every = self._seen + seen
+        if len(every):
+            every = every.pick(every.positions > every.positions[-1] - self.size)
+        self._seen = every
+
+
+def columns_of(kind: Kind) -> pa.Schema:
+    """The columns that a window needs of a table that holds delivered rows."""
+    schema = lake_schema(kind)
+    return pa.schema([schema.field(name) for name in ("event_id", *KEYS[kind], "_offset")])
+
+
+def _seen(rows: pa.Table, kind: Kind) -> _Seen:
+    import numpy as np
+    import pyarrow.compute as pc
+
+    ids = pc.fill_null(rows.column("event_id"), 0).to_numpy()
+    return _Seen(
+        np.ascontiguousarray(ids).view(np.uint64),
+        key_hashes(rows, kind),
+        rows.column("_offset").to_numpy(),
+    )
+
+
+def _first_within(seen: _Seen, size: int) -> Mask:
+    """True for each event that has no kept equal within `size` positions before it.
+
+    Each round settles, for every group of equal events, the first that is open: it is kept, and
+    what follows it within `size` positions repeats it.
+    """
+    import numpy as np
+
+    order = np.lexsort((seen.positions, seen.keys, seen.ids))  # stable: the log's order breaks ties
+    ids, keys, positions = seen.ids[order], seen.keys[order], seen.positions[order]
+    starts = np.r_[True, (ids[1:] != ids[:-1]) | (keys[1:] != keys[:-1])]
+    group = np.cumsum(starts)
+    kept = np.zeros(len(order), dtype=bool)
+    left = np.arange(len(order))
+    while len(left):
+        first = np.r_[True, group[left][1:] != group[left][:-1]]
+        kept[left[first]] = True
+        anchor = positions[left[first]][np.cumsum(first) - 1]
+        left = left[positions[left] - anchor > size]
+    answer = np.zeros(len(order), dtype=bool)
+    answer[order] = kept
+    return answer
