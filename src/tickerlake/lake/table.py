@@ -84,7 +84,12 @@ class IcebergTable:
             StorageError: The disk is full; the catalog was not asked.
         """
         table: Table = loaded.handle
-        landed = commit(table, _by_location(change), merge_at=self.settings.manifests_merge_at)
+        landed = commit(
+            table,
+            _by_location(change),
+            merge_at=self.settings.manifests_merge_at,
+            manifests=self._manifests,
+        )
         self.catalog.remember(landed.metadata_location, landed.metadata)
         # It has landed: what follows is housekeeping that the next load or the sweep makes good.
         with contextlib.suppress(OSError):
