@@ -47,6 +47,7 @@ from pyiceberg.table.update import (
     TableUpdate,
 )
 
+from tickerlake import clock
 from tickerlake.errors import (
     CommitRefusedError,
     CommitUnknownError,
@@ -124,6 +125,7 @@ class _Stage:
             parent_snapshot_id=parent_id,
             manifest_list=self._write_list(manifests, parent_id),
             sequence_number=self._sequence_number,
+            timestamp_ms=self._timestamp_ms(),
             summary=self._summary(change, deleted),
             schema_id=self._metadata.current_schema_id,
         )
@@ -149,6 +151,11 @@ class _Stage:
                 AssertRefSnapshotId(ref=MAIN_BRANCH, snapshot_id=parent_id),
             ),
         )
+
+    def _timestamp_ms(self) -> int:
+        # Later than the last one even if the clock was set back: deliveries are put in order by it.
+        now_ms = int(clock.real_now().timestamp() * 1000)
+        return max(now_ms, self._metadata.last_updated_ms + 1)
 
     def _added(self, change: Change) -> list[ManifestFile]:
         if not change.append:
