@@ -1,0 +1,184 @@
+"""What one query sees: one loaded state of each table it needs, as views on its connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tickerlake.lake import LakeTable
+from tickerlake.lake.manifests import LiveFile
+from tickerlake.lake.tables import DELIVERIES, LATEST
+from tickerlake.query import views
+from tickerlake.query.audit import live_deliveries
+from tickerlake.query.base import VIEWS
+from tickerlake.query.pruning import EVERYTHING, Wanted, wanted
+from tickerlake.query.sandbox import Checked
+from tickerlake.query.tail import Fresh, Tail
+from tickerlake.query.views import Rows
+from tickerlake.records import TABLES, TOPICS, Kind, lake_schema
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+__all__ = ["Present", "Tables"]
+
+_MACRO: Final = "bars_as_of"
+_LIVE: Final = "_live_deliveries"
+#: Views in which a condition on ts takes or leaves all rows of a key.
+_KEYED_BY_TIME: Final = frozenset({"bars", "bars_history", "trades", "quotes"})
+_KEYED_BY_SYMBOL: Final = frozenset({"corporate_actions", "gaps", "latest"})
+_FIRST: Final = -(2**63)
+_LAST: Final = 2**63 - 1
+
+
+class Tables(Protocol):
+    """The lake, as a reader needs it."""
+
+    def table(self, name: str) -> LakeTable:
+        """The table; created on first use."""
+        ...
+
+
+class Present:
+    """The views of one query. Each table is loaded once, so that all views of it agree."""
+
+    def __init__(
+        self, cursor: DuckDBPyConnection, lake: Tables, tail: Tail, as_of: datetime | None
+    ) -> None:
+        self._cursor = cursor
+        self._lake = lake
+        self._tail = tail
+        self._as_of = as_of
+        self._states: dict[Kind, Fresh] = {}
+
+    def create_views(self, checked: Checked) -> tuple[str, ...]:
+        """Create the views that the query names; return what its reader should know.
+
+        A query that asks what there is sees every view, but only what it names has rows.
+        """
+        for view in VIEWS:
+            if view in checked.tables:
+                rows = partial(self._rows, view, wanted=_needed(view, checked))
+                self._create(view, self._definition(view, rows))
+            elif checked.asks_catalog:
+                self._create(view, views.nothing(view))
+        if _MACRO in checked.functions:
+            body = views.as_of_macro(self._rows(_MACRO, "bar", wanted=EVERYTHING))
+            self._cursor.execute(f"create temp macro {_MACRO}(t) as table {body}").fetchall()
+        return tuple(
+            f"{state.unread:,} more records of {TOPICS[kind]} lie in the stream and are not visible"
+            " yet: the tail that a query reads is limited ([query] tail_records_max). "
+            "They become visible as `tickerlake deliver` brings them into the lake."
+            for kind, state in self._states.items()
+            if state.unread
+        )
+
+    def _create(self, view: str, definition: str) -> None:
+        self._cursor.execute(f"create temp view {view} as {definition}").fetchall()
+
+    def _definition(self, view: str, rows: Callable[[Kind], Rows]) -> str:
+        if view == "deliveries":
+            return views.deliveries(*self._deliveries())
+        if view == "latest":
+            return views.latest(rows, self._latest_files())
+        return views.DEFINITIONS[view](rows)
+
+    def _state(self, kind: Kind) -> Fresh:
+        state = self._states.get(kind)
+        if state is None:
+            table = self._lake.table(TABLES[kind])
+            if self._as_of is None:
+                state = self._tail.after(kind, table)
+            else:
+                # Offsets are not versioned, so the past has no tail.
+                state = Fresh(table.load(), lake_schema(kind).empty_table())
+            self._states[kind] = state
+        return state
+
+    def _rows(self, view: str, kind: Kind, *, wanted: Wanted) -> Rows:
+        state = self._state(kind)
+        files = self._lake.table(TABLES[kind]).live_files(
+            state.loaded,
+            symbols=None if wanted.symbols is None else sorted(wanted.symbols),
+            ts_from=wanted.ts_from,
+            ts_to=wanted.ts_to,
+        )
+        tail = _narrowed(state.rows, wanted)
+        name = f"_tail_of_{view}_{kind}" if tail.num_rows else None
+        if name is not None:
+            self._cursor.register(name, tail)
+        fresh = [file for file in files if not file.compacted]
+        compacted = [file for file in files if file.compacted]
+        span = _span(fresh, tail)
+        return Rows(
+            kind,
+            settled=tuple(file.path for file in compacted if not _meets(file, span)),
+            contested=tuple(file.path for file in compacted if _meets(file, span)),
+            fresh=tuple(file.path for file in fresh),
+            tail=name,
+            wanted=wanted,
+            as_of=self._as_of,
+        )
+
+    def _deliveries(self) -> tuple[tuple[str, ...], str]:
+        """Files of the table, and the name of what the live snapshots tell."""
+        # The sources first: what expiry folds into the table meanwhile is then seen twice, and
+        # united by its snapshot's id, not missed.
+        tables = [self._lake.table(name) for name in TABLES.values()]
+        live = [live_deliveries(table, table.load()) for table in tables]
+        self._cursor.register(_LIVE, pa.concat_tables(live))
+        folded = self._lake.table(DELIVERIES)
+        return tuple(folded.files(folded.load())), _LIVE
+
+    def _latest_files(self) -> tuple[str, ...]:
+        if self._as_of is not None:
+            return ()
+        table = self._lake.table(LATEST)
+        return tuple(table.files(table.load()))
+
+
+def _needed(view: str, checked: Checked) -> Wanted:
+    """What of the view's rows the query can need; a view is narrowed by its rows' keys only."""
+    found = wanted(checked, view)
+    if view in _KEYED_BY_TIME:
+        return found
+    return Wanted(found.symbols) if view in _KEYED_BY_SYMBOL else EVERYTHING
+
+
+def _span(fresh: list[LiveFile], tail: pa.Table) -> tuple[int, int] | None:
+    """First and last `ts` of what is fresh, in microseconds since 1970; null: nothing is."""
+    ends: list[int] = []
+    for file in fresh:
+        # A file that does not tell may hold anything.
+        ends.extend(file.bounds.get("ts", (_FIRST, _LAST)))
+    if tail.num_rows:
+        extremes = pc.min_max(pc.cast(tail.column("ts"), pa.int64())).as_py()
+        ends.extend(number for number in extremes.values() if number is not None)
+    return (min(ends), max(ends)) if ends else None
+
+
+def _meets(file: LiveFile, span: tuple[int, int] | None) -> bool:
+    if span is None:
+        return False
+    low, high = file.bounds.get("ts", (_FIRST, _LAST))
+    return bool(low <= span[1] and high >= span[0])
+
+
+def _narrowed(rows: pa.Table, wanted: Wanted) -> pa.Table:
+    """The tail without rows that the query cannot need."""
+    if not rows.num_rows or wanted == EVERYTHING:
+        return rows
+    keep = None
+    if wanted.symbols is not None:
+        keep = pc.is_in(rows.column("symbol"), pa.array(sorted(wanted.symbols), pa.string()))
+    ts = rows.column("ts")
+    for bound, compare in ((wanted.ts_from, pc.greater_equal), (wanted.ts_to, pc.less)):
+        if bound is not None:
+            inside = compare(ts, pa.scalar(bound, ts.type))
+            keep = inside if keep is None else pc.and_(keep, inside)
+    return rows.filter(keep)

@@ -1,0 +1,43 @@
+"""From a name to a query engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tickerlake.errors import ConfigError
+from tickerlake.query.base import Engine
+from tickerlake.query.settings import QuerySettings
+
+if TYPE_CHECKING:
+    from tickerlake.lake.lake import Lake
+    from tickerlake.streams import Stream
+
+__all__ = ["names", "open_engine"]
+
+_PLANNED = ("athena", "trino")
+
+
+def names() -> tuple[str, ...]:
+    """Engines that can be opened."""
+    return ("duckdb",)
+
+
+def open_engine(
+    name: str, *, lake: Lake, stream: Stream, settings: QuerySettings | None = None
+) -> Engine:
+    """Open a query engine over a lake and the stream that feeds it.
+
+    Raises:
+        ConfigError: An engine that is not built, or none that we know.
+    """
+    if name == "duckdb":
+        from tickerlake.query.duckdb import DuckDBEngine
+
+        return DuckDBEngine(lake, stream, settings)
+    planned = name.partition(":")[0] in _PLANNED
+    raise ConfigError(
+        f"The engine {name!r} is not built yet." if planned else f"There is no engine {name!r}.",
+        expected=", ".join(names()),
+        found=f'engine = "{name}"',
+        todo='write engine = "duckdb" in tickerlake.toml',
+    )

@@ -1,0 +1,223 @@
+"""The stream's fresh tail: records that are published and not yet in the lake.
+
+The tail begins at exactly the positions that one loaded metadata of the table names, is decoded by
+the stream's codec and loses repeats by the rule by which delivery drops them. So whatever the
+delivery does meanwhile, a record is either among that metadata's rows or in this tail, never in
+both and never in neither.
+
+What was decoded is kept and grows with the stream: a process that asks again reads only what is
+new, and the repeats are recognised without reading the lake again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tickerlake.errors import RetentionPassedError
+from tickerlake.lake import LakeTable, Loaded
+from tickerlake.lake.positions import offsets_of
+from tickerlake.records import KEYS, Kind, RepeatWindow, lake_schema
+from tickerlake.streams import Stream, Topic
+from tickerlake.streams.codec import decode
+
+__all__ = ["Fresh", "Tail", "read_decoded", "whole_tail"]
+
+_READ_RECORDS_MAX = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """One table's state: loaded metadata, and the tail that follows exactly it.
+
+    `unread` records lie further on in the stream than the limit allows to read.
+    """
+
+    loaded: Loaded
+    rows: pa.Table
+    unread: int = 0
+
+
+@dataclass(slots=True)
+class _Segment:
+    """What was decoded of one partition: rows of positions [`begin`, `end`)."""
+
+    begin: int
+    end: int
+    window: RepeatWindow
+    parts: list[pa.Table] = field(default_factory=list)
+
+    def rows_from(self, position: int) -> int:
+        """Forget what lies before `position`; return how many rows stay."""
+        kept = []
+        for part in self.parts:
+            offsets = part.column("_offset")
+            if offsets[0].as_py() < position:
+                part = part.filter(pc.greater_equal(offsets, position))  # noqa: PLW2901
+            if part.num_rows:
+                kept.append(part)
+        self.parts = kept
+        self.begin = position
+        return sum(part.num_rows for part in kept)
+
+
+class Tail:
+    """The decoded tails of a stream's topics. Safe to use from several threads.
+
+    Promise: `after` gives rows and metadata that belong together, and never goes back behind what
+    it gave before, unless the table itself was rewound.
+    """
+
+    def __init__(self, stream: Stream, *, records_max: int, repeat_window: int) -> None:
+        self._stream = stream
+        self._records_max = records_max
+        self._repeat_window = repeat_window
+        self._locks: dict[Kind, threading.Lock] = {}
+        self._locks_lock = threading.Lock()
+        self._segments: dict[tuple[str, str], _Segment] = {}
+
+    def after(self, kind: Kind, table: LakeTable) -> Fresh:
+        """Load the table, and read the stream from exactly where it ends.
+
+        Raises:
+            RetentionPassedError: The stream does not reach back to the lake's offset.
+            CorruptLogError: The stream's bytes are damaged.
+        """
+        # The lock spans the load: a thread with an older metadata never meets newer segments.
+        with self._lock_of(kind):
+            try:
+                return self._after(kind, table, table.load())
+            except RetentionPassedError:
+                # Delivery may have moved on and retention behind it, after the load.
+                return self._after(kind, table, table.load())
+
+    def _lock_of(self, kind: Kind) -> threading.Lock:
+        with self._locks_lock:
+            return self._locks.setdefault(kind, threading.Lock())
+
+    def _after(self, kind: Kind, table: LakeTable, loaded: Loaded) -> Fresh:
+        topic = self._stream.topic(kind)
+        stream_id = topic.identity().id
+        starts, ends = _spans(topic, table.name, offsets_of(loaded.properties, stream_id))
+        segments = {
+            name: self._segment(kind, table, loaded, (stream_id, name), start)
+            for name, start in starts.items()
+            if ends[name] > start
+        }
+        held = sum(segment.rows_from(starts[name]) for name, segment in segments.items())
+        missing = {name: ends[name] - segment.end for name, segment in segments.items()}
+        for name, count in _shares(missing, self._records_max - held).items():
+            _extend(segments[name], topic, kind, name, count)
+        parts = [part for segment in segments.values() for part in segment.parts]
+        rows = pa.concat_tables([lake_schema(kind).empty_table(), *parts])
+        unread = sum(max(0, ends[name] - segment.end) for name, segment in segments.items())
+        return Fresh(loaded, rows, unread)
+
+    def _segment(
+        self, kind: Kind, table: LakeTable, loaded: Loaded, place: tuple[str, str], start: int
+    ) -> _Segment:
+        """The partition's segment; its window knows the lake's rows before `start`."""
+        segment = self._segments.get(place)
+        if segment is not None and segment.begin <= start <= segment.end:
+            return segment
+        seen_from = max(0, start - self._repeat_window)
+        if segment is None or start < segment.begin:
+            segment = _Segment(start, start, RepeatWindow(kind, self._repeat_window))
+        else:
+            # Delivery has overtaken us: the lake tells what we did not read.
+            seen_from = max(seen_from, segment.end)
+            segment = _Segment(start, start, segment.window)
+        if start > 0:
+            stream_id, partition = place
+            rows = table.read(
+                loaded,
+                columns=["event_id", *KEYS[kind], "_offset"],
+                stream=stream_id,
+                partitions=[partition],
+                offset_from=seen_from,
+            )
+            segment.window.remember(rows)
+        self._segments[place] = segment
+        return segment
+
+
+def whole_tail(topic: Topic, kind: Kind, loaded: Loaded) -> Iterator[pa.Table]:
+    """Every record that follows `loaded`, repeats too, in pieces of bounded size.
+
+    Raises:
+        RetentionPassedError: The stream does not reach back to the lake's offset.
+    """
+    offsets = offsets_of(loaded.properties, topic.identity().id)
+    starts, ends = _spans(topic, loaded.name, offsets)
+    for partition, start in starts.items():
+        for _, rows in read_decoded(topic, kind, partition, start, ends[partition]):
+            yield rows
+
+
+def read_decoded(
+    topic: Topic, kind: Kind, partition: str, start: int, end: int
+) -> Iterator[tuple[int, pa.Table]]:
+    """Decoded rows of positions [`start`, `end`) in order, each with the position after them."""
+    stream_id = topic.identity().id
+    while start < end:
+        records_max = min(end - start, _READ_RECORDS_MAX)
+        messages = topic.read(partition, start, records_max=records_max, wait_seconds=0)
+        if not messages:
+            return
+        rows = decode(kind, messages)
+        offsets = rows.column("_offset")
+        inside = pc.and_(pc.greater_equal(offsets, start), pc.less(offsets, end))
+        start = min(end, messages[-1].next_position)
+        yield start, _with_stream(rows.filter(inside), stream_id)
+
+
+def _with_stream(rows: pa.Table, stream_id: str) -> pa.Table:
+    place = rows.schema.get_field_index("_stream")
+    column = pa.repeat(pa.scalar(stream_id), rows.num_rows)
+    return rows.set_column(place, rows.schema.field(place), column)
+
+
+def _extend(segment: _Segment, topic: Topic, kind: Kind, partition: str, count: int) -> None:
+    for end, rows in read_decoded(topic, kind, partition, segment.end, segment.end + count):
+        if rows.num_rows:
+            fresh = rows.filter(pa.array(segment.window.admit(rows)))
+            if fresh.num_rows:
+                segment.parts.append(fresh)
+        segment.end = end
+
+
+def _spans(
+    topic: Topic, table_name: str, offsets: Mapping[str, int]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Where each partition's tail begins and ends now."""
+    starts, ends = {}, {}
+    for partition in topic.partitions():
+        bounds = topic.bounds(partition)
+        # What no delivery has seen yet begins where the log does, as delivery will.
+        start = offsets.get(partition, bounds.beginning)
+        if not bounds.beginning <= start <= bounds.end:
+            raise RetentionPassedError(
+                f"Partition {partition} of the stream does not hold what follows {table_name}.",
+                expected=f"a log that reaches from {start} on",
+                found=f"a log of positions {bounds.beginning} to {bounds.end}",
+                todo="put back a copy of the log that holds it, or run "
+                "`tickerlake deliver --accept-loss`, which records the hole",
+            )
+        starts[partition], ends[partition] = start, bounds.end
+    return starts, ends
+
+
+def _shares(missing: Mapping[str, int], budget: int) -> dict[str, int]:
+    """Give each partition what it misses, the smallest first, so that none starves another."""
+    shares = {}
+    waiting = sorted((count, name) for name, count in missing.items() if count > 0)
+    while waiting and budget > 0:
+        count, name = waiting[0]
+        shares[name] = min(count, max(1, budget // len(waiting)))
+        budget -= shares[name]
+        waiting.pop(0)
+    return shares

@@ -1,0 +1,78 @@
+"""The seam between lake and stream: nothing is seen twice or missed, however delivery moves."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tickerlake.delivery import DeliverySettings, deliver
+from tickerlake.lake.lake import Lake
+from tickerlake.lake.registry import open_lake
+from tickerlake.query.duckdb import DuckDBEngine
+from tickerlake.streams import Stream, StreamsSettings, open_stream
+from tickerlake.testing.sample_records import sample_bars
+
+RECORDS = 6_000
+BATCH = 60
+
+COUNTS = """
+    select count(*) as rows, count(distinct volume) as records from bars_history
+    union all
+    select count(*), count(distinct volume) from bars"""
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[Lake]:
+    lake = open_lake("./lake", "sqlite:", workspace=tmp_path)
+    yield lake
+    lake.close()
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> Iterator[Stream]:
+    stream = open_stream("embedded:", workspace=tmp_path, settings=StreamsSettings())
+    yield stream
+    stream.close()
+
+
+def published(stream: Stream) -> None:
+    """Publish in small batches; every fifth one twice, as a producer does after a time-out."""
+    for number, first in enumerate(range(0, RECORDS, BATCH)):
+        records = sample_bars(BATCH, first=first)
+        for _ in range(2 if number % 5 == 0 else 1):
+            stream.topic("bar").publish(records)
+
+
+def test_counts_only_grow_while_publisher_and_delivery_run(lake: Lake, stream: Stream) -> None:
+    """Queries during publishing and delivery see each record once, and never less than before."""
+    engine = DuckDBEngine(lake, stream)
+    stop = threading.Event()
+    often = DeliverySettings(flush_rows=100, flush_seconds=0.05, poll_seconds=0.01)
+    seen: list[int] = []
+    with ThreadPoolExecutor(2) as threads:
+        delivering = threads.submit(
+            deliver, stream, lake, ["bar"], once=False, stop=stop, settings=often
+        )
+        publishing = threads.submit(published, stream)
+        try:
+            while not seen or seen[-1] < RECORDS:
+                ended = publishing.done()
+                history, newest = engine.sql(COUNTS).table.to_pylist()
+                assert history["rows"] == history["records"], "a record was seen twice"
+                assert newest["rows"] == newest["records"] == history["records"]
+                if seen:
+                    assert history["rows"] >= seen[-1], "a record was seen and is gone"
+                seen.append(history["rows"])
+                assert not ended or seen[-1] == RECORDS, "a published record is missing"
+        finally:
+            stop.set()
+        publishing.result()
+        report = delivering.result()
+    assert engine.sql(COUNTS).table.column("rows").to_pylist() == [RECORDS, RECORDS]
+    assert report.kinds["bar"].rows == RECORDS
+    assert len(set(seen)) > 3, "the test must look while the records move"
+    engine.close()
