@@ -47,13 +47,15 @@ from pyiceberg.table.update import (
     TableUpdate,
 )
 
+from tickerlake import clock
 from tickerlake.errors import (
     CommitRefusedError,
     CommitUnknownError,
     TickerlakeError,
 )
 from tickerlake.lake.base import Change
-from tickerlake.lake.positions import CHECK
+from tickerlake.lake.manifests import Manifests
+from tickerlake.lake.positions import CHECK, stream_ids
 
 if TYPE_CHECKING:
     from pyiceberg.partitioning import PartitionSpec
@@ -64,7 +66,9 @@ __all__ = ["commit"]
 _COMPRESSION: Final = "deflate"
 
 
-def commit(table: Table, change: Change, *, merge_at: int) -> CommitTableResponse:
+def commit(
+    table: Table, change: Change, *, merge_at: int, manifests: Manifests
+) -> CommitTableResponse:
     """Commit `change` on top of exactly the snapshot that `table` was loaded with.
 
     Raises:
@@ -72,7 +76,7 @@ def commit(table: Table, change: Change, *, merge_at: int) -> CommitTableRespons
         CommitUnknownError: The answer is unknown: load again.
         StorageError: The disk is full; the catalog was not asked.
     """
-    staged = _Stage(table, merge_at).stage(change)
+    staged = _Stage(table, merge_at, manifests).stage(change)
     try:
         return table.catalog.commit_table(table, staged.requirements, staged.updates)
     except CommitFailedException as error:
@@ -101,14 +105,16 @@ class _Staged:
 class _Stage:
     """Writes the manifests of one new snapshot and says what the catalog must compare and set."""
 
-    def __init__(self, table: Table, merge_at: int) -> None:
+    def __init__(self, table: Table, merge_at: int, manifests: Manifests) -> None:
         self._table = table
         self._metadata = table.metadata
         self._parent = table.metadata.current_snapshot()
         self._merge_at = merge_at
+        self._manifests = manifests
         self._snapshot_id = table.metadata.new_snapshot_id()
         self._commit_id = uuid.uuid4()
         self._manifest_count = 0
+        self._sequence_number = table.metadata.next_sequence_number()
 
     def stage(self, change: Change) -> _Staged:
         parent_id = self._parent.snapshot_id if self._parent else None
@@ -118,7 +124,8 @@ class _Stage:
             snapshot_id=self._snapshot_id,
             parent_snapshot_id=parent_id,
             manifest_list=self._write_list(manifests, parent_id),
-            sequence_number=self._metadata.next_sequence_number(),
+            sequence_number=self._sequence_number,
+            timestamp_ms=self._timestamp_ms(),
             summary=self._summary(change, deleted),
             schema_id=self._metadata.current_schema_id,
         )
@@ -145,19 +152,31 @@ class _Stage:
             ),
         )
 
+    def _timestamp_ms(self) -> int:
+        # Later than the last one even if the clock was set back: deliveries are put in order by it.
+        now_ms = int(clock.real_now().timestamp() * 1000)
+        return max(now_ms, self._metadata.last_updated_ms + 1)
+
     def _added(self, change: Change) -> list[ManifestFile]:
         if not change.append:
             return []
+        entries = [
+            ManifestEntry.from_args(
+                status=ManifestEntryStatus.ADDED,
+                snapshot_id=self._snapshot_id,
+                data_file=file.data_file,
+            )
+            for file in change.append
+        ]
         with self._new_manifest(self._metadata.spec()) as writer:
-            for file in change.append:
-                writer.add(
-                    ManifestEntry.from_args(
-                        status=ManifestEntryStatus.ADDED,
-                        snapshot_id=self._snapshot_id,
-                        data_file=file.data_file,
-                    )
-                )
-        return [writer.to_manifest_file()]
+            for entry in entries:
+                writer.add(entry)
+        manifest = writer.to_manifest_file()
+        # Known from here on with the sequence number that readers inherit: merging need not read.
+        for entry in entries:
+            entry.sequence_number = entry.file_sequence_number = self._sequence_number
+        self._manifests.know(self._table, manifest, entries)
+        return [manifest]
 
     def _without(self, paths: set[str]) -> tuple[list[ManifestFile], list[ManifestEntry]]:
         """The parent's manifests without some files, and the entries that were taken out."""
@@ -169,7 +188,7 @@ class _Stage:
             if not paths or manifest.content != ManifestContent.DATA:
                 kept.append(manifest)
                 continue
-            entries = manifest.fetch_manifest_entry(self._table.io)
+            entries = self._manifests.entries(self._table, manifest)
             gone = [entry for entry in entries if entry.data_file.file_path in paths]
             deleted.extend(gone)
             if not gone:
@@ -214,7 +233,7 @@ class _Stage:
             if len(group) < self._merge_at:
                 result.extend(group)
                 continue
-            entries = [e for m in group for e in m.fetch_manifest_entry(self._table.io)]
+            entries = [e for m in group for e in self._manifests.entries(self._table, m)]
             result.append(self._existing(spec_id, entries))
         return result
 
@@ -226,7 +245,9 @@ class _Stage:
         with self._new_manifest(self._metadata.specs()[spec_id]) as writer:
             for entry in entries:
                 writer.existing(entry)
-        return writer.to_manifest_file()
+        manifest = writer.to_manifest_file()
+        self._manifests.know(self._table, manifest, entries)
+        return manifest
 
     def _new_manifest(self, spec: PartitionSpec) -> ManifestWriter:
         name = f"{self._commit_id}-m{self._manifest_count}.avro"
@@ -247,7 +268,7 @@ class _Stage:
             output_file=self._table.io.new_output(location),
             snapshot_id=self._snapshot_id,
             parent_snapshot_id=parent_id,
-            sequence_number=self._metadata.next_sequence_number(),
+            sequence_number=self._sequence_number,
             avro_compression=_COMPRESSION,
         ) as writer:
             writer.add_manifests(manifests)
@@ -277,6 +298,8 @@ class _Stage:
 
         Computing it anew here would vouch for properties that somebody else may have changed.
         """
+        if not stream_ids(self._metadata.properties):
+            return {}
         for ancestor in ancestors_of(self._parent, self._metadata):
             if ancestor.summary and CHECK in ancestor.summary.additional_properties:
                 return {CHECK: ancestor.summary.additional_properties[CHECK]}

@@ -32,7 +32,7 @@ def read_hint(folder: Path) -> str | None:
         return None
 
 
-def update_hint(folder: Path, pointer: Callable[[], str | None]) -> None:
+def update_hint(folder: Path, pointer: Callable[[], str]) -> None:
     """Make the hint say what the catalog says now.
 
     The catalog is read under the lock: of two writers the later one has read the later state, so
@@ -44,7 +44,7 @@ def update_hint(folder: Path, pointer: Callable[[], str | None]) -> None:
     metadata = folder / "metadata"
     with file_lock(metadata / LOCK_FILE):
         location = pointer()
-        if location is None or read_hint(folder) == version_of(location):
+        if read_hint(folder) == version_of(location):
             return
         fresh = metadata / f".{HINT_FILE}.{os.getpid()}"
         fresh.write_text(version_of(location))

@@ -92,6 +92,10 @@ class Manifests:
                 self._live.popitem(last=False)
         return tuple(files)
 
+    def entries(self, table: Table, manifest: ManifestFile) -> list[ManifestEntry]:
+        """The live entries of one manifest. Nobody may change them."""
+        return [file.entry for file in self.of(table, manifest)]
+
     def of(self, table: Table, manifest: ManifestFile) -> tuple[LiveFile, ...]:
         """The live files of one manifest."""
         with self._lock:
@@ -99,7 +103,13 @@ class Manifests:
             if known is not None:
                 self._decoded.move_to_end(manifest.manifest_path)
                 return known
-        files = tuple(_live_file(table, entry) for entry in manifest.fetch_manifest_entry(table.io))
+        return self.know(table, manifest, manifest.fetch_manifest_entry(table.io))
+
+    def know(
+        self, table: Table, manifest: ManifestFile, entries: Sequence[ManifestEntry]
+    ) -> tuple[LiveFile, ...]:
+        """Keep the live entries of a manifest, with their sequence numbers, as read or written."""
+        files = tuple(_live_file(table, entry) for entry in entries)
         with self._lock:
             self._decoded[manifest.manifest_path] = files
             while len(self._decoded) > self._keep:

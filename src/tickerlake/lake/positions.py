@@ -4,8 +4,9 @@
 the identity's clear text. `tickerlake.partitions.<stream>` = how many partitions have an offset.
 Every snapshot that changes an offset carries `tickerlake.check` (a hash of all offset properties)
 and `tickerlake.ranges` in its summary: compact JSON `{stream: {partition: [from, to, dropped,
-lost]}}` of the partitions that changed, trailing zeros left out. `to` is the next position; where
-`lake rewind` turned an offset back, `to` is smaller than `from`.
+lost]}}` of the partitions that changed, trailing zeros left out. `to` is the next position. Where
+`lake rewind` set the offsets, `tickerlake.rewound` stands beside it, and `from` is the offset that
+was wrong: nothing was delivered, and the chain goes on from `to`.
 
 A snapshot that changes no offset carries its parent's check on (the commit function sees to that):
 so the check outlives expiry, and never vouches for properties that somebody else has changed.
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 __all__ = [
     "CHECK",
     "RANGES",
+    "REWOUND",
     "Range",
     "check_hash",
     "decode_ranges",
@@ -34,6 +36,7 @@ __all__ = [
 
 CHECK = "tickerlake.check"
 RANGES = "tickerlake.ranges"
+REWOUND = "tickerlake.rewound"
 _OFFSET = "tickerlake.offset."
 
 

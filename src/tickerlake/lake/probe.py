@@ -13,6 +13,7 @@ from tickerlake.lake.base import Change
 from tickerlake.lake.catalog import NAMESPACE, LakeCatalog
 from tickerlake.lake.commit import commit
 from tickerlake.lake.local_io import location_of
+from tickerlake.lake.manifests import Manifests
 from tickerlake.lake.tables import iceberg_schema
 
 __all__ = ["probe_catalog"]
@@ -34,9 +35,9 @@ def probe_catalog(catalog: LakeCatalog, folder: Path) -> None:
             location=location_of(place),
         )
         rivals = [catalog.load_table(identifier) for _ in range(2)]
-        commit(rivals[0], Change(), merge_at=20)
+        commit(rivals[0], Change(), merge_at=20, manifests=Manifests())
         try:
-            commit(rivals[1], Change(), merge_at=20)
+            commit(rivals[1], Change(), merge_at=20, manifests=Manifests())
         except CommitRefusedError:
             return
         raise ConfigError(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table.snapshots import ancestors_of
+from sqlalchemy.exc import SQLAlchemyError
 
-from tickerlake.errors import CommitRefusedError
+from tickerlake.errors import CommitRefusedError, NotFoundError, StorageError
 from tickerlake.lake.base import Change, Loaded, SnapshotInfo, WrittenFile
 from tickerlake.lake.catalog import NAMESPACE, LakeCatalog
 from tickerlake.lake.commit import commit
@@ -52,7 +55,7 @@ class IcebergTable:
 
     def load(self) -> Loaded:
         """Read the newest metadata from the catalog; mend the version hint if it lags."""
-        table = self.catalog.load_table(self._identifier)
+        table = self._load()
         if read_hint(self.folder) != version_of(table.metadata_location):
             # A reader without the right to write here must be able to read all the same.
             with contextlib.suppress(OSError):
@@ -72,8 +75,7 @@ class IcebergTable:
         Raises:
             StorageError: The disk is full; what was begun is removed.
         """
-        table = self.catalog.load_table(self._identifier)
-        return write_rows(table, self.spec, self.settings, rows, prefix=prefix)
+        return write_rows(self._load(), self.spec, self.settings, rows, prefix=prefix)
 
     def commit(self, loaded: Loaded, change: Change) -> int:
         """Commit `change` on top of exactly `loaded`; return the new snapshot's id.
@@ -84,7 +86,12 @@ class IcebergTable:
             StorageError: The disk is full; the catalog was not asked.
         """
         table: Table = loaded.handle
-        landed = commit(table, _by_location(change), merge_at=self.settings.manifests_merge_at)
+        landed = commit(
+            table,
+            _by_location(change),
+            merge_at=self.settings.manifests_merge_at,
+            manifests=self._manifests,
+        )
         self.catalog.remember(landed.metadata_location, landed.metadata)
         # It has landed: what follows is housekeeping that the next load or the sweep makes good.
         with contextlib.suppress(OSError):
@@ -173,6 +180,13 @@ class IcebergTable:
         )
         return dataset.to_table(columns=names, filter=condition)
 
+    def batches(self, loaded: Loaded, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """All rows of one state, a bounded number at a time."""
+        for file in self.live_files(loaded):
+            with pq.ParquetFile(file.path) as parquet:
+                for batch in parquet.iter_batches(1_000_000, columns=list(columns)):
+                    yield pa.Table.from_batches([batch]).select(list(columns))
+
     def snapshots(self, loaded: Loaded) -> list[SnapshotInfo]:
         """The ancestors of the current snapshot that are still kept, oldest first, itself last."""
         metadata: TableMetadata = loaded.handle.metadata
@@ -187,13 +201,44 @@ class IcebergTable:
         ]
         return chain[::-1]
 
+    def metadata_location(self) -> str:
+        """The newest metadata file, as the catalog says now."""
+        location = self.catalog.pointer(self._identifier)
+        if location is None:
+            raise self._gone()
+        return location
+
     def mend_hint(self) -> None:
         """Make `version-hint.text` say what the catalog says now.
 
         Raises:
             OSError: The hint cannot be written.
         """
-        update_hint(self.folder, lambda: self.catalog.pointer(self._identifier))
+        update_hint(self.folder, self.metadata_location)
+
+    def _load(self) -> Table:
+        try:
+            return self.catalog.load_table(self._identifier)
+        except NoSuchTableError as error:
+            raise self._gone() from error
+        except FileNotFoundError as error:
+            raise StorageError(
+                f"The metadata of the table {self.name} is gone.",
+                found=str(error),
+                todo="restore the lake folder from a backup; the catalog still names it",
+            ) from error
+        except SQLAlchemyError as error:
+            raise StorageError(
+                "The lake's catalog cannot be read.",
+                found=str(error.__cause__ or error),
+                todo="see that no other program locks the catalog's file, then try again",
+            ) from error
+
+    def _gone(self) -> NotFoundError:
+        return NotFoundError(
+            f"The catalog no longer has the table {self.name}.",
+            todo="restore the catalog's file from a backup",
+        )
 
 
 def _by_location(change: Change) -> Change:

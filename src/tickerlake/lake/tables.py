@@ -55,8 +55,9 @@ _DELIVERIES_SCHEMA: Final = pa.schema(
         ("partition", pa.string()),
         ("from_position", pa.int64()),
         ("to_position", pa.int64()),  # the first position that is not in it
-        ("rows", pa.int64()),
+        ("rows", pa.int64()),  # positions that became rows
         ("dropped", pa.int64()),  # repeats that were left out
+        ("lost", pa.int64()),  # positions that the stream no longer held
     ]
 )
 

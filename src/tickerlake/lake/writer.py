@@ -41,7 +41,15 @@ from tickerlake.lake.tables import TableSpec
 if TYPE_CHECKING:
     from pyiceberg.table import Table
 
-__all__ = ["COMPACTED", "FRESH", "MonthWriter", "month_numbers", "sort_rows", "write_rows"]
+__all__ = [
+    "COMPACTED",
+    "FRESH",
+    "MonthWriter",
+    "month_numbers",
+    "sort_key",
+    "sort_rows",
+    "write_rows",
+]
 
 #: How names of data files begin. Compacted files carry superseded marks; see the query room.
 FRESH = "fresh-"
@@ -73,12 +81,12 @@ def sort_rows(rows: pa.Table, by: tuple[str, ...]) -> pa.Table:
     """Sort by the given columns, nulls first; a table that is in order already is not copied."""
     if rows.num_rows < 2:
         return rows
-    keys = [_sort_key(rows.column(name)) for name in by]
+    keys = [sort_key(rows.column(name)) for name in by]
     order = _order(keys)
     return rows if order is None else rows.take(pa.array(order))
 
 
-def _sort_key(column: pa.ChunkedArray) -> np.ndarray:
+def sort_key(column: pa.ChunkedArray) -> np.ndarray:
     """Integers that sort like the column: ranks of strings, microseconds of instants."""
     column = column.combine_chunks()
     if pa.types.is_dictionary(column.type) or pa.types.is_string(column.type):

@@ -7,6 +7,8 @@ back at decoding. Bytes may come from anybody, so what was read is validated in 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,30 +19,39 @@ from tickerlake.streams.decoded import Decoded
 
 __all__ = ["decode_arrow", "encode_arrow"]
 
+_DICTIONARY_ROWS_MIN: Final = 64
+
 
 def encode_arrow(
     table: pa.Table, bounds: Sequence[tuple[int, int]], order: pa.Array | None
 ) -> list[bytes]:
     """One IPC stream for each slice (start, length) of a table, its rows taken in `order`."""
+    # In a few records a dictionary takes more room than the strings it saves.
+    small = table.num_rows < _DICTIONARY_ROWS_MIN
     names, columns = [], []
     for name, column in zip(table.column_names, table.columns, strict=True):
         if column.null_count < table.num_rows:
             names.append(name)
-            columns.append(_packed(column))
+            columns.append(_flat(column) if small else _packed(_flat(column)))
     packed = pa.RecordBatch.from_arrays(columns, names=names)
     if order is not None:
         packed = packed.take(order)
     return [_sealed(packed.slice(start, length)) for start, length in bounds]
 
 
-def _packed(column: pa.ChunkedArray) -> pa.Array:
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+def _flat(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _packed(array: pa.Array) -> pa.Array:
+    """Strings as a dictionary with indices as narrow as they can be; all else as it is."""
     if pa.types.is_string(array.type):
         array = array.dictionary_encode()
     if pa.types.is_dictionary(array.type):
-        width = pa.int8() if len(array.dictionary) < 128 else pa.int16()
-        if len(array.dictionary) < 1 << 15 and array.indices.type != width:
-            return pa.DictionaryArray.from_arrays(array.indices.cast(width), array.dictionary)
+        for width in (pa.int8(), pa.int16()):
+            if len(array.dictionary) <= 1 << (width.bit_width - 1):
+                indices = array.indices.cast(width)
+                return pa.DictionaryArray.from_arrays(indices, array.dictionary)
     return array
 
 
@@ -53,37 +64,47 @@ def _sealed(batch: pa.RecordBatch) -> bytes:
 
 def decode_arrow(kind: Kind, messages: Sequence[Message]) -> Decoded:
     """Records of all messages, in order; a message that cannot be read is `count` dead rows."""
+    opened = [(message, _opened(message)) for message in messages]
     parts: list[Decoded] = []
-    sound: list[pa.Table] = []
-    for message in messages:
-        opened = _opened(kind, message)
-        if isinstance(opened, pa.Table):
-            sound.append(opened)
-            continue
-        if sound:
-            parts.append(Decoded.sound(pa.concat_tables(sound)))
-            sound = []
-        parts.append(Decoded.dead(kind, message.count, opened, message.payload))
-    if sound:
-        parts.append(Decoded.sound(pa.concat_tables(sound)))
+    # Messages of one shape are unpacked together: a column at a time, not a message at a time.
+    for _, run in groupby(opened, key=lambda pair: getattr(pair[1], "schema", None)):
+        parts.extend(_run(kind, list(run)))
     return parts[0] if len(parts) == 1 else Decoded.concat(parts)
 
 
-def _opened(kind: Kind, message: Message) -> pa.Table | str:
-    """The records of one message, or why they cannot be read."""
+def _run(kind: Kind, opened: Sequence[tuple[Message, pa.Table | str]]) -> list[Decoded]:
+    tables = [table for _, table in opened if not isinstance(table, str)]
+    if len(tables) == len(opened):
+        try:
+            return [Decoded.sound(_unpacked(kind, pa.concat_tables(tables)))]
+        except (pa.ArrowException, ValueError) as error:
+            if len(opened) > 1:  # find out which
+                return [part for pair in opened for part in _run(kind, [pair])]
+            opened = [(opened[0][0], _unreadable(error))]
+    return [
+        Decoded.dead(kind, message.count, str(reason), message.payload)
+        for message, reason in opened
+    ]
+
+
+def _opened(message: Message) -> pa.Table | str:
+    """The table of one message as it was sent, or why it cannot be read."""
     try:
         with pa.ipc.open_stream(message.payload) as reader:
             table = reader.read_all()
-        table.validate(full=True)
-        records = _unpacked(kind, table)
     except (pa.ArrowException, OSError, ValueError) as error:
-        return f"the Arrow message cannot be read: {str(error).splitlines()[0]}"
-    if records.num_rows != message.count:
-        return f"the Arrow message holds {records.num_rows} records, {message.count} were declared"
-    return records
+        return _unreadable(error)
+    if table.num_rows != message.count:
+        return f"the Arrow message holds {table.num_rows} records, {message.count} were declared"
+    return table
+
+
+def _unreadable(error: Exception) -> str:
+    return f"the Arrow message cannot be read: {str(error).splitlines()[0]}"
 
 
 def _unpacked(kind: Kind, table: pa.Table) -> pa.Table:
+    table.validate(full=True)
     columns: list[pa.ChunkedArray] = []
     for field in SCHEMAS[kind]:
         # A later version's producer may send columns that we do not know: they are left aside.
@@ -91,7 +112,8 @@ def _unpacked(kind: Kind, table: pa.Table) -> pa.Table:
             columns.append(pa.nulls(table.num_rows, field.type))
             continue
         column = table.column(field.name)
-        if pa.types.is_timestamp(field.type) and not getattr(column.type, "tz", None):
+        zoned = pa.types.is_null(column.type) or getattr(column.type, "tz", None)
+        if pa.types.is_timestamp(field.type) and not zoned:
             raise ValueError(f"{field.name} has no time zone")
         columns.append(column if column.type == field.type else column.cast(field.type))
     records = pa.table(columns, schema=SCHEMAS[kind])

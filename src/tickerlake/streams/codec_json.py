@@ -3,10 +3,10 @@
 Names are lower_snake, times ISO 8601 in UTC, dates ISO 8601, nulls are left out. Numbers that JSON
 cannot say (NaN, Infinity) travel as strings, so that the value rules can name them at the far end.
 
-Encoding joins columns of text, decoding is one SQL query over the column of lines: no Python
-object is made per record. The query looks at each line by itself, so a bad line harms no other
-and every line is exactly one row, which parsers of whole blocks do not promise (an object may span
-two lines, or two stand in one).
+No Python object is made per record. Encoding joins columns of text. Decoding lets DuckDB take each
+line apart by itself, then casts whole columns: a bad line harms no other, and every line is exactly
+one row. Parsers of whole blocks do not promise that (an object may span two lines, or two stand in
+one), and pyarrow's reads a time without a zone as UTC and dies on a line that says `null`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import functools
 import json
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -33,43 +34,54 @@ __all__ = ["decode_json", "encode_json"]
 def encode_json(
     table: pa.Table, bounds: Sequence[tuple[int, int]], order: pa.Array | None
 ) -> list[bytes]:
-    """Newline-joined objects for each slice (start, length), rows taken in `order`."""
+    """Newline-joined objects for each slice (start, length), rows taken in `order`.
+
+    Args:
+        table: `kind` first, then other columns of its schema.
+        bounds: The slices.
+        order: Row numbers, or None for the rows as they are.
+    """
     if order is not None:
         table = table.take(order)
     pieces = [
         pc.binary_join_element_wise(f',"{name}":', _text(column), "")
-        for name, column in zip(table.column_names, table.columns, strict=True)
+        for name, column in zip(table.column_names[1:], table.columns[1:], strict=True)
         if column.null_count < table.num_rows
     ]
-    if not pieces:
-        return [b"\n".join([b"{}"] * length) for _, length in bounds]
-    joined = pc.binary_join_element_wise(
-        *pieces, "", null_handling="replace", null_replacement=""
-    ).to_pylist()
-    # Each text starts with the comma of its first field.
+    kinds = pc.fill_null(_text(table["kind"]), "null")
+    lines = pc.binary_join_element_wise(
+        '{"kind":', kinds, *pieces, "}\n", "", null_handling="replace", null_replacement=""
+    )
+    # The lines lie one behind the other in memory, so a message is one stretch of it.
+    _, offsets, data = lines.cast(pa.large_string()).buffers()
+    ends = np.frombuffer(offsets, np.int64)[lines.offset :] if len(lines) else np.zeros(1, int)
     return [
-        "\n".join("{" + text[1:] + "}" for text in joined[start : start + length]).encode()
+        data[int(ends[start]) : int(ends[start + length]) - 1].to_pybytes() if length else b""
         for start, length in bounds
     ]
 
 
 def _text(column: pa.ChunkedArray) -> pa.Array:
     """Each value as it stands in JSON, null where null."""
-    values = column.combine_chunks()
+    values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if pa.types.is_string(values.type):
         encoded = values.dictionary_encode()
         quoted = [json.dumps(text, ensure_ascii=False) for text in encoded.dictionary.to_pylist()]
         return pa.array(quoted, pa.string()).take(encoded.indices)
-    if pa.types.is_timestamp(values.type):
-        written = pc.replace_substring(values.cast(pa.string()), " ", "T", max_replacements=1)
-        return pc.binary_join_element_wise('"', written, '"', "")
-    if pa.types.is_date(values.type):
-        return pc.binary_join_element_wise('"', values.cast(pa.string()), '"', "")
     written = values.cast(pa.string())
-    if pa.types.is_floating(values.type):
-        quoted = pc.binary_join_element_wise('"', written, '"', "")
-        written = pc.if_else(pc.is_finite(values), written, quoted)
-    return written
+    if pa.types.is_timestamp(values.type):
+        written = pc.replace_substring(written, " ", "T", max_replacements=1)
+    elif pa.types.is_floating(values.type):
+        if pc.all(pc.is_finite(values)).as_py() is not False:
+            return written
+        return pc.if_else(pc.is_finite(values), written, _quoted(written))
+    elif not pa.types.is_date(values.type):
+        return written
+    return _quoted(written)
+
+
+def _quoted(written: pa.Array) -> pa.Array:
+    return pc.binary_join_element_wise('"', written, '"', "")
 
 
 def decode_json(kind: Kind, messages: Sequence[Message]) -> Decoded:
@@ -84,7 +96,7 @@ def decode_json(kind: Kind, messages: Sequence[Message]) -> Decoded:
         if lines:
             parts.append(_parsed(kind, lines))
             lines = []
-        reason = f"the JSON message holds {len(found)} lines, {message.count} records declared"
+        reason = f"the JSON message holds {len(found)} lines, {message.count} records were declared"
         parts.append(Decoded.dead(kind, message.count, reason, message.payload))
     if lines:
         parts.append(_parsed(kind, lines))
@@ -94,7 +106,9 @@ def decode_json(kind: Kind, messages: Sequence[Message]) -> Decoded:
 def _lines(message: Message) -> list[bytes]:
     if message.count == 1:  # one record, however many lines it was written in
         return [message.payload]
-    return message.payload.removesuffix(b"\n").split(b"\n")
+    lines = message.payload.split(b"\n")
+    ended = len(lines) == message.count + 1 and not lines[-1]
+    return lines[:-1] if ended else lines
 
 
 def _parsed(kind: Kind, lines: list[bytes]) -> Decoded:
@@ -102,16 +116,25 @@ def _parsed(kind: Kind, lines: list[bytes]) -> Decoded:
     try:
         text = raw.cast(pa.string())
     except pa.ArrowInvalid:
-        text = pa.array([_decoded_or_none(line) for line in lines], pa.string())
-    lines_table = _connection().from_arrow(pa.table({"line": text}))
-    relation = cast("duckdb.DuckDBPyRelation", lines_table.query("lines", _query(kind)))
-    answer = relation.to_arrow_table()
-    reasons = answer.column("dead_reason").combine_chunks()
-    records = answer.select(SCHEMAS[kind].names).cast(SCHEMAS[kind])
-    return Decoded(records, reasons, raw)
+        text = pa.array([_utf8_or_none(line) for line in lines], pa.string())
+    objects = _objects(kind, text)
+    reasons: dict[int, str] = {}
+    if objects.null_count:
+        missing = pc.indices_nonzero(objects.is_null()).to_pylist()
+        reasons = dict.fromkeys(missing, "not a JSON object")
+    columns = {
+        field.name: _typed(values, field, reasons)
+        for field, values in zip(SCHEMAS[kind], objects.flatten(), strict=True)
+    }
+    columns["kind"] = pc.fill_null(columns["kind"], kind)
+    records = pa.table(list(columns.values()), schema=SCHEMAS[kind])
+    if not reasons:
+        return Decoded(records, pa.nulls(len(lines), pa.string()), raw)
+    why = [reasons.get(row) for row in range(len(lines))]
+    return Decoded(records, pa.array(why, pa.string()), raw)
 
 
-def _decoded_or_none(line: bytes) -> str | None:
+def _utf8_or_none(line: bytes) -> str | None:
     try:
         return line.decode()
     except UnicodeDecodeError:
@@ -121,69 +144,80 @@ def _decoded_or_none(line: bytes) -> str | None:
 _local: Final = threading.local()
 
 
-def _connection() -> duckdb.DuckDBPyConnection:
-    """One in-memory engine a thread: one core, no files, no network."""
+def _objects(kind: Kind, text: pa.Array) -> pa.StructArray:
+    """Each line's fields as text, null where missing; a line that is no object is null itself."""
     import duckdb
 
     if not hasattr(_local, "connection"):
+        # One in-memory engine a thread: one core, no files, no network.
         _local.connection = duckdb.connect(config={"threads": 1, "enable_external_access": False})
-    return _local.connection
-
-
-_SQL_TYPES: Final = {
-    pa.string(): "VARCHAR",
-    pa.float64(): "DOUBLE",
-    pa.int64(): "BIGINT",
-    pa.bool_(): "BOOLEAN",
-    pa.date32(): "DATE",
-    # Without zone: the engine then turns offsets into UTC, and needs no zone database for it.
-    pa.timestamp("us", tz="UTC"): "TIMESTAMP",
-}
-_NAMES: Final = {
-    "VARCHAR": "text",
-    "DOUBLE": "a number",
-    "BIGINT": "a whole number of 64 bits",
-    "BOOLEAN": "true or false",
-    "DATE": "a date such as 2013-03-01",
-    "TIMESTAMP": "a time with its zone, such as 2013-03-01T14:30:00Z",
-}
-# A zone is a must: without one nobody knows which instant was meant.
-_ZONED: Final = r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d.*([Zz]|[+-]\d\d(:?\d\d)?)$"
+    connection: duckdb.DuckDBPyConnection = _local.connection
+    connection.register("lines", pa.table({"line": text}))
+    try:
+        answer = connection.sql(_query(kind)).to_arrow_table()
+        found: pa.StructArray = answer["fields"].combine_chunks()
+    finally:
+        connection.unregister("lines")
+    return found
 
 
 @functools.lru_cache(maxsize=8)
 def _query(kind: Kind) -> str:
-    """One query for a column of lines.
-
-    Every field is taken as text first, then cast: so a value of the wrong type is told from a
-    missing one. `try` makes a line that is no JSON at all null instead of an error.
-    """
-    fields = [(field.name, _SQL_TYPES[field.type]) for field in SCHEMAS[kind]]
-    shape = json.dumps({name: "VARCHAR" for name, _ in fields})
-    reasons = "\n".join(
-        f"""when field.{name} is not null and {_value(name, kind_of_value)} is null
-            then '{name} is not {_NAMES[kind_of_value]}: ' || field.{name}[:80]"""
-        for name, kind_of_value in fields
-        if kind_of_value != "VARCHAR"
-    )
-    values = ", ".join(
-        f"{_value(name, type_)} as {name}" for name, type_ in fields if name != "kind"
-    )
-    return f"""
-        with parsed as (select try(json_transform(line, '{shape}')) as field, line from lines)
-        select coalesce(field.kind, '{kind}') as kind, {values},
-            case
-                when line is null then 'not UTF-8 text'
-                when field is null then 'not a JSON object'
-                {reasons}
-            end as dead_reason
-        from parsed"""
+    # As text first, so that a value of the wrong type is told from a missing one. `try` makes a
+    # line that is no JSON at all null instead of an error.
+    shape = json.dumps(dict.fromkeys(SCHEMAS[kind].names, "VARCHAR"))
+    return f"select try(json_transform(line, '{shape}')) as fields from lines"
 
 
-def _value(name: str, type_: str) -> str:
-    if type_ == "VARCHAR":
-        return f"field.{name}"
-    value = f"try_cast(field.{name} as {type_})"
-    if type_ == "TIMESTAMP":
-        return f"case when regexp_matches(field.{name}, '{_ZONED}') then {value} end"
-    return value
+# Without a zone nobody knows which instant was meant.
+_ZONED: Final = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?)$"
+
+_EXPECTED: Final = {
+    pa.float64(): "a number",
+    pa.int64(): "a whole number of 64 bits",
+    pa.bool_(): "true or false",
+    pa.date32(): "a date such as 2013-03-01",
+    pa.timestamp("us", tz="UTC"): "a time with its zone, such as 2013-03-01T14:30:00Z",
+}
+
+
+def _typed(values: pa.Array, field: pa.Field, reasons: dict[int, str]) -> pa.Array:
+    """The column in its type; what is not of it becomes null, with its row's reason noted."""
+    if values.type == field.type:
+        return values
+    if values.null_count == len(values):
+        return pa.nulls(len(values), field.type)
+    try:
+        return _cast(values, field.type)
+    except pa.ArrowInvalid:
+        pass
+    # Something in this column is wrong: look at each value by itself.
+    sound: list[str | None] = []
+    for row, value in enumerate(values):
+        if value.is_valid and not _can_be(value, field.type):
+            found = f"{field.name} is not {_EXPECTED[field.type]}: {value.as_py()[:80]}"
+            reasons.setdefault(row, found)
+            sound.append(None)
+        else:
+            sound.append(value.as_py())
+    return _cast(pa.array(sound, pa.string()), field.type)
+
+
+def _cast(values: pa.Array, type_: pa.DataType) -> pa.Array:
+    if not pa.types.is_timestamp(type_):
+        return values.cast(type_)
+    if pc.all(pc.match_substring_regex(values, _ZONED)).as_py() is False:
+        raise pa.ArrowInvalid("a time has no zone")
+    try:
+        return values.cast(type_)
+    except pa.ArrowInvalid:
+        # Some producers write nanoseconds.
+        return values.cast(pa.timestamp("ns", tz="UTC")).cast(type_, safe=False)
+
+
+def _can_be(value: pa.Scalar, type_: pa.DataType) -> bool:
+    try:
+        _cast(pa.array([value.as_py()], pa.string()), type_)
+    except pa.ArrowInvalid:
+        return False
+    return True

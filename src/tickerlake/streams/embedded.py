@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import sqlite3
 import threading
 import zlib
@@ -24,7 +25,15 @@ from tickerlake.errors import MalformedError, NotFoundError, RetentionPassedErro
 from tickerlake.records import KINDS, TOPICS, Kind, conform
 from tickerlake.streams.base import Bounds, Message, Published, StreamIdentity, Wire
 from tickerlake.streams.codec import encode_slices
-from tickerlake.streams.log_file import create_log, damaged, open_connection, translated, turn
+from tickerlake.streams.doorbell import listening
+from tickerlake.streams.log_file import (
+    bell_path,
+    create_log,
+    damaged,
+    open_connection,
+    translated,
+    turn,
+)
 from tickerlake.streams.partitioning import partitions_of
 from tickerlake.streams.retention import retain
 from tickerlake.streams.settings import StreamsSettings
@@ -36,11 +45,6 @@ __all__ = ["EmbeddedStream", "EmbeddedTopic"]
 RECORDS_PER_ROW_MAX = 16_384
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-# A waiting reader looks at a counter in shared memory: often at first, then less often, so that
-# new data is seen within a few milliseconds and idling costs next to nothing.
-_PAUSE_SECONDS_MIN = 0.001
-_PAUSE_SECONDS_MAX = 0.005
 
 
 class EmbeddedTopic:
@@ -59,16 +63,19 @@ class EmbeddedTopic:
         self._wire: Wire = settings.wire or "arrow"
         self._lock = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
+        self._process = os.getpid()
         self._closed = False
         if not path.exists():
             create_log(path, kind, settings.partitions)
-        with self._connection() as connection:
+        with self._connection() as connection, turn(path) as mine:
             facts = dict(connection.execute("select name, value from log").fetchall())
-            count = connection.execute("select count(*) from partitions").fetchone()[0]
-        if facts.get("kind") != kind or not count:
-            raise damaged(path, f"it says that it holds {facts.get('kind')!r}, not {kind!r}")
-        self._partition_count: int = count
-        text = f"embedded log {facts['id']} of {TOPICS[kind]}, created {facts['created_at']}"
+            ends = _ends(connection)
+            if facts.get("kind") != kind or not ends:
+                raise damaged(path, f"it says that it holds {facts.get('kind')!r}, not {kind!r}")
+            mine.check(facts["id"], ends)
+        self._log_id: str = facts["id"]
+        self._partition_count = len(ends)
+        text = f"embedded log {self._log_id} of {TOPICS[kind]}, created {facts['created_at']}"
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         self._identity = StreamIdentity(id=digest, text=text)
 
@@ -151,12 +158,14 @@ class EmbeddedTopic:
 
     def acknowledge(self, positions: Mapping[str, int]) -> None:
         """Note how far the lake is, then drop what the settings no longer keep."""
-        with self._writing() as connection:
+        with self._connection() as connection, turn(self._path):
+            connection.execute("begin immediate")
             connection.executemany(
                 "update partitions set acknowledged = ? where partition = ?",
                 [(at, self._number(partition)) for partition, at in positions.items()],
             )
             retain(connection, self._settings)
+            connection.execute("commit")
 
     def close(self) -> None:
         """Close all connections; readers that wait return with nothing."""
@@ -171,22 +180,28 @@ class EmbeddedTopic:
     ) -> list[Published]:
         published_at = (clock.real_now() - _EPOCH) // timedelta(microseconds=1)
         published = []
-        with self._writing() as connection:
-            for partition, rows in sorted(batches.items()):
-                first = offset = _bounds(connection, partition).end
-                for count, payload in rows:
-                    connection.execute(
-                        _INSERT,
-                        (partition, offset, count, wire, published_at, len(payload),
-                         zlib.crc32(payload), payload),
-                    )  # fmt: skip
-                    offset += count
-                connection.execute(
-                    'update partitions set "end" = ? where partition = ?', (offset, partition)
+        with self._connection() as connection, turn(self._path) as mine:
+            connection.execute("begin immediate")
+            ends = _ends(connection)
+            mine.check(self._log_id, ends)
+            for partition, messages in sorted(batches.items()):
+                first = ends[partition]
+                for count, payload in messages:
+                    row = (partition, ends[partition], count, wire, published_at)
+                    check = _checksum(row, payload)
+                    connection.execute(_INSERT, (*row, len(payload), check, payload))
+                    ends[partition] += count
+                published.append(
+                    Published(str(partition), ends[partition] - first, first, ends[partition] - 1)
                 )
-                published.append(Published(str(partition), offset - first, first, offset - 1))
+            connection.executemany(
+                'update partitions set "end" = ? where partition = ?',
+                [(ends[partition], partition) for partition in batches],
+            )
             if self._settings.retention_drops_undelivered:
                 retain(connection, self._settings)
+            connection.execute("commit")
+            mine.note(self._log_id, ends)
         return published
 
     def _read(
@@ -200,11 +215,11 @@ class EmbeddedTopic:
             if position == bounds.end:
                 return messages
             expected = None
-            for first, count, wire, published_at, crc32, payload in connection.execute(
+            for first, count, wire, published_at, check, payload in connection.execute(
                 _SELECT, {"partition": partition, "position": position}
             ):
                 place = f"partition {partition}, records {first} to {first + count - 1}"
-                if zlib.crc32(payload) != crc32:
+                if _checksum((partition, first, count, wire, published_at), payload) != check:
                     raise damaged(self._path, f"{place}: the checksum differs")
                 if first > position if expected is None else first != expected:
                     raise damaged(self._path, f"{place}: the records before them are missing")
@@ -229,17 +244,19 @@ class EmbeddedTopic:
 
     def _changes(self, connection: sqlite3.Connection, wait_seconds: float) -> Iterator[None]:
         """Yield at once, then after each commit of anybody, until the time is over."""
+        if wait_seconds <= 0:
+            yield
+            return
         deadline = clock.monotonic_seconds() + wait_seconds
-        pause = _PAUSE_SECONDS_MIN
-        seen = _version(connection)
-        yield
-        while not self._closed and (left := deadline - clock.monotonic_seconds()) > 0:
-            clock.sleep(min(pause, left))
-            pause = min(pause * 1.2, _PAUSE_SECONDS_MAX)
-            found = _version(connection)
-            if found != seen:
-                seen = found
-                yield
+        with listening(bell_path(self._path)) as bell:
+            seen = _version(connection)
+            yield
+            while not self._closed and (left := deadline - clock.monotonic_seconds()) > 0:
+                bell.wait(left)
+                found = _version(connection)
+                if found != seen:
+                    seen = found
+                    yield
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -250,6 +267,8 @@ class EmbeddedTopic:
                     f"The topic {TOPICS[self.kind]} has been closed.",
                     todo="open the stream again",
                 )
+            if self._process != os.getpid():  # forked: a connection belongs to who opened it
+                self._process, self._idle = os.getpid(), []
             connection = self._idle.pop() if self._idle else None
         connection = connection or open_connection(self._path)
         try:
@@ -266,14 +285,6 @@ class EmbeddedTopic:
                 self._idle.append(connection)
                 return
         connection.close()
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: committed and fsynced at the end, rolled back if anything fails."""
-        with self._connection() as connection, turn(self._path):
-            connection.execute("begin immediate")
-            yield connection
-            connection.execute("commit")
 
 
 class EmbeddedStream:
@@ -342,8 +353,19 @@ def _bounds(connection: sqlite3.Connection, partition: int) -> Bounds:
     return Bounds(*row)
 
 
+def _ends(connection: sqlite3.Connection) -> list[int]:
+    """The next position of each partition, in their order."""
+    rows = connection.execute('select "end" from partitions order by partition')
+    return [end for (end,) in rows]
+
+
+def _checksum(row: tuple[int, int, int, str, int], payload: bytes) -> int:
+    """Over the payload and what is said about it."""
+    return zlib.crc32(payload, zlib.crc32(repr(row).encode()))
+
+
 def _any_new(connection: sqlite3.Connection, wanted: Mapping[int, int]) -> bool:
-    ends = dict(connection.execute('select partition, "end" from partitions'))
+    ends = _ends(connection)
     return any(ends[partition] > position for partition, position in wanted.items())
 
 

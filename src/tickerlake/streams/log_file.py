@@ -7,7 +7,7 @@ import os
 import sqlite3
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,16 @@ from tickerlake.records import Kind
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["FORMAT_VERSION", "create_log", "damaged", "open_connection", "translated", "turn"]
+__all__ = [
+    "FORMAT_VERSION",
+    "Turn",
+    "bell_path",
+    "create_log",
+    "damaged",
+    "open_connection",
+    "translated",
+    "turn",
+]
 
 #: Raised whenever a file that an older tickerlake would misread is written.
 FORMAT_VERSION: Final = 1
@@ -29,6 +38,8 @@ _APPLICATION_ID: Final = 0x746C6F67
 # How long SQLite itself waits for a lock. Producers queue on a lock file first (see `turn`), so
 # only checkpoints and foreign tools are waited for here.
 _BUSY_SECONDS: Final = 60.0
+
+_NOTE_BYTES_MAX: Final = 1 << 16
 
 # One row per published batch and partition, payload last: the columns before it are read without
 # touching its pages. `beginning` and `end` outlive the batches that retention drops.
@@ -62,8 +73,13 @@ def create_log(path: Path, kind: Kind, partition_count: int) -> None:
     log's name was whole once: a file cut down to nothing is damage and never a new log.
 
     Raises:
+        CorruptLogError: The log is gone, but not what belonged to it.
         StorageError: The folder cannot be written.
     """
+    # SQLite would take the orphan for a part of the new log.
+    orphan = path.with_name(path.name + "-wal")
+    if orphan.exists() and not path.exists():
+        raise damaged(path, f"the file is gone, but {orphan.name} is still there")
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     created_at = clock.real_now().isoformat()
     with translated(path):
@@ -146,19 +162,58 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
+class Turn:
+    """The right to write, and a note of how far the log has come, kept beside it.
+
+    SQLite takes a write-ahead file that was cut short for a crash before the fsync, and forgets
+    in silence what stood behind the cut. The note is written after each commit, so it never runs
+    ahead of what was fsynced, and a log that ends before it has lost something.
+    """
+
+    def __init__(self, path: Path, handle: int) -> None:
+        self._path = path
+        self._handle = handle
+
+    def check(self, log_id: str, ends: Sequence[int]) -> None:
+        """Compare the log's ends with the note.
+
+        Raises:
+            CorruptLogError: The log ends earlier than it once did.
+        """
+        noted_id, *noted = os.pread(self._handle, _NOTE_BYTES_MAX, 0).decode().split() or [""]
+        if noted_id != log_id or len(noted) != len(ends):  # none yet, or of a log moved away
+            return
+        for partition, (end, before) in enumerate(zip(ends, map(int, noted), strict=True)):
+            if end < before:
+                lost = f"partition {partition} ends at {end}, but {before} had been acknowledged"
+                raise damaged(self._path, lost)
+
+    def note(self, log_id: str, ends: Sequence[int]) -> None:
+        """Remember the ends of what has just been committed."""
+        text = " ".join([log_id, *map(str, ends)]).encode()
+        os.pwrite(self._handle, text, 0)
+        os.ftruncate(self._handle, len(text))
+
+
 @contextlib.contextmanager
-def turn(path: Path) -> Iterator[None]:
-    """Wait for one's turn to write.
+def turn(path: Path) -> Iterator[Turn]:
+    """Wait for one's turn to write; its end rings the bell of those who wait for data.
 
     SQLite's own waiting polls with growing pauses, so a busy neighbour can starve a producer for
     seconds. The kernel wakes those who wait on this lock, and frees it when its holder dies.
     """
-    if sys.platform == "win32":  # SQLite's own waiting has to do there
-        yield
-        return
-    with path.with_suffix(".lock").open("ab") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+    handle = os.open(bell_path(path), os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        if sys.platform != "win32":  # there SQLite's own waiting has to do
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield Turn(path, handle)
+    finally:
+        os.close(handle)
+
+
+def bell_path(path: Path) -> Path:
+    """The file beside a log that is closed after every commit."""
+    return path.with_suffix(".lock")
 
 
 def damaged(path: Path, found: str) -> CorruptLogError:
@@ -175,7 +230,13 @@ def damaged(path: Path, found: str) -> CorruptLogError:
     )
 
 
-_DAMAGE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
+# A broken constraint is damage too: only a wrong `end` can lead to a position that is taken.
+_DAMAGE: Final = {
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_FORMAT,
+    sqlite3.SQLITE_NOTADB,
+}
 
 
 @contextlib.contextmanager

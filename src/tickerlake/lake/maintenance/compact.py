@@ -1,0 +1,194 @@
+"""`lake compact`: many small files of closed days → few large ones, month by month.
+
+Never by a filter: rows that arrive meanwhile would be deleted with it. The outputs are written
+first; then, in a loop, a fresh state is loaded, all inputs are checked to be live in it, and one
+commit deletes exactly these files and adds the outputs. Offsets stay untouched.
+
+All compacted files of a month are always among the inputs, so that for each key at most one
+compacted row has no superseded mark.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, time
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from tickerlake import clock
+from tickerlake.lake.base import Change, Loaded, WrittenFile
+from tickerlake.lake.lake import Lake
+from tickerlake.lake.maintenance.superseded import in_order_with_marks
+from tickerlake.lake.manifests import LiveFile, microseconds
+from tickerlake.lake.retry import commit_until_landed
+from tickerlake.lake.table import IcebergTable
+from tickerlake.lake.tables import LATEST
+from tickerlake.lake.writer import COMPACTED, MonthWriter, sort_rows
+from tickerlake.records import TABLES
+
+__all__ = ["CompactReport", "compact"]
+
+#: Rows that are sorted in memory at once.
+_SLICE_ROWS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class CompactReport:
+    """What compaction did to one month of one table."""
+
+    table: str
+    #: Such as `2013-02`; null for rows without a time, and in tables without months.
+    month: str | None
+    files_before: int
+    files_after: int
+    rows: int
+    bytes_before: int
+    bytes_after: int
+    #: False: others changed these files meanwhile; what was written is gone again.
+    landed: bool
+
+
+def compact(
+    lake: Lake,
+    names: Sequence[str] | None = None,
+    *,
+    before: datetime | None = None,
+    fresh_files_min: int = 1,
+) -> list[CompactReport]:
+    """Compact every month in which files of closed days have come together.
+
+    Args:
+        lake: The lake.
+        names: Which tables; all that exist if null.
+        before: Only files all of whose rows are older than this; the start of today (UTC) if
+            null. A day that is still running is left alone.
+        fresh_files_min: Leave a month alone while it has fewer files that are not compacted yet.
+
+    Raises:
+        StorageError: The disk is full; what was begun is removed.
+    """
+    today = datetime.combine(clock.now().date(), time(), tzinfo=clock.now().tzinfo)
+    cut = microseconds(before or today)
+    reports: list[CompactReport] = []
+    for name in names or lake.names():
+        if name == LATEST:
+            continue  # Its refresh writes one file each time.
+        table = lake.table(name)
+        months = list(_months(table, table.load(), cut, fresh_files_min))
+        reports.extend(_compact_files(lake, table, inputs) for inputs in months)
+    return reports
+
+
+def _months(
+    table: IcebergTable, loaded: Loaded, cut: int, fresh_files_min: int
+) -> Iterator[list[LiveFile]]:
+    """The inputs of each month that is worth it: all its files but those of a running day."""
+    months: dict[int | None, list[LiveFile]] = defaultdict(list)
+    for file in table.live_files(loaded):
+        if file.compacted or _closed(table, file, cut):
+            months[file.month].append(file)
+    for files in months.values():
+        fresh = sum(not file.compacted for file in files)
+        # A single fresh file is worth it only where superseded marks are set.
+        enough = max(
+            fresh_files_min, 1 if table.name == TABLES["bar"] else 2 - (fresh < len(files))
+        )
+        if fresh >= enough:
+            yield files
+
+
+def _closed(table: IcebergTable, file: LiveFile, cut: int) -> bool:
+    if table.spec.month_of is None or file.month is None:
+        return True
+    _, last = file.bounds.get("ts", (None, None))
+    return last is not None and last < cut
+
+
+def _compact_files(lake: Lake, table: IcebergTable, inputs: list[LiveFile]) -> CompactReport:
+    paths = {file.path for file in inputs}
+    outputs = _write(lake, table, inputs)
+
+    def decide(loaded: Loaded) -> Change | None:
+        if not paths <= set(table.files(loaded)):
+            return None  # Another compaction was first.
+        return Change(append=outputs, delete=tuple(paths))
+
+    landed = commit_until_landed(table, decide, files=outputs)
+    return CompactReport(
+        table=table.name,
+        month=_month_name(inputs[0].month),
+        files_before=len(inputs),
+        files_after=len(outputs),
+        rows=sum(file.row_count for file in outputs),
+        bytes_before=sum(file.byte_count for file in inputs),
+        bytes_after=sum(file.byte_count for file in outputs),
+        landed=landed is not None,
+    )
+
+
+def _month_name(number: int | None) -> str | None:
+    return None if number is None else f"{1970 + number // 12:04d}-{number % 12 + 1:02d}"
+
+
+def _write(lake: Lake, table: IcebergTable, inputs: list[LiveFile]) -> tuple[WrittenFile, ...]:
+    """The rows of all inputs in order, in as few files as the row limit allows."""
+    written: list[WrittenFile] = []
+    handle = table.load().handle
+    slices = _slices(table, inputs)
+    rows = next(slices, None)
+    try:
+        while rows is not None:
+            count = 0
+            with MonthWriter(
+                handle, table.spec, table.settings, inputs[0].month, prefix=COMPACTED
+            ) as writer:
+                while rows is not None and count < lake.settings.compacted_file_rows_max:
+                    writer.write(_ordered(table, rows))
+                    count += rows.num_rows
+                    rows = next(slices, None)
+                written.append(writer.finish())
+    except BaseException:
+        table.discard(tuple(written))
+        raise
+    return tuple(written)
+
+
+def _ordered(table: IcebergTable, rows: pa.Table) -> pa.Table:
+    if table.name == TABLES["bar"]:
+        return in_order_with_marks(rows)
+    return sort_rows(rows, table.spec.sort)
+
+
+def _slices(table: IcebergTable, inputs: list[LiveFile]) -> Iterator[pa.Table]:
+    """All rows, cut by symbol into pieces that fit into memory, in order of symbol."""
+    first = table.spec.sort[0]
+    if sum(file.row_count for file in inputs) <= _SLICE_ROWS:
+        yield table.read_files(inputs)
+        return
+    symbols = table.read_files(inputs, columns=[first]).column(first).dictionary_encode()
+    counts = {item["values"]: item["counts"] for item in symbols.value_counts().to_pylist()}
+    if counts.pop(None, 0):
+        yield table.read_files(inputs, condition=ds.field(first).is_null())
+    batch: list[str] = []
+    rows = 0
+    for symbol in sorted(counts):
+        if batch and rows + counts[symbol] > _SLICE_ROWS:
+            yield _between(table, inputs, first, batch)
+            batch, rows = [], 0
+        batch.append(symbol)
+        rows += counts[symbol]
+    if batch:
+        yield _between(table, inputs, first, batch)
+
+
+def _between(
+    table: IcebergTable, inputs: list[LiveFile], column: str, values: list[str]
+) -> pa.Table:
+    # A range, not a set: row groups outside it are not even opened.
+    after, until = pc.scalar(values[0]), pc.scalar(values[-1])
+    inside = (ds.field(column) >= after) & (ds.field(column) <= until)
+    return table.read_files(inputs, condition=inside)

@@ -1,0 +1,126 @@
+"""`lake rewind`: after somebody turned a table back, set its offsets to what it really holds.
+
+A rollback by another tool takes rows away and leaves the offsets, so a worker would go on behind
+the rows that are gone. Delivery refuses that and names this verb. It sets each offset to the
+table's last position + 1, in a new snapshot; the next delivery fetches the rest again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tickerlake.lake.base import Change, Loaded
+from tickerlake.lake.derived import refresh_latest
+from tickerlake.lake.lake import Lake
+from tickerlake.lake.maintenance.status import check_state
+from tickerlake.lake.positions import (
+    CHECK,
+    RANGES,
+    REWOUND,
+    Range,
+    check_hash,
+    decode_ranges,
+    encode_ranges,
+    offset_property,
+    offsets_of,
+    stream_ids,
+)
+from tickerlake.lake.retry import commit_until_landed
+from tickerlake.lake.table import IcebergTable
+from tickerlake.records import TABLES
+
+__all__ = ["RewindReport", "Rewound", "rewind"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rewound:
+    """One partition whose offset was set."""
+
+    stream: str
+    partition: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class RewindReport:
+    """What the rewind of one table changed; nothing if its offsets agreed with its history."""
+
+    table: str
+    rewound: tuple[Rewound, ...]
+
+
+def rewind(lake: Lake, names: Sequence[str] | None = None) -> list[RewindReport]:
+    """Set the offsets of tables that were turned back; leave all others alone.
+
+    Args:
+        lake: The lake.
+        names: Which tables; all that delivery feeds if null.
+    """
+    delivered = [name for name in lake.names() if name in TABLES.values()]
+    reports = [_rewind(lake.table(name)) for name in (names or delivered)]
+    if any(report.rewound for report in reports):
+        refresh_latest(lake, rebuild=True)
+    return reports
+
+
+def _rewind(table: IcebergTable) -> RewindReport:
+    rewound: list[Rewound] = []
+
+    def decide(loaded: Loaded) -> Change | None:
+        rewound.clear()
+        if check_state(table, loaded) != "disagrees":
+            return None
+        rewound.extend(_wrong_offsets(table, loaded))
+        properties = {
+            offset_property(item.stream, item.partition): str(item.after) for item in rewound
+        }
+        ranges: dict[str, dict[str, Range]] = {}
+        for item in rewound:
+            ranges.setdefault(item.stream, {})[item.partition] = Range(item.before, item.after)
+        return Change(
+            properties=properties,
+            summary={
+                CHECK: check_hash({**loaded.properties, **properties}),
+                RANGES: encode_ranges(ranges),
+                REWOUND: "true",
+            },
+        )
+
+    commit_until_landed(table, decide)
+    return RewindReport(table.name, tuple(rewound))
+
+
+def _wrong_offsets(table: IcebergTable, loaded: Loaded) -> list[Rewound]:
+    last = _last_positions(table, loaded)
+    started = _starts(table, loaded)
+    wrong = []
+    for stream in stream_ids(loaded.properties):
+        for partition, offset in offsets_of(loaded.properties, stream).items():
+            key = (stream, partition)
+            # Without any row left, the partition begins where its history says that it did.
+            right = last[key] + 1 if key in last else started.get(key, 0)
+            if right != offset:
+                wrong.append(Rewound(stream, partition, offset, right))
+    return wrong
+
+
+def _last_positions(table: IcebergTable, loaded: Loaded) -> dict[tuple[str, str], int]:
+    rows = table.read(loaded, columns=["_stream", "_partition", "_offset"])
+    rows = rows.filter(pc.is_valid(rows.column("_offset")))
+    largest = pa.TableGroupBy(rows, ["_stream", "_partition"]).aggregate([("_offset", "max")])
+    return {(row["_stream"], row["_partition"]): row["_offset_max"] for row in largest.to_pylist()}
+
+
+def _starts(table: IcebergTable, loaded: Loaded) -> dict[tuple[str, str], int]:
+    """Where the newest delivery that is still in the history ended, by stream and partition."""
+    found: dict[tuple[str, str], int] = {}
+    for snapshot in table.snapshots(loaded):
+        for stream, spans in decode_ranges(snapshot.summary.get(RANGES, "{}")).items():
+            for partition, span in spans.items():
+                found[stream, partition] = span.end
+    return found

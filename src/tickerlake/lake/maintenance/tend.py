@@ -1,0 +1,29 @@
+"""What a worker does for its table every N commits, so that nobody has to think of it."""
+
+from __future__ import annotations
+
+from tickerlake.lake.derived import refresh_latest
+from tickerlake.lake.lake import Lake
+from tickerlake.lake.maintenance.compact import compact
+from tickerlake.lake.maintenance.expire import expire
+from tickerlake.lake.tables import DELIVERIES, LATEST
+
+__all__ = ["tend"]
+
+
+def tend(lake: Lake, name: str) -> None:
+    """Expire old snapshots, bring `latest` up to date, merge small files of closed days.
+
+    Cheap when there is little to do: a month is compacted only once `compact_at_files` files have
+    come together in it.
+
+    Raises:
+        CommitRefusedError: Rivals won every time; nothing is lost, the next turn does it.
+    """
+    expire(lake, [name])
+    refresh_latest(lake)
+    at_files = lake.settings.compact_at_files
+    compact(lake, [name, DELIVERIES], fresh_files_min=at_files)
+    for derived in (DELIVERIES, LATEST):
+        if len(lake.table(derived).load().handle.metadata.snapshots) > lake.settings.snapshots_max:
+            expire(lake, [derived], keep=lake.settings.snapshots_max // 2)

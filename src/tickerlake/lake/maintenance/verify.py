@@ -1,0 +1,192 @@
+"""`lake verify`: is every promise of the lake kept? Looks at everything, changes only the hint."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tickerlake.lake.base import Loaded
+from tickerlake.lake.chain import Chain, chains
+from tickerlake.lake.derived import delivery_rows, folded_deliveries
+from tickerlake.lake.hint import read_hint, version_of
+from tickerlake.lake.lake import Lake
+from tickerlake.lake.maintenance.positions_seen import PositionsSeen
+from tickerlake.lake.maintenance.status import check_state
+from tickerlake.lake.manifests import LiveFile
+from tickerlake.lake.positions import offsets_of, stream_ids
+from tickerlake.lake.table import IcebergTable
+from tickerlake.records import TABLES
+
+__all__ = ["Finding", "VerifyReport", "verify"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A promise that is not kept."""
+
+    table: str
+    problem: str
+    found: str
+    todo: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What verification looked at, and what it found."""
+
+    tables: int
+    files: int
+    rows: int
+    findings: tuple[Finding, ...]
+    #: Tables whose version hint was behind and is right now.
+    mended_hints: tuple[str, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Whether every promise is kept."""
+        return not self.findings
+
+
+def verify(
+    lake: Lake,
+    names: Sequence[str] | None = None,
+    *,
+    on_table: Callable[[str], None] | None = None,
+) -> VerifyReport:
+    """Check files, offsets, ranges and positions of tables against each other.
+
+    Args:
+        lake: The lake.
+        names: Which tables; all that exist if null.
+        on_table: Told the name of each table before it is looked at.
+    """
+    findings: list[Finding] = []
+    mended: list[str] = []
+    files = rows = tables = 0
+    for name in names or lake.names():
+        if on_table is not None:
+            on_table(name)
+        table = lake.table(name)
+        if _hint_was_behind(table):
+            mended.append(name)
+        loaded = table.load()
+        live = table.live_files(loaded)
+        tables, files = tables + 1, files + len(live)
+        rows += sum(file.row_count for file in live)
+        broken = list(_check_files(table, live))
+        findings.extend(broken)
+        if name in TABLES.values() and not broken:
+            findings.extend(_check_deliveries(lake, table, loaded))
+    return VerifyReport(tables, files, rows, tuple(findings), tuple(mended))
+
+
+def _hint_was_behind(table: IcebergTable) -> bool:
+    """Mend the hint; say whether it needed mending."""
+    pointer = table.metadata_location()
+    behind = read_hint(table.folder) != version_of(pointer)
+    if behind:
+        table.mend_hint()
+    return behind
+
+
+def _check_files(table: IcebergTable, files: list[LiveFile]) -> Iterator[Finding]:
+    for path, count in Counter(file.path for file in files).items():
+        if count > 1:
+            yield Finding(
+                table.name,
+                "A data file is live more than once, so its rows are too.",
+                f"{path}, {count} times",
+                "report this as a bug of tickerlake, with the output of `tickerlake lake status`",
+            )
+    for file in files:
+        problem = _unreadable(file)
+        if problem is not None:
+            yield Finding(
+                table.name,
+                "A live data file cannot be read.",
+                f"{file.path}: {problem}",
+                "restore the file from a backup; no file below the lake may be removed by hand",
+            )
+
+
+def _unreadable(file: LiveFile) -> str | None:
+    if not Path(file.path).exists():
+        return "it does not exist"
+    try:
+        with pq.ParquetFile(file.path) as parquet:
+            rows = sum(batch.num_rows for batch in parquet.iter_batches(batch_size=100_000))
+    except (OSError, pa.ArrowException) as error:
+        return str(error)
+    return None if rows == file.row_count else f"{rows} rows instead of {file.row_count}"
+
+
+def _check_deliveries(lake: Lake, table: IcebergTable, loaded: Loaded) -> Iterator[Finding]:
+    rewind = f"run `tickerlake lake rewind {table.name}`, then deliver again"
+    if check_state(table, loaded) == "disagrees":
+        yield Finding(
+            table.name,
+            "The offsets are not what the newest checkpoint says: the table was turned back.",
+            "another `tickerlake.check` than that of the offset properties",
+            rewind,
+        )
+        return
+    history = _history(lake, table, loaded)
+    offsets = {
+        (stream, partition): offset
+        for stream in stream_ids(loaded.properties)
+        for partition, offset in offsets_of(loaded.properties, stream).items()
+    }
+    seen = PositionsSeen(history, offsets)
+    for batch in table.batches(loaded, ["_stream", "_partition", "_offset", "_index"]):
+        seen.add(batch)
+    for key, offset in offsets.items():
+        for problem, found in _problems(history.get(key), offset, seen, key):
+            where = f"stream {key[0]}, partition {key[1]}: {found}"
+            yield Finding(table.name, problem, where, rewind)
+    for stream, partition in sorted(set(history) - set(offsets)):
+        problem = "A partition that was delivered has no offset."
+        yield Finding(table.name, problem, f"stream {stream}, partition {partition}", rewind)
+    if seen.strangers:
+        yield Finding(
+            table.name,
+            "Rows came from positions that no delivery tells of.",
+            f"{seen.strangers} rows",
+            "find out which tool wrote them; the tables are tickerlake's to write",
+        )
+
+
+def _history(lake: Lake, table: IcebergTable, loaded: Loaded) -> dict[tuple[str, str], Chain]:
+    """The chain of each partition, from live summaries and `deliveries`, united by snapshot."""
+    # The source was read first: what is folded meanwhile is then seen twice, never missed.
+    live = delivery_rows(table.name, table.snapshots(loaded))
+    folded = folded_deliveries(lake, table.name)
+    ids = live.column("snapshot_id").combine_chunks()
+    only_folded = folded.filter(pc.invert(pc.is_in(folded.column("snapshot_id"), ids)))
+    return chains(pa.concat_tables([only_folded, live]))
+
+
+def _problems(
+    chain: Chain | None, offset: int, seen: PositionsSeen, key: tuple[str, str]
+) -> Iterator[tuple[str, str]]:
+    if chain is None:
+        yield "An offset has no delivery that set it.", f"offset {offset}"
+        return
+    for broken in chain.breaks:
+        yield "The ranges of the deliveries do not follow on each other.", broken
+    if chain.next_position != offset:
+        yield "The offset is not where the last delivery ended.", f"{offset}, {chain.next_position}"
+    largest = seen.largest(key)
+    if largest is not None and largest >= offset:
+        yield "A row's position is not below the offset.", f"position {largest}, offset {offset}"
+    doubled, absent = seen.doubled(key), seen.absent(key)
+    if doubled:
+        yield "Positions are there more than once.", f"{doubled} positions"
+    if absent != chain.missing and not (chain.cut and absent >= chain.missing):
+        word = f"{absent} positions without a row, {chain.missing} counted as repeats or lost"
+        yield "Positions are missing.", word
