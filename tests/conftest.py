@@ -1,7 +1,8 @@
-"""What tests of several rooms share."""
+"""What tests of several rooms share, and what a run sums up at its end."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from tickerlake.lake.lake import Lake
 from tickerlake.lake.registry import open_lake
 
+COLUMNS = ("killed", "with uncommitted records", "with rows in its hands")
+
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Iterator[Lake]:
@@ -17,3 +20,28 @@ def lake(tmp_path: Path) -> Iterator[Lake]:
     fresh = open_lake("./lake", "sqlite:", workspace=tmp_path)
     yield fresh
     fresh.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table kills by step; tests give their lines as the property `kills`."""
+    rows: dict[str, Counter[str]] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", ()):
+                if name == "kills" and getattr(report, "when", "") == "call":
+                    step, counts = value
+                    rows.setdefault(step, Counter()).update(counts)
+    if not rows:
+        return
+    terminalreporter.section("workers killed with SIGKILL")
+    terminalreporter.write_line(f"{'step':>10}" + "".join(f"{name:>28}" for name in COLUMNS))
+    totals: Counter[str] = Counter()
+    for step, counts in sorted(rows.items(), key=lambda item: (len(item[0]) > 3, _order(item[0]))):
+        totals.update(counts)
+        terminalreporter.write_line(f"{step:>10}" + "".join(f"{counts[n]:>28}" for n in COLUMNS))
+    terminalreporter.write_line(f"{'total':>10}" + "".join(f"{totals[n]:>28}" for n in COLUMNS))
+
+
+def _order(step: str) -> tuple[int, str]:
+    digits = "".join(letter for letter in step if letter.isdigit())
+    return int(digits or 99), step

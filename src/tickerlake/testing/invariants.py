@@ -1,0 +1,298 @@
+"""Every promise of delivery, checked from outside: nothing lost, nothing twice.
+
+Reads the catalog's database, the metadata JSON, the manifests and the Parquet files by itself,
+with none of the lake's own code, and compares them with what the log holds.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.manifest import ManifestFile, read_manifest_list
+
+from tickerlake.lake.positions import (
+    CHECK,
+    RANGES,
+    Range,
+    check_hash,
+    decode_ranges,
+    offsets_of,
+    partitions_property,
+)
+from tickerlake.records import KEYS, TABLES, Kind
+from tickerlake.streams import Topic, codec
+
+__all__ = ["TableState", "findings", "lake_offsets", "table_state"]
+
+_PLACE = ("_stream", "_partition", "_offset", "_index")
+
+
+@dataclass(frozen=True, slots=True)
+class TableState:
+    """One table's newest metadata, as its JSON says."""
+
+    metadata: Mapping[str, Any]
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """The table's properties."""
+        return dict(self.metadata.get("properties", {}))
+
+    def history(self) -> list[Mapping[str, Any]]:
+        """The current snapshot and its ancestors, oldest first."""
+        by_id = {snapshot["snapshot-id"]: snapshot for snapshot in self.metadata["snapshots"]}
+        chain = []
+        current = by_id.get(self.metadata.get("current-snapshot-id"))
+        while current is not None:
+            chain.append(current)
+            current = by_id.get(current.get("parent-snapshot-id"))
+        return chain[::-1]
+
+
+def table_state(catalog: Path, name: str) -> TableState | None:
+    """The table's state, straight from catalog and disk; null if there is no such table."""
+    if not catalog.exists():
+        return None
+    connection = sqlite3.connect(f"file:{catalog}?mode=ro", uri=True)
+    try:
+        row = connection.execute(
+            "select metadata_location from iceberg_tables where table_name = ?", (name,)
+        ).fetchone()
+    except sqlite3.OperationalError as error:
+        if "no such table" not in str(error):
+            raise
+        return None  # its maker was killed before it had made anything
+    finally:
+        connection.close()
+    return TableState(json.loads(_path(row[0]).read_text())) if row else None
+
+
+def lake_offsets(catalog: Path, topic: Topic) -> dict[str, int]:
+    """Next position by partition, as the table's properties say."""
+    state = table_state(catalog, TABLES[topic.kind])
+    return offsets_of(state.properties, topic.identity().id) if state else {}
+
+
+def findings(
+    topic: Topic,
+    catalog: Path,
+    *,
+    repeat_window: int,
+    acknowledged: Mapping[str, int] | None = None,
+) -> list[str]:
+    """Everything that is wrong with the topic's table, one sentence each; empty = sound.
+
+    Args:
+        topic: The log, with all its records.
+        catalog: The SQLite file of the lake's catalog.
+        repeat_window: The window with which repeats were dropped.
+        acknowledged: The broker's own offsets: never ahead of the lake's.
+    """
+    name = TABLES[topic.kind]
+    state = table_state(catalog, name)
+    if state is None:
+        return []  # nothing was delivered yet, and nothing is promised
+    stream_id = topic.identity().id
+    offsets = offsets_of(state.properties, stream_id)
+    found = list(_files_wrong(state))
+    if found:
+        return found
+    rows = _live_rows(state, topic.kind)
+    spans = _spans(state, catalog, stream_id)
+    rewound = {name for name, ranges in spans.items() if any(r.end < r.start for r in ranges)}
+    found += _properties_wrong(state, stream_id, offsets, rewound)
+    for partition, offset in (acknowledged or {}).items():
+        if offset > offsets.get(partition, 0):
+            found.append(f"partition {partition}: the broker stands at {offset}, ahead of the lake")
+    for partition, offset in offsets.items():
+        ranges = spans.get(partition, [])
+        here = stream_id, partition
+        mine = [row for row in rows if (row["_stream"], row["_partition"]) == here]
+        found += _chain_wrong(partition, offset, ranges)
+        found += _rows_wrong(partition, offset, mine)
+        truth = _Truth(topic, partition, offset, repeat_window)
+        found += truth.compared(mine, ranges)
+    return found
+
+
+def _path(location: str) -> Path:
+    return Path(location.removeprefix("file://"))
+
+
+def _properties_wrong(
+    state: TableState, stream_id: str, offsets: Mapping[str, int], rewound: set[str]
+) -> Iterator[str]:
+    count = int(state.properties.get(partitions_property(stream_id), "0"))
+    if len(offsets) != count:
+        yield f"{len(offsets)} offsets for {count} partitions"
+    checks = [s["summary"][CHECK] for s in state.history() if CHECK in s["summary"]]
+    if checks and checks[-1] != check_hash(state.properties):
+        yield "the newest check does not agree with the offsets"
+    before: dict[str, int] = {}
+    for entry in [*state.metadata.get("metadata-log", []), None]:
+        if entry is None:
+            now = dict(offsets)
+        else:
+            path = _path(entry["metadata-file"])
+            if not path.exists():
+                yield f"the metadata file {path.name} of the log is gone"
+                continue
+            now = offsets_of(json.loads(path.read_text()).get("properties", {}), stream_id)
+        for partition, offset in before.items():
+            if now.get(partition, -1) < offset and partition not in rewound:
+                yield f"partition {partition}: the offset went back from {offset} to {now}"
+        before = now
+
+
+def _files_wrong(state: TableState) -> Iterator[str]:
+    for snapshot in state.metadata["snapshots"]:
+        number = snapshot["snapshot-id"]
+        manifest_list = snapshot["manifest-list"]
+        manifests = _manifests(manifest_list) if _path(manifest_list).exists() else ()
+        live = [path for manifest in manifests for path in _data_files(manifest)]
+        named = [manifest_list, *(manifest.manifest_path for manifest in manifests), *live]
+        for path in map(_path, dict.fromkeys(named)):
+            if not path.exists():
+                yield f"the file {path} of snapshot {number} is gone"
+        for location, times in Counter(live).items():
+            if times > 1:
+                yield f"the file {location} is live {times} times in snapshot {number}"
+
+
+@functools.lru_cache(maxsize=10_000)
+def _manifests(manifest_list: str) -> tuple[ManifestFile, ...]:
+    """The manifests that a list names. Such files never change, so each is read once."""
+    return tuple(read_manifest_list(PyArrowFileIO().new_input(manifest_list)))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _data_files(manifest: ManifestFile) -> tuple[str, ...]:
+    """The data files that a manifest calls live."""
+    entries = manifest.fetch_manifest_entry(PyArrowFileIO())
+    return tuple(entry.data_file.file_path for entry in entries)
+
+
+def _live_rows(state: TableState, kind: Kind) -> list[dict[str, Any]]:
+    history = state.history()
+    if not history:
+        return []
+    rows: list[dict[str, Any]] = []
+    for manifest in _manifests(history[-1]["manifest-list"]):
+        for location in _data_files(manifest):
+            table = pq.ParquetFile(_path(location)).read(
+                columns=[*_PLACE, *KEYS[kind], "event_id", "origin"]
+            )
+            rows += table.to_pylist()
+    return rows
+
+
+def _spans(state: TableState, catalog: Path, stream_id: str) -> dict[str, list[Range]]:
+    """What snapshots and `deliveries` say was delivered, oldest first, by partition."""
+    name = state.metadata["location"].rsplit("/", 1)[-1]
+    known: dict[int, list[tuple[str, Range]]] = {}
+    for row in _deliveries(catalog):
+        if row["table_name"] == name and row["stream"] == stream_id:
+            lost = row["to_position"] - row["from_position"] if row["event"] == "lost" else 0
+            span = Range(row["from_position"], row["to_position"], row["dropped"] or 0, lost)
+            known.setdefault(row["snapshot_id"], []).append((row["partition"], span))
+    for snapshot in state.history():
+        if RANGES in snapshot["summary"]:
+            packed = decode_ranges(snapshot["summary"][RANGES]).get(stream_id, {})
+            known[snapshot["snapshot-id"]] = list(packed.items())
+    spans: dict[str, list[Range]] = {}
+    for ranges in known.values():
+        for partition, span in ranges:
+            spans.setdefault(partition, []).append(span)
+    return spans
+
+
+def _deliveries(catalog: Path) -> list[dict[str, Any]]:
+    state = table_state(catalog, "deliveries")
+    history = state.history() if state else []
+    if not history:
+        return []
+    rows: list[dict[str, Any]] = []
+    for manifest in _manifests(history[-1]["manifest-list"]):
+        for location in _data_files(manifest):
+            rows += pq.ParquetFile(_path(location)).read().to_pylist()
+    return sorted(rows, key=lambda row: (row["committed_at"], row["from_position"]))
+
+
+def _chain_wrong(partition: str, offset: int, spans: list[Range]) -> Iterator[str]:
+    expected = spans[0].start if spans else offset
+    for span in spans:
+        if span.start != expected:
+            yield f"partition {partition}: a range begins at {span.start}, not at {expected}"
+        expected = span.end
+    if expected != offset:
+        yield f"partition {partition}: the ranges end at {expected}, the offset is {offset}"
+
+
+def _rows_wrong(partition: str, offset: int, rows: list[dict[str, Any]]) -> Iterator[str]:
+    counted = Counter((row["_offset"], row["_index"]) for row in rows)
+    for place, times in sorted(counted.items()):
+        if times > 1:
+            yield f"partition {partition}: position {place} is {times} rows"
+        if place[0] >= offset:
+            yield f"partition {partition}: a row at {place}, but the offset is {offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Truth:
+    """What the log says must be in the lake of one partition, below the lake's offset."""
+
+    topic: Topic
+    partition: str
+    offset: int
+    repeat_window: int
+
+    def compared(self, rows: list[dict[str, Any]], spans: list[Range]) -> Iterator[str]:
+        """Each record of the log is the row at its place, or a repeat that was counted."""
+        in_lake = {(row["_offset"], row["_index"]): self._event(row) for row in rows}
+        log = [r for r in _log(self.topic, self.partition) if r["_offset"] < self.offset]
+        kept_at: dict[tuple[Any, ...], int] = {}
+        dropped = 0
+        for record in log:
+            place, event = (record["_offset"], record["_index"]), self._event(record)
+            last = kept_at.get(event)
+            repeats = last is not None and place[0] - last <= self.repeat_window
+            if place in in_lake:
+                if in_lake[place] != event:
+                    yield f"partition {self.partition}: the row at {place} is another record"
+                if repeats:
+                    yield f"partition {self.partition}: the row at {place} repeats that at {last}"
+                if record["event_id"] is not None:
+                    kept_at[event] = place[0]
+            elif repeats or record["origin"] is not None:  # may mend what was mended elsewhere
+                dropped += 1
+            else:
+                yield f"partition {self.partition}: the record at {place} is lost"
+        counted = sum(span.dropped for span in spans)
+        whole_log = not log or (spans and log[0]["_offset"] == spans[0].start)
+        if whole_log and dropped != counted:
+            yield f"partition {self.partition}: {dropped} repeats are no rows, {counted} counted"
+
+    def _event(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return row["event_id"], *(row[key] for key in KEYS[self.topic.kind])
+
+
+def _log(topic: Topic, partition: str) -> Iterator[dict[str, Any]]:
+    """All records that the log still holds, in order."""
+    bounds = topic.bounds(partition)
+    position = bounds.beginning
+    while position < bounds.end:
+        messages = topic.read(partition, position, records_max=100_000, wait_seconds=0)
+        rows = codec.decode(topic.kind, messages)
+        yield from rows.select(
+            ["_offset", "_index", "event_id", "origin", *KEYS[topic.kind]]
+        ).to_pylist()
+        position = messages[-1].next_position

@@ -1,0 +1,119 @@
+"""What the recovery tests share: a log that fills, workers that die, and the judge."""
+
+from __future__ import annotations
+
+import random
+import signal
+import sqlite3
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tickerlake import clock
+from tickerlake.streams import StreamsSettings
+from tickerlake.streams.registry import open_stream
+from tickerlake.testing.faults import Child, Nursery, Plan
+from tickerlake.testing.invariants import findings, lake_offsets
+from tickerlake.testing.sample_records import sample_bars
+
+WINDOW = 400
+#: Small flushes, so that a run has many commits, and reads that cut across them.
+SETTINGS: dict[str, Any] = {
+    "flush_rows": 40,
+    "read_records": 30,
+    "repeat_window": WINDOW,
+    "commit_pause_seconds": 0.002,
+}
+
+
+class Case:
+    """One workspace. Bars, repeats and records that nobody can decode go into its log."""
+
+    def __init__(self, folder: Path, nursery: Nursery, seed: int = 1) -> None:
+        self.folder = folder
+        self.nursery = nursery
+        self.stream = open_stream("embedded:", workspace=folder, settings=StreamsSettings())
+        self.topic = self.stream.topic("bar")
+        self.random = random.Random(seed)
+        self.published = 0
+        self.kills: Counter[str] = Counter()
+
+    def publish(self, count: int = 150) -> None:
+        """New bars in several batches, some of them sent twice, and a few dead letters."""
+        third = count // 3
+        for first in range(self.published, self.published + count, third):
+            bars = sample_bars(third, first=first)
+            self.topic.publish(bars)
+            if self.random.random() < 0.3:
+                self.topic.publish(bars.slice(0, third // 2))
+        self.published += count
+        partition = self.random.choice(self.topic.partitions())
+        self.stream.append_raw("bar", partition, [b'{"symbol":"X","open":"', b"\xff\xfe"])
+
+    def start(self, **plan: Any) -> Child:
+        plan = {"settings": SETTINGS, **plan}
+        return self.nursery.start(Plan(str(self.folder), **plan))
+
+    def backlog(self) -> int:
+        """Records of the log that no commit covers."""
+        offsets = lake_offsets(self.folder / "catalog.db", self.topic)
+        return sum(
+            self.topic.bounds(name).end - offsets.get(name, 0) for name in self.topic.partitions()
+        )
+
+    def killed(self, child: Child, *, step: str) -> bool:
+        """Wait for its end; count it if SIGKILL ended it while records were uncommitted."""
+        if child.wait() != -signal.SIGKILL:
+            return False
+        if self.backlog() == 0:
+            return False
+        self.kills["killed"] += 1
+        self.kills["with uncommitted records"] += 1
+        self.kills["with rows in its hands"] += step != "random" and child.rows_in_hand() > 0
+        return True
+
+    def kill_at(self, step: str, nth: int, **plan: Any) -> bool:
+        return self.killed(self.start(step=step, nth=nth, **plan), step=step)
+
+    def kill_after(self, seconds: float, **plan: Any) -> bool:
+        child = self.start(**plan)
+        clock.sleep(seconds)
+        child.signal(signal.SIGKILL)
+        return self.killed(child, step="random")
+
+    def deliver(self) -> dict[str, Any]:
+        """A worker that nobody disturbs, up to the log's end."""
+        return self.start().report()
+
+    def acknowledged(self) -> dict[str, int]:
+        with sqlite3.connect(self.folder / "stream" / "bars.sqlite") as log:
+            rows = log.execute("select partition, acknowledged from partitions").fetchall()
+        log.close()
+        return {str(partition): offset for partition, offset in rows}
+
+    def wipe_acknowledged(self) -> None:
+        with sqlite3.connect(self.folder / "stream" / "bars.sqlite") as log:
+            log.execute("update partitions set acknowledged = 0")
+        log.close()
+
+    def findings(self) -> list[str]:
+        return findings(
+            self.topic,
+            self.folder / "catalog.db",
+            repeat_window=WINDOW,
+            acknowledged=self.acknowledged(),
+        )
+
+    def assert_sound(self) -> None:
+        assert self.findings() == []
+
+    def assert_complete(self) -> None:
+        """Deliver the rest: all of the log is in the lake, once."""
+        assert "error" not in self.deliver()
+        assert self.backlog() == 0
+        self.assert_sound()
+
+    def record_kills(self, request: pytest.FixtureRequest, step: str) -> None:
+        request.node.user_properties.append(("kills", (step, dict(self.kills))))
