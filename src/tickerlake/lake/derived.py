@@ -16,11 +16,18 @@ from tickerlake.lake.positions import RANGES, REWOUND, Range, decode_ranges
 from tickerlake.lake.retry import commit_until_landed
 from tickerlake.lake.table import IcebergTable
 from tickerlake.lake.tables import DELIVERIES, LATEST, SPECS
-from tickerlake.records import STATE_RANK, TABLES
+from tickerlake.records import STATE_RANK, TABLES, Kind
 
-__all__ = ["delivery_rows", "fold_deliveries", "folded_deliveries", "refresh_latest"]
+__all__ = [
+    "delivery_rows",
+    "fold_deliveries",
+    "folded_deliveries",
+    "latest_knows",
+    "refresh_latest",
+]
 
 _SEEN: Final = "tickerlake.latest."
+_KINDS: Final[tuple[Kind, ...]] = ("bar", "trade")
 
 
 def delivery_rows(table: str, snapshots: Iterable[SnapshotInfo]) -> pa.Table:
@@ -95,6 +102,12 @@ def _folded_ids(
     return set(ids.column("snapshot_id").to_pylist())
 
 
+def latest_knows(latest: Loaded) -> dict[str, int]:
+    """Up to which commit (sequence number) of each table a state of `latest` has seen all rows."""
+    known = {TABLES[kind]: latest.properties.get(_SEEN + TABLES[kind], "0") for kind in _KINDS}
+    return {table: int(number) for table, number in known.items()}
+
+
 def refresh_latest(lake: Lake, *, rebuild: bool = False) -> int:
     """Bring the last bar or trade price of each provider and symbol into `latest`.
 
@@ -112,9 +125,8 @@ def refresh_latest(lake: Lake, *, rebuild: bool = False) -> int:
         old = latest.live_files(loaded)
         found = [] if rebuild else [latest.read_files(old)]
         seen: dict[str, str] = {}
-        for kind in ("bar", "trade"):
-            name = TABLES[kind]
-            after = 0 if rebuild else int(loaded.properties.get(_SEEN + name, "0"))
+        for name, known in latest_knows(loaded).items():
+            after = 0 if rebuild else known
             fresh, newest = _arrived(lake.table(name), after)
             found.extend(fresh)
             seen[_SEEN + name] = str(newest)

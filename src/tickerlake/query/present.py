@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickerlake.lake import LakeTable
+from tickerlake.lake.derived import delivery_rows, latest_knows
+from tickerlake.lake.lake import Lake
 from tickerlake.lake.manifests import LiveFile
 from tickerlake.lake.tables import DELIVERIES, LATEST
 from tickerlake.query import views
-from tickerlake.query.audit import live_deliveries
 from tickerlake.query.base import VIEWS
 from tickerlake.query.pruning import EVERYTHING, Wanted, wanted
 from tickerlake.query.sandbox import Checked
@@ -25,7 +24,7 @@ from tickerlake.records import TABLES, TOPICS, Kind, lake_schema
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["Present", "Tables"]
+__all__ = ["Present"]
 
 _MACRO: Final = "bars_as_of"
 _LIVE: Final = "_live_deliveries"
@@ -36,19 +35,11 @@ _FIRST: Final = -(2**63)
 _LAST: Final = 2**63 - 1
 
 
-class Tables(Protocol):
-    """The lake, as a reader needs it."""
-
-    def table(self, name: str) -> LakeTable:
-        """The table; created on first use."""
-        ...
-
-
 class Present:
     """The views of one query. Each table is loaded once, so that all views of it agree."""
 
     def __init__(
-        self, cursor: DuckDBPyConnection, lake: Tables, tail: Tail, as_of: datetime | None
+        self, cursor: DuckDBPyConnection, lake: Lake, tail: Tail, as_of: datetime | None
     ) -> None:
         self._cursor = cursor
         self._lake = lake
@@ -63,12 +54,11 @@ class Present:
         """
         for view in VIEWS:
             if view in checked.tables:
-                rows = partial(self._rows, view, wanted=_needed(view, checked))
-                self._create(view, self._definition(view, rows))
+                self._create(view, self._definition(view, _needed(view, checked)))
             elif checked.asks_catalog:
                 self._create(view, views.nothing(view))
         if _MACRO in checked.functions:
-            body = views.as_of_macro(self._rows(_MACRO, "bar", wanted=EVERYTHING))
+            body = views.as_of_macro(self._rows(_MACRO, EVERYTHING, "bar"))
             self._cursor.execute(f"create temp macro {_MACRO}(t) as table {body}").fetchall()
         return tuple(
             f"{state.unread:,} more records of {TOPICS[kind]} lie in the stream and are not visible"
@@ -81,12 +71,12 @@ class Present:
     def _create(self, view: str, definition: str) -> None:
         self._cursor.execute(f"create temp view {view} as {definition}").fetchall()
 
-    def _definition(self, view: str, rows: Callable[[Kind], Rows]) -> str:
+    def _definition(self, view: str, needed: Wanted) -> str:
         if view == "deliveries":
             return views.deliveries(*self._deliveries())
         if view == "latest":
-            return views.latest(rows, self._latest_files())
-        return views.DEFINITIONS[view](rows)
+            return self._latest(needed)
+        return views.DEFINITIONS[view](partial(self._rows, view, needed))
 
     def _state(self, kind: Kind) -> Fresh:
         state = self._states.get(kind)
@@ -100,7 +90,8 @@ class Present:
             self._states[kind] = state
         return state
 
-    def _rows(self, view: str, kind: Kind, *, wanted: Wanted) -> Rows:
+    def _rows(self, view: str, wanted: Wanted, kind: Kind, *, after: int = 0) -> Rows:
+        """Where the kind's rows lie; of the files only those of commits `after` that one."""
         state = self._state(kind)
         files = self._lake.table(TABLES[kind]).live_files(
             state.loaded,
@@ -108,6 +99,7 @@ class Present:
             ts_from=wanted.ts_from,
             ts_to=wanted.ts_to,
         )
+        files = [file for file in files if file.sequence_number > after]
         tail = _narrowed(state.rows, wanted)
         name = f"_tail_of_{view}_{kind}" if tail.num_rows else None
         if name is not None:
@@ -130,16 +122,24 @@ class Present:
         # The sources first: what expiry folds into the table meanwhile is then seen twice, and
         # united by its snapshot's id, not missed.
         tables = [self._lake.table(name) for name in TABLES.values()]
-        live = [live_deliveries(table, table.load()) for table in tables]
+        live = [delivery_rows(table.name, table.snapshots(table.load())) for table in tables]
         self._cursor.register(_LIVE, pa.concat_tables(live))
         folded = self._lake.table(DELIVERIES)
         return tuple(folded.files(folded.load())), _LIVE
 
-    def _latest_files(self) -> tuple[str, ...]:
-        if self._as_of is not None:
-            return ()
-        table = self._lake.table(LATEST)
-        return tuple(table.files(table.load()))
+    def _latest(self, needed: Wanted) -> str:
+        files: tuple[str, ...] = ()
+        known: dict[str, int] = {}
+        if self._as_of is None:
+            # The table first: what its next refresh takes in meanwhile is then looked at twice.
+            table = self._lake.table(LATEST)
+            loaded = table.load()
+            files, known = tuple(table.files(loaded)), latest_knows(loaded)
+
+        def rows(kind: Kind) -> Rows:
+            return self._rows("latest", needed, kind, after=known.get(TABLES[kind], 0))
+
+        return views.latest(rows, files)
 
 
 def _needed(view: str, checked: Checked) -> Wanted:

@@ -153,16 +153,14 @@ def latest(rows: RowsOf, table_files: tuple[str, ...]) -> str:
     """`latest`: the newest price of each symbol, from the maintained table and what is fresh.
 
     Args:
-        rows: Gives the rows of bars and trades.
-        table_files: Files of the table `latest`, which knows all compacted rows; none: every row
-            is looked at.
+        rows: Gives those rows of bars and trades that the table does not know yet.
+        table_files: Files of the table `latest`.
     """
     schema = SPECS[LATEST].schema
     shown = _list(schema.names)
     parts = [f"select {shown} from {_files(table_files)}"] if table_files else []
     for item in (rows("bar"), rows("trade")):
-        files = item.fresh if table_files else item.files
-        relation = _relation(item.kind, files, item.tail)
+        relation = _relation(item.kind, item.files, item.tail)
         sound = _where(item, "dead_reason is null")
         parts.append(f"select {_priced(item.kind, schema)} from {relation} {sound}")
     together = " union all ".join(f"({part})" for part in parts)

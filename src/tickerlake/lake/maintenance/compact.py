@@ -21,6 +21,7 @@ import pyarrow.dataset as ds
 
 from tickerlake import clock
 from tickerlake.lake.base import Change, Loaded, WrittenFile
+from tickerlake.lake.derived import latest_knows, refresh_latest
 from tickerlake.lake.lake import Lake
 from tickerlake.lake.maintenance.superseded import in_order_with_marks
 from tickerlake.lake.manifests import LiveFile, microseconds
@@ -78,18 +79,29 @@ def compact(
         if name == LATEST:
             continue  # Its refresh writes one file each time.
         table = lake.table(name)
-        months = list(_months(table, table.load(), cut, fresh_files_min))
+        known = _known_to_latest(lake, name)
+        months = list(_months(table, table.load(), cut, known, fresh_files_min))
         reports.extend(_compact_files(lake, table, inputs) for inputs in months)
     return reports
 
 
+def _known_to_latest(lake: Lake, name: str) -> int | None:
+    """Up to which commit `latest` has seen the table's rows; null: it does not look at them.
+
+    A refresh never reads compacted files, so only what it has seen may be compacted.
+    """
+    refresh_latest(lake)
+    return latest_knows(lake.table(LATEST).load()).get(name)
+
+
 def _months(
-    table: IcebergTable, loaded: Loaded, cut: int, fresh_files_min: int
+    table: IcebergTable, loaded: Loaded, cut: int, known: int | None, fresh_files_min: int
 ) -> Iterator[list[LiveFile]]:
     """The inputs of each month that is worth it: all its files but those of a running day."""
     months: dict[int | None, list[LiveFile]] = defaultdict(list)
     for file in table.live_files(loaded):
-        if file.compacted or _closed(table, file, cut):
+        seen = known is None or file.sequence_number <= known
+        if file.compacted or (seen and _closed(table, file, cut)):
             months[file.month].append(file)
     for files in months.values():
         fresh = sum(not file.compacted for file in files)
