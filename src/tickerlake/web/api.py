@@ -57,7 +57,7 @@ ENDPOINTS = (
     Endpoint(
         "/api/stream",
         "Server-sent events: the newest bar of each series, then what changes, conflated.",
-        {"symbols": "separated by commas; all unless given"},
+        {"symbols": "separated by commas; all without it, none where it is empty"},
         media_type="text/event-stream",
     ),
     Endpoint("/api/docs", "This list; as OpenAPI with .json appended.", media_type="text/html"),

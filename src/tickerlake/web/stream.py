@@ -39,8 +39,8 @@ class StreamEndpoint:
             }
             await JSONResponse(body, status_code=503)(scope, receive, send)
             return
-        names = QueryParams(scope["query_string"]).get("symbols", "")
-        symbols = frozenset(filter(None, names.split(","))) or None
+        names = QueryParams(scope["query_string"]).get("symbols")
+        symbols = None if names is None else frozenset(filter(None, names.split(",")))
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         frames = self._hub.frames(symbols)
         gone = asyncio.create_task(_wait_until_gone(receive))

@@ -1,0 +1,159 @@
+/** The list of symbols: search as you type, newest prices, arrows to move. */
+
+import { getJson, type SymbolRow } from "./api";
+import type { LiveBar } from "./bars";
+import { h } from "./dom";
+import { percent, price } from "./format";
+
+const SHOWN_MAX = 100;
+const TYPING_PAUSE = 120;
+
+interface Line {
+  row: SymbolRow;
+  link: HTMLAnchorElement;
+  last: HTMLElement;
+  change: HTMLElement;
+  time: number;
+}
+
+export class SymbolList {
+  readonly element: HTMLElement;
+  private readonly input = h("input", {
+    type: "search",
+    id: "search",
+    placeholder: "Search symbols",
+    "aria-label": "Search symbols",
+    autocomplete: "off",
+    spellcheck: "false",
+  });
+  private readonly list = h("div", { class: "symbols", role: "list" });
+  private lines: Line[] = [];
+  private selected: string | null = null;
+  private timer = 0;
+  private asked: AbortController | null = null;
+
+  constructor(
+    private readonly choose: (symbol: string) => void,
+    private readonly changed: (rows: SymbolRow[]) => void,
+    private readonly addressOf: (symbol: string) => string,
+  ) {
+    this.element = h(
+      "aside",
+      { class: "side", "aria-label": "Symbols" },
+      h("div", { class: "search" }, this.input, h("kbd", {}, "/")),
+      this.list,
+    );
+    this.input.addEventListener("input", () => {
+      clearTimeout(this.timer);
+      this.timer = setTimeout(() => void this.load(), TYPING_PAUSE);
+    });
+    this.input.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  focus(): void {
+    this.input.focus();
+    this.input.select();
+  }
+
+  /** Ask the server for what the search box says. */
+  async load(): Promise<SymbolRow[]> {
+    this.asked?.abort();
+    this.asked = new AbortController();
+    const query = new URLSearchParams({ q: this.input.value, limit: String(SHOWN_MAX) });
+    try {
+      const rows = await getJson<SymbolRow[]>(`/api/search?${query}`, this.asked.signal);
+      this.show(rows);
+      this.changed(rows);
+      return rows;
+    } catch (error) {
+      if (error instanceof DOMException && error.name === "AbortError") return [];
+      throw error;
+    }
+  }
+
+  select(symbol: string | null): void {
+    this.selected = symbol;
+    for (const { row, link } of this.lines) {
+      if (row.symbol === symbol) {
+        link.setAttribute("aria-current", "true");
+        link.scrollIntoView({ block: "nearest", inline: "nearest" });
+      } else link.removeAttribute("aria-current");
+    }
+  }
+
+  /** Go up or down from the selected symbol. */
+  move(step: number): void {
+    const symbols = [...new Set(this.lines.map(({ row }) => row.symbol))];
+    const at = this.selected === null ? -1 : symbols.indexOf(this.selected);
+    const next = symbols[Math.min(Math.max(at + step, 0), symbols.length - 1)];
+    if (next !== undefined && next !== this.selected) this.choose(next);
+  }
+
+  /** Newest prices, as they arrive. */
+  update(bars: LiveBar[]): void {
+    for (const bar of bars) {
+      for (const line of this.lines) {
+        const { row } = line;
+        const isIts = row.symbol === bar.symbol && row.provider === bar.provider;
+        if (!isIts || row.interval !== bar.interval || bar.close === null) continue;
+        if (bar.time < line.time) continue;
+        if (bar.time > line.time) row.previous = row.last;
+        line.time = bar.time;
+        row.last = bar.close;
+        this.paint(line);
+      }
+    }
+  }
+
+  private show(rows: SymbolRow[]): void {
+    this.lines = rows.map((row) => {
+      const last = h("span", { class: "last" });
+      const change = h("span", { class: "change" });
+      const twice = rows.some((other) => other !== row && other.symbol === row.symbol);
+      const link = h(
+        "a",
+        { href: this.addressOf(row.symbol), role: "listitem", "data-symbol": row.symbol },
+        h("span", { class: "name" }, row.symbol, twice && h("small", {}, row.provider)),
+        last,
+        change,
+      );
+      link.addEventListener("click", (event) => {
+        if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+        event.preventDefault();
+        this.choose(row.symbol);
+      });
+      const line: Line = { row, link, last, change, time: Date.parse(row.ts) / 1000 };
+      this.paint(line);
+      return line;
+    });
+    const nothing = h(
+      "p",
+      { class: "none" },
+      this.input.value ? "No such symbol." : "No bars yet.",
+    );
+    this.list.replaceChildren(...(rows.length ? this.lines.map(({ link }) => link) : [nothing]));
+    this.select(this.selected);
+  }
+
+  private paint({ row, last, change }: Line): void {
+    last.textContent = price(row.last);
+    const text = percent(row.previous, row.last) ?? "";
+    change.textContent = text;
+    change.dataset.way = text.startsWith("+") ? "up" : text.startsWith("−") ? "down" : "";
+  }
+
+  private key(event: KeyboardEvent): void {
+    if (event.key === "ArrowDown") this.move(1);
+    else if (event.key === "ArrowUp") this.move(-1);
+    else if (event.key === "Enter" && this.lines[0]) {
+      this.choose(this.lines[0].row.symbol);
+      this.input.blur();
+    } else if (event.key === "Escape") {
+      if (this.input.value) {
+        this.input.value = "";
+        void this.load();
+      } else this.input.blur();
+    } else return;
+    event.preventDefault();
+  }
+}
