@@ -1,0 +1,252 @@
+"""Yahoo's price history: the chart API, daily and intraday.
+
+Unofficial: no vendor documents it, so limits are what people met in practice, and all of them can
+be changed in `[sources.yahoo]` or by a mirror at `base_url`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import ClassVar, Final
+
+import pyarrow as pa
+
+from tickerlake import clock
+from tickerlake.errors import MalformedError, NotFoundError, RangeError
+from tickerlake.records import KEYS
+from tickerlake.sources.base import Answer, BarsRequest, Limits, empty_answer, select
+from tickerlake.sources.http import HttpSettings, Reply, Session
+from tickerlake.sources.yahoo_chart import parse_chart
+from tickerlake.sources.yahoo_recording import open_recording
+from tickerlake.sources.yahoo_rows import anchor
+
+__all__ = ["YahooSettings", "YahooSource"]
+
+_DAY: Final = timedelta(days=1)
+#: Before the first bar that anybody has.
+_BEGINNING: Final = datetime(1900, 1, 1, tzinfo=UTC)
+#: A request is on its way for a while: the look-back's edge keeps this much away.
+_EDGE: Final = timedelta(hours=1)
+_SKEW: Final = timedelta(seconds=60)
+_MINUTES_60_DAYS: Final = ("2m", "5m", "15m", "30m", "90m")
+
+
+@dataclass(frozen=True, slots=True)
+class YahooSettings(HttpSettings):
+    """`[sources.yahoo]`."""
+
+    #: Our pace. Yahoo publishes none; two a second is what it has borne.
+    requests_per_second: float | None = 2.0
+    #: Where the chart API is; the vendor's own path is appended unchanged.
+    base_url: str = "https://query2.finance.yahoo.com"
+    #: Bars before the open and after the close too, marked `extended`.
+    prepost: bool = False
+
+
+class YahooSource:
+    """Price history as Yahoo tells it: split-adjusted prices, with `adj_close` for 1d and longer.
+
+    Not promised: that Yahoo answers at all (it turns plain clients away at will), that an answer
+    is complete, or that volume stands still before the next session has closed.
+    """
+
+    name = "yahoo"
+    limits = Limits(
+        intervals=("1m", "2m", "5m", "15m", "30m", "1h", "90m", "1d", "5d", "1wk", "1mo", "3mo"),
+        span_days={"1m": 7, **dict.fromkeys(_MINUTES_60_DAYS, 60), "1h": 730},
+        look_back_days={"1m": 30, **dict.fromkeys(_MINUTES_60_DAYS, 60), "1h": 730},
+        requests_per_second=2.0,
+    )
+    settings_type: ClassVar[type[YahooSettings]] = YahooSettings
+
+    def __init__(self, settings: YahooSettings | None = None) -> None:
+        self._settings = settings or YahooSettings()
+        self._session = Session(self._settings.base_url, self._settings, provider="Yahoo")
+
+    def bars(self, request: BarsRequest) -> Answer:
+        """Fetch the range in as many requests as its span needs, and clean every answer.
+
+        Corporate actions come with 1d only. What lies before the look-back is listed in
+        `missing`; the rest is fetched.
+
+        Raises:
+            NotFoundError: Yahoo does not know the symbol.
+            RangeError: An interval that Yahoo does not have, or a range wholly before the
+                look-back or the first trade.
+            MalformedError: An answer of another shape or interval.
+            RateLimitedError: Yahoo asks us to come back later.
+            UnreachableError: Nobody answers.
+        """
+        self.limits.require(request.interval, source=self.name)
+        if not request.symbol.strip():
+            raise NotFoundError(
+                "A symbol is missing.", expected="a symbol", found="nothing", todo="name one"
+            )
+        request = _widened(request)
+        now = clock.now()
+        first, end, missing = self._reachable(request, now)
+        answers: list[Answer] = []
+        nothing: RangeError | None = None
+        for period in self._periods(request.interval, first, end):
+            try:
+                answers.append(self._fetch(request, period))
+            except RangeError as error:  # this part has no bars; others may
+                nothing = error
+        if not answers and nothing is not None:
+            raise nothing
+        joined = _joined(answers)
+        return dataclasses.replace(joined, bars=select(joined.bars, request), missing=missing)
+
+    def symbols(self) -> Iterator[str]:
+        """None: Yahoo can be searched, not listed."""
+        return iter(())
+
+    def parse(
+        self,
+        payload: bytes,
+        *,
+        symbol: str | None = None,
+        interval: str | None = None,
+        received_at: datetime | None = None,
+    ) -> pa.Table:
+        """The bars of one recorded history answer, bare or wrapped as {request, response}."""
+        answer = self.parse_answer(
+            payload, symbol=symbol, interval=interval, received_at=received_at
+        )
+        return answer.bars
+
+    def parse_answer(
+        self,
+        payload: bytes,
+        *,
+        symbol: str | None = None,
+        interval: str | None = None,
+        received_at: datetime | None = None,
+    ) -> Answer:
+        """As `parse`, with corporate actions and notes.
+
+        Raises:
+            NotFoundError, RangeError, RateLimitedError, UnreachableError: What the answer says.
+            MalformedError: No history answer of Yahoo's, or one of another interval.
+        """
+        recording = open_recording(payload, symbol=symbol)
+        return parse_chart(recording, symbol=symbol, interval=interval, received_at=received_at)
+
+    def _reachable(
+        self, request: BarsRequest, now: datetime
+    ) -> tuple[datetime, datetime, tuple[str, ...]]:
+        """The asked range in UTC, cut at the look-back; dates with a day's margin on both sides.
+
+        Session dates are local, and which zone is known only from the answer: the margin reaches
+        every zone, and the answer is cut by its own dates.
+        """
+        start = _instant(request.start) if request.start is not None else _BEGINNING
+        end = now + _DAY if request.end is None else _instant(request.end)
+        days = self.limits.look_back_days.get(request.interval)
+        exact = days is not None  # intraday: the instants of the request are those of the bars
+        margin = timedelta(0) if exact and isinstance(request.start, datetime) else _DAY
+        later = timedelta(0) if exact and isinstance(request.end, datetime) else 2 * _DAY
+        earliest = _BEGINNING if days is None else now - timedelta(days=days) + _EDGE
+        if end + later <= earliest:
+            raise RangeError(
+                f"Yahoo no longer has {request.symbol} {request.interval} that far back.",
+                expected=f"a range within the last {days} days",
+                found=f"an end at {request.end}",
+                todo="ask for a later range, or a longer interval",
+            )
+        missing: tuple[str, ...] = ()
+        if request.start is not None and start < earliest:
+            part = f"{request.symbol} {request.interval} from {request.start} to {earliest:%F %R}Z"
+            missing = (f"{part}: Yahoo keeps {days} days",)
+        return max(start - margin, earliest), min(end + later, now + _DAY), missing
+
+    def _periods(
+        self, interval: str, first: datetime, end: datetime
+    ) -> Iterator[tuple[datetime, datetime]]:
+        span = timedelta(days=self.limits.span_days.get(interval, 1_000_000))
+        while first < end:
+            yield first, min(first + span, end)
+            first += span
+
+    def _fetch(self, request: BarsRequest, period: tuple[datetime, datetime]) -> Answer:
+        daily = request.interval == "1d"
+        asked = int(period[0].timestamp()), int(period[1].timestamp())
+        reply = self._session.get(
+            "/v8/finance/chart/" + urllib.parse.quote(request.symbol, safe=""),
+            {
+                "interval": request.interval,
+                "period1": str(asked[0]),
+                "period2": str(asked[1]),
+                "includePrePost": "true" if self._settings.prepost else "false",
+                "includeAdjustedClose": "true",
+                **({"events": "div|split|capitalGain"} if daily else {}),
+            },
+        )
+        recording = open_recording(reply.body, symbol=request.symbol, status=reply.status)
+        received, notes = _received(reply)
+        answer = parse_chart(
+            dataclasses.replace(recording, period=asked),
+            symbol=request.symbol,
+            interval=request.interval,
+            received_at=received,
+        )
+        _check_anchors(answer.bars, request)
+        return dataclasses.replace(answer, notes=notes + answer.notes)
+
+
+def _received(reply: Reply) -> tuple[datetime, tuple[str, ...]]:
+    """Our clock, unless it disagrees with Yahoo's; a clock that was set stays as it was set."""
+    now = clock.now()
+    if reply.date is None or clock.pinned_now() or abs(now - reply.date) <= _SKEW:
+        return now, ()
+    seconds = round((now - reply.date).total_seconds())
+    return reply.date, (f"our clock is {seconds:+d} s off Yahoo's, whose time was taken",)
+
+
+def _instant(value: date | datetime) -> datetime:
+    return value if isinstance(value, datetime) else datetime.combine(value, time(), UTC)
+
+
+def _widened(request: BarsRequest) -> BarsRequest:
+    """Weeks, months and quarters are asked for from their first day on."""
+    if request.start is None or request.interval not in ("1wk", "1mo", "3mo"):
+        return request
+    local = request.start.date() if isinstance(request.start, datetime) else request.start
+    return dataclasses.replace(request, start=anchor(local, request.interval))
+
+
+def _check_anchors(bars: pa.Table, request: BarsRequest) -> None:
+    """Every week starts on Monday; months and quarters on their first day."""
+    for day in bars["session_date"].to_pylist()[1:]:  # the first may be the day of the listing
+        if anchor(day, request.interval) != day:
+            raise MalformedError(
+                f"Yahoo's {request.interval} bars of {request.symbol} are off their anchor.",
+                expected=anchor(day, request.interval).isoformat(),
+                found=day.isoformat(),
+                todo="ask for 1d",
+            )
+
+
+def _joined(answers: list[Answer]) -> Answer:
+    if len(answers) == 1:
+        return answers[0]
+    if not answers:
+        return dataclasses.replace(empty_answer(), notes=("the range lies in the future",))
+    return Answer(
+        bars=_newest(pa.concat_tables([answer.bars for answer in answers]), KEYS["bar"]),
+        actions=_newest(
+            pa.concat_tables([answer.actions for answer in answers]), KEYS["corporate_action"]
+        ),
+        notes=tuple(dict.fromkeys(note for answer in answers for note in answer.notes)),
+    )
+
+
+def _newest(table: pa.Table, key: tuple[str, ...]) -> pa.Table:
+    """Each key's last row: parts of a range may overlap by the bar at their seam."""
+    numbered = table.append_column("row", pa.array(range(table.num_rows), pa.int64()))
+    last = numbered.group_by(list(key)).aggregate([("row", "max")])["row_max"]
+    return table.take(last.combine_chunks().sort())

@@ -1,0 +1,230 @@
+"""One chart of Yahoo's → our bars and corporate actions. docs/sources.md tells the rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from tickerlake import clock
+from tickerlake.errors import MalformedError
+from tickerlake.records import INTERVALS, SCHEMAS, Kind, conform
+from tickerlake.sources.base import Answer
+from tickerlake.sources.yahoo_market import Market, state_of
+from tickerlake.sources.yahoo_recording import Recording
+from tickerlake.sources.yahoo_rows import Cleaning, Period, anchor, read_rows
+
+__all__ = ["parse_chart"]
+
+_INTERVALS: Final = {"60m": "1h", "1w": "1wk"}
+_INSTANT: Final = SCHEMAS["bar"].field("ts").type
+_ACTIONS: Final = {"dividends": "dividend", "capitalGains": "capital_gain", "splits": "split"}
+
+
+def parse_chart(
+    recording: Recording,
+    *,
+    symbol: str | None = None,
+    interval: str | None = None,
+    received_at: datetime | None = None,
+) -> Answer:
+    """Clean one answer and set each bar's state by what this answer alone can prove.
+
+    Args:
+        recording: The answer.
+        symbol: Stands in where `meta` names none.
+        interval: What was asked for; another in the answer is an error.
+        received_at: When the answer arrived. None: the recording's Date header, then now.
+
+    Raises:
+        MalformedError: The answer is not of the shape that Yahoo gives, or of another interval.
+    """
+    meta = recording.result["meta"]
+    granularity = str(meta.get("dataGranularity") or interval or "")
+    told = _INTERVALS.get(granularity, granularity)
+    if told not in INTERVALS or (interval is not None and told != interval):
+        raise MalformedError(
+            "Yahoo answered with bars of another interval.",
+            expected=interval or "meta.dataGranularity",
+            found=told or "none",
+            todo="ask for a shorter range",
+        )
+    market = Market.of(meta)
+    received, as_of = _times(recording, market, received_at)
+    cleaning = Cleaning(
+        read_rows(recording.result, market, told), market, told, Period.listed(meta)
+    )
+    running = bool((cleaning.rows.live & (cleaning.rows.stamps == market.last_trade)).any())
+    if running and market.last_trade is not None and market.runs_at(market.last_trade):
+        as_of = min(as_of, market.last_trade)  # Yahoo's clock, which may lag by a delay
+    cleaning.drop_outside(recording.period, int(received.timestamp()))
+    cleaning.drop_empty()
+    cleaning.drop_closing_prints()
+    cleaning.drop_placeholders()
+    cleaning.floor_to_grid()
+    dates = cleaning.dates()
+    intraday = told.endswith(("m", "h"))
+    keys = cleaning.rows.stamps.tolist() if intraday else dates
+    dates = [dates[at] for at in cleaning.merge_doubles(keys)]
+    states = list(_states(cleaning, dates, told, market, as_of))
+    name = meta.get("symbol") or symbol
+    common = {
+        "provider": "yahoo",
+        "symbol": name,
+        "currency": meta.get("currency"),
+        "fetched_at": received,
+    }
+    bars = _bars(cleaning, dates, states, interval=told, market=market, common=common)
+    # Coarser answers lay dividends under the wrong bars and leave years out (seen).
+    actions = _actions(recording.result, market, common) if told == "1d" else ()
+    return Answer(
+        bars=bars,
+        actions=_table([*actions], "corporate_action"),
+        notes=tuple(f"{name} {told}: {note}" for note in cleaning.notes or _nothing(bars)),
+    )
+
+
+def _nothing(bars: pa.Table) -> list[str]:
+    return [] if bars.num_rows else ["Yahoo answered without bars"]
+
+
+def _times(
+    recording: Recording, market: Market, received_at: datetime | None
+) -> tuple[datetime, int]:
+    """When the answer was received, and as of when it speaks.
+
+    A bare recording does not say when it was received. Then it speaks as of its own last trade,
+    unless the story's clock was set: whoever sets it says what time it is.
+    """
+    known = received_at or recording.date
+    received = known or clock.now()
+    as_of = int(received.timestamp())
+    if known is None and clock.pinned_now() is None and market.last_trade is not None:
+        as_of = min(as_of, market.last_trade)
+    return received, as_of
+
+
+def _states(
+    cleaning: Cleaning, dates: Sequence[date], interval: str, market: Market, as_of: int
+) -> Iterator[str]:
+    answered = sorted(set(dates))
+
+    def settled(day: date) -> str:
+        return state_of(day, market=market, as_of=as_of, answered=answered)
+
+    if interval.endswith(("m", "h")):
+        by_date = {day: settled(day) for day in answered}
+        yield from _intraday_states(cleaning, [by_date[day] for day in dates], interval, as_of)
+        return
+    for day, live in zip(dates, cleaning.rows.live, strict=True):
+        if interval == "1d" and live:
+            # By Yahoo's stamp alone, whatever our clock says.
+            running = market.last_trade is not None and market.runs_at(market.last_trade)
+            yield "forming" if running and day == market.current_date else "provisional"
+        elif interval == "1d":
+            yield settled(day)
+        elif market.local(as_of).date() <= _last_day(day, interval):
+            yield "forming"
+        else:
+            yield settled(_last_day(day, interval))
+
+
+def _intraday_states(
+    cleaning: Cleaning, by_session: Sequence[str], interval: str, as_of: int
+) -> Iterator[str]:
+    rows = cleaning.rows
+    over = rows.stamps + _seconds(interval) <= as_of
+    for state, session, is_over, live in zip(
+        by_session, cleaning.sessions(), over, rows.live, strict=True
+    ):
+        if state == "forming":  # the session runs on, but this bar may be over
+            yield "provisional" if is_over and not live else "forming"
+        elif session == "extended" and not is_over:
+            yield "forming"
+        else:
+            yield "provisional" if live else state
+
+
+def _last_day(first: date, interval: str) -> date:
+    days = {"5d": 7, "1wk": 7, "1mo": 31, "3mo": 92}[interval]
+    after = anchor(first + timedelta(days=days), interval)
+    return after - timedelta(days=1)
+
+
+def _seconds(interval: str) -> int:
+    number, unit = int(interval[:-1]), interval[-1]
+    return number * (60 if unit == "m" else 3600)
+
+
+def _bars(
+    cleaning: Cleaning,
+    dates: Sequence[date],
+    states: Sequence[str],
+    *,
+    interval: str,
+    market: Market,
+    common: Mapping[str, Any],
+) -> pa.Table:
+    rows, count = cleaning.rows, len(cleaning.rows)
+    days = pa.array(dates, pa.date32())
+    if interval.endswith(("m", "h")):
+        starts = pa.array(rows.stamps, pa.int64()).cast(pa.timestamp("s", tz="UTC"))
+    else:
+        starts = days.cast(pa.timestamp("us")).cast(_INSTANT)
+    basis = None if market.last_trade is None else market.date_of(market.last_trade)
+    columns = {
+        "ts": starts,
+        "session_date": days,
+        "interval": pa.repeat(pa.scalar(interval), count),
+        "state": pa.array(states, pa.string()),
+        "session": pa.array(cleaning.sessions(), pa.string()),
+        "volume": pa.array(rows.volume, from_pandas=True),
+        "adj_close": pa.array(rows.adjusted, from_pandas=True),
+        # Yahoo's prices are split-adjusted up to its own last trade, as far as it says.
+        "split_basis": pa.repeat(pa.scalar(basis, pa.date32()), count),
+        "instrument_type": pa.repeat(pa.scalar(market.instrument_type, pa.string()), count),
+    }
+    for at, name in enumerate(("open", "high", "low", "close")):
+        columns[name] = pa.array(np.ascontiguousarray(rows.prices[:, at]), from_pandas=True)
+    for name, value in common.items():
+        columns[name] = pa.repeat(pa.scalar(value, SCHEMAS["bar"].field(name).type), count)
+    return conform(pa.table(columns), "bar").sort_by([("ts", "ascending")])
+
+
+def _actions(
+    result: Mapping[str, Any], market: Market, common: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Dividends, capital gains and splits, each dated by its own `date`, never by its map key."""
+    for name, action in _ACTIONS.items():
+        told = (result.get("events") or {}).get(name) or {}
+        for event in told.values() if isinstance(told, Mapping) else told:
+            try:
+                day = market.local(int(event["date"])).date()
+                values = _split(event) if action == "split" else {"amount": float(event["amount"])}
+            except (KeyError, TypeError, ValueError) as error:
+                raise MalformedError(
+                    f"Yahoo's answer has a {action} that cannot be read.",
+                    expected="date, and amount or numerator and denominator",
+                    found=repr(event)[:120],
+                    todo="try again; if it stays, Yahoo has changed: report it",
+                ) from error
+            own = {"currency": event["currency"]} if event.get("currency") else {}
+            stamp = datetime(day.year, day.month, day.day, tzinfo=UTC)
+            yield {**common, **own, **values, "action": action, "ex_date": day, "ts": stamp}
+
+
+def _split(event: Mapping[str, Any]) -> dict[str, float]:
+    if "numerator" in event:
+        numbers = event["numerator"], event["denominator"]
+    else:
+        numbers = tuple(event["splitRatio"].replace("/", ":").split(":"))
+    return {"numerator": float(numbers[0]), "denominator": float(numbers[1])}
+
+
+def _table(records: list[dict[str, Any]], kind: Kind) -> pa.Table:
+    schema = SCHEMAS[kind]
+    table = pa.Table.from_pylist([{**record, "kind": kind} for record in records], schema=schema)
+    return table.sort_by([("ex_date", "ascending"), ("action", "ascending")])

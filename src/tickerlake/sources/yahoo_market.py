@@ -1,0 +1,141 @@
+"""When sessions run, by Yahoo's own words: the dates that bars belong to, and their states.
+
+Yahoo stamps a settled daily bar with its session's open, and the bar of a session that runs, or
+ended a few hours ago, with `meta.regularMarketTime` (the *live stamp*).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from tickerlake.calendars import calendar_for, sessions
+
+__all__ = ["Market", "is_session", "state_of"]
+
+_DAY: Final = timedelta(days=1)
+#: No exchange on earth stays closed for longer; older bars need no calendar to be settled.
+_CLOSED_DAYS_MAX: Final = 14
+_TYPES: Final = {
+    "EQUITY": "equity",
+    "ETF": "etf",
+    "MUTUALFUND": "fund",
+    "MONEYMARKET": "fund",
+    "CURRENCY": "currency",
+    "INDEX": "index",
+    "FUTURE": "future",
+    "CRYPTOCURRENCY": "crypto",
+    "OPTION": "option",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """What `meta` says about the instrument and its hours. Times are epoch seconds.
+
+    `open` and `close` are those of the session that Yahoo calls current: it runs, or ended last,
+    or comes next.
+    """
+
+    zone: tzinfo
+    instrument_type: str | None
+    exchange: str | None
+    last_trade: int | None
+    open: int | None
+    close: int | None
+
+    @classmethod
+    def of(cls, meta: Mapping[str, Any]) -> Market:
+        """Read `meta`; what is missing there is None."""
+        current = (meta.get("currentTradingPeriod") or {}).get("regular") or {}
+        kind = meta.get("instrumentType")
+        return cls(
+            zone=_zone(meta),
+            instrument_type=_TYPES.get(str(kind), str(kind).lower()) if kind else None,
+            exchange=meta.get("exchangeName"),
+            last_trade=meta.get("regularMarketTime"),
+            open=current.get("start"),
+            close=current.get("end"),
+        )
+
+    def local(self, stamp: int) -> datetime:
+        """The exchange's wall clock."""
+        return datetime.fromtimestamp(stamp, self.zone)
+
+    def date_of(self, stamp: int) -> date:
+        """The session date of an ordinary stamp.
+
+        Futures trade from 18:00 New York on for the next day; neither they nor currencies have
+        sessions of Saturday or Sunday: what trades on Sunday evening is Monday's.
+        """
+        local = self.local(stamp)
+        if self.instrument_type == "future":
+            local += timedelta(hours=6)
+        day = local.date()
+        if self.instrument_type in ("future", "currency") and day.weekday() >= 5:
+            return day + (7 - day.weekday()) * _DAY if day.weekday() == 6 else day - _DAY
+        return day
+
+    def date_of_live(self, stamp: int) -> date:
+        """The session that runs at a live stamp or ended last, never the stamp's own date."""
+        if self.open is not None and stamp >= self.open:
+            return self.date_of(self.open)
+        return self.date_of(stamp)
+
+    @property
+    def current_date(self) -> date | None:
+        """The date of the session that Yahoo calls current."""
+        return None if self.open is None else self.date_of(self.open)
+
+    def runs_at(self, stamp: int) -> bool:
+        """Whether the current session runs at this time."""
+        return self.open is not None and self.close is not None and self.open <= stamp < self.close
+
+
+def state_of(day: date, *, market: Market, as_of: int, answered: Sequence[date]) -> str:
+    """The state of a bar with a settled stamp, by one answer alone.
+
+    `final` once the *next* session has closed: until then, volume still moves (seen). That the
+    next session has closed is proven by the answer's own later days (`answered`, sorted), then
+    by Yahoo's current session, then by the exchange's calendar; without proof it has not.
+    """
+    if day == market.current_date and market.close is not None and as_of < market.close:
+        return "forming"
+    return "final" if _next_session_closed(day, market, as_of, answered) else "provisional"
+
+
+def _next_session_closed(day: date, market: Market, as_of: int, answered: Sequence[date]) -> bool:
+    today = market.local(as_of).date()
+    if (today - day).days > _CLOSED_DAYS_MAX:
+        return True
+    if today <= day:
+        return False
+    current_closed = market.close is not None and as_of >= market.close
+    current = market.current_date
+    later = next((other for other in answered if other > day), None)
+    if later is not None:
+        return current_closed if later == current else later < today
+    if current is not None and day < current and current_closed:
+        return True
+    calendar = calendar_for(market.exchange)
+    if calendar is None:
+        return False
+    following = sessions(calendar, day + _DAY, day + _CLOSED_DAYS_MAX * _DAY)
+    return bool(following) and following[0].close.timestamp() <= as_of
+
+
+def is_session(day: date, market: Market) -> bool:
+    """False only where the exchange's calendar is known and certain that nobody traded."""
+    calendar = calendar_for(market.exchange)
+    return calendar is None or bool(sessions(calendar, day, day))
+
+
+def _zone(meta: Mapping[str, Any]) -> tzinfo:
+    try:
+        return ZoneInfo(str(meta["exchangeTimezoneName"]))
+    except (KeyError, ValueError, OSError):
+        offset = meta.get("gmtoffset")
+        return timezone(timedelta(seconds=offset)) if isinstance(offset, int) else UTC

@@ -1,0 +1,205 @@
+"""Yahoo's answers as bytes → the chart inside, or the error of our tree that they tell.
+
+A recording is Yahoo's JSON alone, or wrapped as `{"request": …, "response": …}` with the body at
+`response.bodyJson` or, as text, at `response.body`. Errors come with every status, 200 included.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tickerlake.errors import (
+    MalformedError,
+    NotFoundError,
+    RangeError,
+    RateLimitedError,
+    TickerlakeError,
+    UnreachableError,
+)
+from tickerlake.sources.http import parse_http_date
+
+__all__ = ["Recording", "open_recording", "refusal"]
+
+_KINDS = {
+    "quoteResponse": "quotes (v7/finance/quote)",
+    "quotes": "search results (v1/finance/search)",
+    "quoteSummary": "a quote summary",
+    "optionChain": "options",
+    "spark": "sparklines",
+    "timeseries": "fundamentals",
+    "finance": "search or screener results",
+    "news": "news",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One answer: the chart's `result[0]`, and what stood around it.
+
+    `period` is what was asked for, epoch seconds, end excluded; None where nobody says.
+    """
+
+    result: Mapping[str, Any]
+    date: datetime | None
+    period: tuple[int, int] | None
+
+
+def open_recording(payload: bytes, *, symbol: str | None = None, status: int = 200) -> Recording:
+    """Find the chart in an answer, recorded or fresh.
+
+    Raises:
+        NotFoundError, RangeError, RateLimitedError, UnreachableError: What the answer says.
+        MalformedError: No history answer of Yahoo's.
+    """
+    body = _json(payload, status, symbol)
+    date, period = None, None
+    if isinstance(body, Mapping) and isinstance(body.get("response"), Mapping):
+        response = body["response"]
+        status = int(response.get("status") or status)
+        date = parse_http_date(_header(response.get("headers"), "date"))
+        url = urllib.parse.urlsplit(str((body.get("request") or {}).get("url") or ""))
+        period = _period(url.query)
+        symbol = symbol or urllib.parse.unquote(url.path.rsplit("/", 1)[-1]) or None
+        body = response.get("bodyJson") or response.get("body")
+        if isinstance(body, str):
+            body = _json(body.encode(), status, symbol)
+    refused = refusal(status, body, symbol)
+    if refused is not None:
+        raise refused
+    result = _result(body)
+    return Recording(result=result, date=date, period=period)
+
+
+def refusal(status: int, body: object, symbol: str | None) -> TickerlakeError | None:
+    """The error that an answer tells by its status and envelope; None if it tells none."""
+    code, text = _told(body)
+    return _refused(status, code, text, symbol)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """An answer that has one of these statuses, codes or words means this error."""
+
+    error: type[TickerlakeError]
+    problem: str
+    todo: str
+    statuses: tuple[int, ...] | range = ()
+    codes: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+
+    def fits(self, status: int, code: str, text: str) -> bool:
+        return status in self.statuses or code in self.codes or any(w in text for w in self.words)
+
+
+#: The first that fits counts: words say more than codes, and codes more than statuses.
+_RULES = (
+    _Rule(RateLimitedError, "Yahoo asks us to come back later.", "wait some minutes",
+          statuses=(429,), words=("too many requests",)),
+    _Rule(RangeError, "Yahoo has no bars of {name} in this range.", "ask for another range",
+          words=("data doesn't exist", "timestamp data missing")),
+    _Rule(RangeError, "Yahoo does not give {name} for this interval and range.",
+          "ask for a later or shorter range, or a longer interval",
+          statuses=(422,), codes=("Unprocessable Entity",),
+          words=("must be within the last", "invalid input - interval")),
+    _Rule(NotFoundError, "Yahoo does not know {name}.", "check the spelling of the symbol",
+          statuses=(404,), codes=("Not Found",)),
+    _Rule(UnreachableError, "Yahoo refuses to answer us.", "try again later",
+          statuses=(401, 403), codes=("Unauthorized", "Forbidden")),
+    _Rule(UnreachableError, "Yahoo cannot answer at the moment.", "try again later",
+          statuses=range(500, 600), codes=("internal-error", "Internal Server Error"),
+          words=("will be right back",)),
+    _Rule(UnreachableError, "Yahoo sends us to a page for people.", "try again later",
+          statuses=range(300, 400), words=("consent.yahoo", "guce.yahoo", "collectconsent")),
+    _Rule(MalformedError, "Yahoo refuses this request.", "report it, with what was found",
+          statuses=range(400, 500)),
+)  # fmt: skip
+
+
+def _refused(status: int, code: str, text: str, symbol: str | None) -> TickerlakeError | None:
+    rule = next((rule for rule in _RULES if rule.fits(status, code, text.lower())), None)
+    if rule is None and not code:
+        return None
+    rule = rule or _RULES[-1]
+    return rule.error(
+        rule.problem.format(name=symbol or "this symbol"),
+        expected="price history",
+        found=" ".join(part for part in (f"HTTP {status}", code, text[:120]) if part),
+        todo=rule.todo,
+    )
+
+
+def _told(body: object) -> tuple[str, str]:
+    """Code and description of whatever envelope carries an error."""
+    if not isinstance(body, Mapping):
+        return "", ""
+    for envelope in body.values():
+        error = envelope.get("error") if isinstance(envelope, Mapping) else None
+        if isinstance(error, Mapping):
+            return str(error.get("code") or ""), str(error.get("description") or "")
+        if isinstance(error, str):
+            return error, ""
+    return "", ""
+
+
+def _result(body: object) -> Mapping[str, Any]:
+    chart = body.get("chart") if isinstance(body, Mapping) else None
+    if not isinstance(chart, Mapping):
+        keys = list(body) if isinstance(body, Mapping) else []
+        kind = next((_KINDS[key] for key in keys if key in _KINDS), "something else")
+        raise MalformedError(
+            f"This is no price history of Yahoo's, but {kind}.",
+            expected="an answer of v8/finance/chart: the only one that this version reads",
+            found=", ".join(map(str, keys[:8])) or type(body).__name__,
+            todo="give a recorded history answer",
+        )
+    results = chart.get("result")
+    if not isinstance(results, list) or not results or not isinstance(results[0], Mapping):
+        raise _shapeless("a chart without a result", repr(chart)[:120])
+    result: Mapping[str, Any] = results[0]
+    if not isinstance(result.get("meta"), Mapping):
+        raise _shapeless("a chart without meta", ", ".join(map(str, result)))
+    return result
+
+
+def _shapeless(what: str, found: str) -> MalformedError:
+    return MalformedError(
+        f"Yahoo's answer is {what}.",
+        expected="chart.result[0] with meta, timestamp and indicators",
+        found=found,
+        todo="try again; if it stays, Yahoo has changed: report it",
+    )
+
+
+def _json(payload: bytes, status: int, symbol: str | None) -> Any:  # noqa: ANN401 - JSON is any
+    try:
+        return json.loads(payload)
+    except ValueError as error:
+        # Pages for people and bare sentences come with any status, 200 included.
+        is_cut = payload.lstrip()[:1] in (b"{", b"[")
+        page = "" if is_cut else payload[:4000].decode(errors="replace")
+        raise _refused(status, "", page, symbol) or MalformedError(
+            "Yahoo's answer is no JSON, or was cut.",
+            expected="JSON",
+            found=f"{len(payload):,} bytes: {payload[:60]!r}",
+            todo="try again; if it stays, Yahoo has changed: report it",
+        ) from error
+
+
+def _header(headers: object, name: str) -> str | None:
+    if not isinstance(headers, Mapping):
+        return None
+    found = {str(key).lower(): value for key, value in headers.items()}.get(name)
+    return str(found[0] if isinstance(found, list) and found else found)
+
+
+def _period(query: str) -> tuple[int, int] | None:
+    told = urllib.parse.parse_qs(query)
+    try:
+        return int(told["period1"][0]), int(told["period2"][0])
+    except (KeyError, ValueError):
+        return None

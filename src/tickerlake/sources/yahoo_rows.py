@@ -1,0 +1,294 @@
+"""The rows of one chart, cleaned: each oddity that the recordings show has its function here.
+
+Rows are numpy columns. A function that drops or folds rows returns the rest and a note for the
+user; nothing disappears without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tickerlake.errors import MalformedError
+from tickerlake.sources.yahoo_market import Market, is_session
+
+__all__ = ["Cleaning", "Rows", "anchor", "read_rows"]
+
+_PRICES: Final = ("open", "high", "low", "close")
+_MINUTES: Final = {"1m": 1, "2m": 2, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "90m": 90}
+#: Clocks of the provider and ours within this count as the same.
+_SKEW_SECONDS: Final = 60
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Columns of one chart, in order of stamp. Missing numbers are NaN; prices are (n, 4)."""
+
+    stamps: npt.NDArray[np.int64]
+    prices: npt.NDArray[np.float64]
+    volume: npt.NDArray[np.float64]
+    adjusted: npt.NDArray[np.float64]
+    #: The row carries the live stamp: it belongs to the session that runs or ended last.
+    live: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.stamps)
+
+    def where(self, keep: npt.NDArray[Any]) -> Rows:
+        """Only some rows: a mask, or positions."""
+        return Rows(
+            self.stamps[keep],
+            self.prices[keep],
+            self.volume[keep],
+            self.adjusted[keep],
+            self.live[keep],
+        )
+
+    def is_flat(self) -> npt.NDArray[np.bool_]:
+        """Rows without volume whose four prices are one."""
+        quiet = np.nan_to_num(self.volume) == 0
+        return quiet & (self.prices == self.prices[:, :1]).all(axis=1)
+
+
+def read_rows(result: Mapping[str, Any], market: Market, interval: str) -> Rows:
+    """The columns as they came; no `timestamp` and an empty `quote` are no rows.
+
+    Raises:
+        MalformedError: Columns of different lengths, or values that are no numbers.
+    """
+    stamps = result.get("timestamp") or []
+    indicators = result.get("indicators") or {}
+    quote = (indicators.get("quote") or [{}])[0] or {}
+    adjusted = (indicators.get("adjclose") or [{}])[0] or {}
+    columns = {name: quote.get(name) for name in (*_PRICES, "volume")}
+    columns["adjclose"] = adjusted.get("adjclose")
+    try:
+        times = np.array(stamps, dtype=np.int64)
+        numbers = {
+            name: np.full(len(times), np.nan) if not told else np.array(told, dtype=np.float64)
+            for name, told in columns.items()
+        }
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _malformed("a column that holds no numbers", str(error)) from error
+    for name, values in numbers.items():
+        if values.shape != times.shape:
+            raise _malformed(f"{len(times)} stamps", f"{name} with {values.size} values")
+    rows = Rows(
+        stamps=times,
+        prices=np.column_stack([numbers[name] for name in _PRICES]),
+        volume=numbers["volume"],
+        adjusted=numbers["adjclose"],
+        live=np.zeros(len(times), dtype=bool),
+    )
+    rows = rows.where(np.argsort(times, kind="stable"))
+    return replace(rows, live=_live(rows.stamps, market, interval))
+
+
+def _live(stamps: npt.NDArray[np.int64], market: Market, interval: str) -> npt.NDArray[np.bool_]:
+    live = stamps == (-1 if market.last_trade is None else market.last_trade)
+    if interval in _MINUTES:
+        return live | (stamps % 60 != 0)
+    if len(stamps) > 1 and not live[-1]:
+        # Stamped at an hour of its own: no session's open.
+        hours = {market.local(int(stamp)).time() for stamp in stamps[-30:-1]}
+        last = market.local(int(stamps[-1])).time()
+        live[-1] = last not in hours and last.hour + last.minute + last.second > 0
+        opening = None if market.open is None else market.local(market.open).time()
+        live[-1] &= last != opening
+    return live
+
+
+def anchor(day: date, interval: str) -> date:
+    """The first day of the week, month or quarter; days are their own."""
+    if interval == "1wk":
+        return day - timedelta(days=day.weekday())
+    if interval == "1mo":
+        return day.replace(day=1)
+    if interval == "3mo":
+        return day.replace(month=day.month - (day.month - 1) % 3, day=1)
+    return day
+
+
+class Cleaning:
+    """One pass over the rows of an answer, step by step, with its notes."""
+
+    def __init__(
+        self, rows: Rows, market: Market, interval: str, periods: Sequence[Period]
+    ) -> None:
+        self.rows = rows
+        self.notes: list[str] = []
+        self._market = market
+        self._interval = interval
+        self._intraday = interval in _MINUTES
+        self._periods = periods
+
+    def _keep(self, keep: npt.NDArray[np.bool_], why: str) -> None:
+        gone = int((~keep).sum())
+        if gone:
+            self.rows = self.rows.where(keep)
+            self.notes.append(f"{gone} {'row' if gone == 1 else 'rows'} dropped: {why}")
+
+    def drop_outside(self, period: tuple[int, int] | None, received: int) -> None:
+        """Rows outside what was asked for, and rows of the future.
+
+        A live row counts by its session's open. Days and longer may start before the period does.
+        """
+        self._keep(self.rows.stamps <= received + _SKEW_SECONDS, "of the future")
+        if period is None or not len(self.rows):
+            return
+        stamps = self.rows.stamps.copy()
+        opened = self._market.open
+        if opened is not None and not self._intraday:
+            stamps[self.rows.live & (stamps >= opened)] = opened
+        inside = stamps < period[1]
+        if self._intraday:
+            inside &= stamps >= period[0]
+        self._keep(inside, "outside the range that was asked for")
+
+    def drop_empty(self) -> None:
+        """Rows without any price: a minute without trade, or a day that Yahoo has not (yet)."""
+        self._keep(np.asarray(~np.isnan(self.rows.prices).all(axis=1)), "no prices")
+
+    def drop_closing_prints(self) -> None:
+        """Intraday rows without volume at or after the close: the close told once more."""
+        rows = self.rows
+        if not self._intraday or not len(rows):
+            return
+        quiet = np.nan_to_num(rows.volume) == 0
+        closing = np.array([self._is_after_close(int(stamp)) for stamp in rows.stamps])
+        self._keep(~(quiet & closing), "the closing print")
+
+    def _is_after_close(self, stamp: int) -> bool:
+        started = [period for period in self._periods if period.start <= stamp]
+        if not started or any(stamp < period.end for period in started):
+            return False
+        # Round-the-clock markets have no closing print: their day ends where the next begins.
+        return started[-1].end - started[-1].start < 23 * 3600
+
+    def drop_placeholders(self) -> None:
+        """Flat days at the previous close on which the exchange was certainly closed."""
+        rows = self.rows
+        if self._intraday or self._interval != "1d" or len(rows) < 2:
+            return
+        closes = rows.prices[:, 3]
+        suspect = rows.is_flat() & (closes == np.concatenate([[np.nan], closes[:-1]]))
+        keep = np.array(
+            [
+                not doubted or is_session(self._market.date_of(int(stamp)), self._market)
+                for doubted, stamp in zip(suspect, rows.stamps, strict=True)
+            ]
+        )
+        self._keep(keep, "a placeholder for a day without session")
+
+    def floor_to_grid(self) -> None:
+        """Live intraday rows start where their bar does, counted from the session's open."""
+        stamps = self.rows.stamps.copy()
+        step = _MINUTES.get(self._interval, 0) * 60
+        if not step:
+            return
+        for at in np.flatnonzero(self.rows.live):
+            stamp = int(stamps[at])
+            inside = [p.start for p in self._periods if p.start <= stamp < p.end]
+            start = inside[-1] if inside else int(stamps[at - 1]) if at else stamp - stamp % step
+            stamps[at] = start + (stamp - start) // step * step
+        self.rows = replace(self.rows, stamps=stamps)
+
+    def dates(self) -> list[date]:
+        """The session date of each row; of weeks and longer, the period's first day."""
+        rows, market = self.rows, self._market
+        if self._intraday:
+            return [self._intraday_date(int(stamp)) for stamp in rows.stamps]
+        days = [
+            market.date_of_live(int(stamp)) if live else market.date_of(int(stamp))
+            for stamp, live in zip(rows.stamps, rows.live, strict=True)
+        ]
+        # A settled row keeps its own first day, on the anchor or not: the caller judges.
+        return [
+            anchor(day, self._interval) if live else day
+            for day, live in zip(days, rows.live, strict=True)
+        ]
+
+    def _intraday_date(self, stamp: int) -> date:
+        if self._market.instrument_type not in ("future", "currency"):
+            inside = [p.start for p in self._periods if p.start <= stamp < p.end]
+            stamp = inside[-1] if inside else stamp
+        return self._market.date_of(stamp)
+
+    def merge_doubles(self, keys: Sequence[object]) -> npt.NDArray[np.int64]:
+        """One row a key. Days keep the later; others fold the live row into the one before it.
+
+        Returns the positions, among `keys`, of the rows that are left.
+        """
+        rows = self.rows
+        first: dict[object, int] = {}
+        prices, volume = rows.prices.copy(), rows.volume.copy()
+        adjusted, live = rows.adjusted.copy(), rows.live.copy()
+        doubles = 0
+        for at, key in enumerate(keys):
+            into = first.setdefault(key, at)
+            if into == at:
+                continue
+            doubles += 1
+            if self._interval == "1d" or not rows.live[at]:
+                first[key] = at
+                continue
+            old, new = prices[into], prices[at]
+            prices[into] = [
+                new[0] if np.isnan(old[0]) else old[0],
+                np.fmax(old[1], new[1]),
+                np.fmin(old[2], new[2]),
+                old[3] if np.isnan(new[3]) else new[3],
+            ]
+            volume[into] = np.nansum([volume[into], volume[at]])
+            adjusted[into] = adjusted[at]
+            live[into] = True
+        left = np.array(sorted(first.values()), dtype=np.int64)
+        if doubles:
+            self.rows = Rows(rows.stamps, prices, volume, adjusted, live).where(left)
+            self.notes.append(f"{doubles} {'row' if doubles == 1 else 'rows'} of a bar told twice")
+        return left
+
+    def sessions(self) -> list[str]:
+        """`regular` or `extended`, by the trading periods that the answer lists."""
+        if not self._intraday or all(period.regular for period in self._periods):
+            return ["regular"] * len(self.rows)
+        regular = [period for period in self._periods if period.regular]
+        return [
+            "regular" if any(p.start <= stamp < p.end for p in regular) else "extended"
+            for stamp in self.rows.stamps.tolist()
+        ]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Period:
+    """One stretch of trading, epoch seconds, end excluded."""
+
+    start: int
+    end: int
+    regular: bool
+
+    @classmethod
+    def listed(cls, meta: Mapping[str, Any]) -> list[Period]:
+        """`tradingPeriods`: lists of lists, or one such for each of pre, regular and post."""
+        told = meta.get("tradingPeriods") or []
+        named = told if isinstance(told, Mapping) else {"regular": told}
+        return sorted(
+            cls(int(item["start"]), int(item["end"]), name == "regular")
+            for name, days in named.items()
+            for day in days
+            for item in (day if isinstance(day, list) else [day])
+        )
+
+
+def _malformed(expected: str, found: str) -> MalformedError:
+    return MalformedError(
+        "Yahoo's answer has columns that do not fit together.",
+        expected=expected,
+        found=found,
+        todo="try again; if it stays, Yahoo has changed: report it",
+    )
