@@ -108,10 +108,13 @@ def _unpacked(kind: Kind, table: pa.Table) -> pa.Table:
     columns: list[pa.ChunkedArray] = []
     for field in SCHEMAS[kind]:
         # A later version's producer may send columns that we do not know: they are left aside.
-        if field.name not in table.column_names:
+        places = table.schema.get_all_field_indices(field.name)
+        if not places:
             columns.append(pa.nulls(table.num_rows, field.type))
             continue
-        column = table.column(field.name)
+        if len(places) > 1:
+            raise ValueError(f"{field.name} is there {len(places)} times")
+        column = table.column(places[0])
         zoned = pa.types.is_null(column.type) or getattr(column.type, "tz", None)
         if pa.types.is_timestamp(field.type) and not zoned:
             raise ValueError(f"{field.name} has no time zone")
