@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from datetime import datetime
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from tickerlake import clock
 from tickerlake.config import Config, find_workspace, load
+from tickerlake.records import KINDS, Kind
 
 if TYPE_CHECKING:
+    from tickerlake.delivery import DeliveryReport, Event
     from tickerlake.flow import Flow
     from tickerlake.lake.lake import Lake
+    from tickerlake.lake.maintenance import RelocateReport
+    from tickerlake.query import Engine, Result
+    from tickerlake.query.live import Live
     from tickerlake.sources import Source
     from tickerlake.streams import Stream
 
@@ -94,6 +102,44 @@ class Workspace:
         self._opened.callback(lake.close)
         return lake
 
+    def relocate(self) -> RelocateReport:
+        """Mend the lake's absolute paths after the workspace was moved.
+
+        Raises:
+            ConfigError: The catalog is still that of the original.
+        """
+        from tickerlake.lake.maintenance import relocate
+
+        return relocate(
+            self._settings.lake,
+            self._settings.catalog,
+            workspace=self.folder,
+            settings=self._settings.tables,
+        )
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Who answers SQL, as `engine` names it."""
+        from tickerlake.query.registry import open_engine
+
+        engine = open_engine(
+            self._settings.engine,
+            lake=self.lake,
+            stream=self.stream,
+            settings=self._settings.query,
+        )
+        self._opened.callback(engine.close)
+        return engine
+
+    @cached_property
+    def live(self) -> Live:
+        """Records as they arrive on the stream, from now on."""
+        from tickerlake.query.live import Live
+
+        live = Live(self.stream, KINDS)
+        self._opened.callback(live.close)
+        return live
+
     @cached_property
     def flow(self) -> Flow:
         """How far each hop has come."""
@@ -112,6 +158,68 @@ class Workspace:
 
         settings = with_secrets(name, self._settings.sources.get(name, {}))
         return open_source(name, settings=settings)
+
+    def deliver(
+        self,
+        kinds: Sequence[Kind] = KINDS,
+        *,
+        once: bool = False,
+        accept_loss: bool = False,
+        stop: threading.Event | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> DeliveryReport:
+        """Move records from the stream into the lake until `stop`, or with `once` to its end.
+
+        Raises:
+            DataLossError: Going on would lose data; says what to do.
+        """
+        from tickerlake.delivery import deliver
+
+        return deliver(
+            self.stream,
+            self.lake,
+            kinds,
+            once=once,
+            accept_loss=accept_loss,
+            stop=stop or threading.Event(),
+            settings=self._settings.delivery,
+            on_event=on_event,
+        )
+
+    def serve(
+        self, *, on_address: Callable[[str], None], stop: threading.Event | None = None
+    ) -> None:
+        """Serve the page until `stop`, or Ctrl-C; tells its address first.
+
+        Raises:
+            PortInUseError: Somebody listens there already.
+            MissingExtraError: The server is not installed; names the pip command.
+        """
+        from tickerlake.web import serve
+
+        serve(
+            self.engine,
+            live=self.live,
+            pipeline=self.flow.pipeline,
+            settings=self._settings.web,
+            on_address=on_address,
+            stop=stop,
+        )
+
+    def sql(self, query: str, *, as_of: datetime | str | None = None) -> Result:
+        """Run one SELECT over the lake and the stream's fresh tail.
+
+        Args:
+            query: SQL over the views `bars`, `bars_history`, `trades` and so on.
+            as_of: What was known at this instant; as text, with its zone.
+
+        Raises:
+            QueryRefusedError: Not a single read-only statement.
+            QueryError: The engine could not run it; names the place.
+            LimitError: It took longer than the time limit.
+        """
+        instant = clock.parse_instant(as_of, name="as_of") if isinstance(as_of, str) else as_of
+        return self.engine.sql(query, as_of=instant)
 
 
 def with_secrets(source: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def test_global_flags_stand_before_or_after_the_verb() -> None:
         (["confg"], "did you mean 'config'?"),
         (["config", "shwo"], "did you mean 'show'?"),
         (["config"], "tickerlake config --help"),
-        (["config", "show", "--loud"], "tickerlake --help"),
+        (["config", "show", "--loud"], "tickerlake config --help"),
         (["config", "show", "--workspace", "/nowhere/at/all"], "tickerlake init"),
     ],
 )

@@ -13,7 +13,7 @@ from tickerlake.cli.output import Output
 from tickerlake.cli.parser import build_parser
 from tickerlake.cli.registry import VERBS
 from tickerlake.cli.stopping import INTERRUPTED
-from tickerlake.errors import StorageError, TickerlakeError
+from tickerlake.errors import StorageError, TickerlakeError, UsageError
 
 __all__ = ["main"]
 
@@ -51,7 +51,12 @@ def _run(words: list[str], output: Output) -> int:
     if not words:
         parser.print_help()
         return 0
-    arguments = parser.parse_args(words)
+    arguments, unknown = parser.parse_known_args(words)
+    if unknown:
+        raise UsageError(
+            f"`tickerlake {arguments.verb}` does not understand {unknown[0]!r}.",
+            todo=f"see `tickerlake {arguments.verb} --help`",
+        )
     verb = next(verb for verb in VERBS if verb.name == arguments.verb)
     code: int = importlib.import_module(verb.module).run(arguments, output)
     return code

@@ -5,16 +5,29 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tickerlake import clock
 
-__all__ = ["Output", "Progress"]
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = ["Output", "Progress", "counted", "moment"]
 
 #: Nothing that is over sooner needs a bar.
 QUIET_SECONDS = 1.0
 #: In a pipe a line this often says that we live.
 LINE_EVERY_SECONDS = 5.0
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 row`, `12,154 rows`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def moment(instant: datetime | None) -> str:
+    """An instant to the second, in UTC, as tables show it."""
+    return f"{instant:%Y-%m-%d %H:%M:%S}Z" if instant is not None else ""
 
 
 class Progress(Protocol):
@@ -76,6 +89,8 @@ class Output:
         }
         cells = [[plain_cell(value) for value in row] for row in filled]
         if self.on_terminal:
+            # Rich writes to the same file by a way of its own.
+            sys.stdout.flush()
             _rich_table(columns, cells, right)
         else:
             _plain_table(columns, cells, right)

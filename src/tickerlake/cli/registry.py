@@ -22,7 +22,14 @@ class Verb(NamedTuple):
 VERBS = (
     Verb("init", "make a workspace"),
     Verb("sources", "list the sources, or parse a recorded answer of one"),
+    Verb("deliver", "move records from the stream into the lake, exactly once"),
+    Verb("sql", "ask the lake and the stream's fresh tail; without a query, a shell"),
+    Verb("serve", "serve the page"),
+    Verb("status", "how far stream and lake are, per topic and partition"),
+    Verb("dead-letters", "list, show, requeue or discard records that could not enter"),
+    Verb("lake", "status, maintenance and repair of the tables"),
     Verb("stream", "what the stream holds"),
     Verb("config", "each setting, its value, and where it came from"),
+    Verb("doctor", "check what can go wrong before it does"),
     Verb("completion", "print shell completion for bash, zsh or tcsh"),
 )

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
+from tickerlake.delivery.settings import DeliverySettings
 from tickerlake.lake.settings import LakeSettings
+from tickerlake.query.settings import QuerySettings
 from tickerlake.streams.settings import StreamsSettings
 from tickerlake.web.settings import WebSettings
 
@@ -27,7 +29,9 @@ class Settings:
     #: Who answers SQL.
     engine: str = "duckdb"
     streams: StreamsSettings = field(default_factory=StreamsSettings)
+    delivery: DeliverySettings = field(default_factory=DeliverySettings)
     tables: LakeSettings = field(default_factory=LakeSettings)
+    query: QuerySettings = field(default_factory=QuerySettings)
     web: WebSettings = field(default_factory=WebSettings)
     #: `[sources.NAME]`: what one provider understands; each names its own keys.
     sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

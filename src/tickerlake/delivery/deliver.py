@@ -6,15 +6,18 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
+from typing import TYPE_CHECKING
 
 from tickerlake import clock
 from tickerlake.delivery.buffer import MemoryBudget
 from tickerlake.delivery.report import DeliveryReport, KindReport, OnEvent
 from tickerlake.delivery.settings import DeliverySettings
 from tickerlake.delivery.worker import Worker
-from tickerlake.lake.lake import Lake
 from tickerlake.records import TABLES, Kind
 from tickerlake.streams import Stream
+
+if TYPE_CHECKING:  # settings of this room are read by commands that never open the lake
+    from tickerlake.lake.lake import Lake
 
 __all__ = ["deliver"]
 

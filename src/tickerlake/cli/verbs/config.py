@@ -22,5 +22,17 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     if output.json_mode:
         output.document({name: {"value": value, "origin": origin} for name, value, origin in shown})
     else:
-        output.table(("setting", "value", "from"), shown)
+        rows = [(name, _as_written(value), origin) for name, value, origin in shown]
+        output.table(("setting", "value", "from"), rows)
     return 0
+
+
+def _as_written(value: object) -> str:
+    """The value as a variable would give it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(str(item) for item in value) or "none"
+    return str(value) if value != "" else '""'

@@ -19,16 +19,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """List every topic's partitions."""
     with open_workspace(arguments, output) as workspace:
-        rows = [
-            (topic.topic, p.partition, p.beginning, p.end, p.end - p.beginning)
-            for topic in workspace.flow.topics()
-            for p in topic.positions
-        ]
-        names = ("topic", "partition", "begins", "end", "records")
-        if output.json_mode:
-            output.document([dict(zip(names, row, strict=True)) for row in rows])
-        elif rows:
-            output.table(names, rows)
-        else:
-            output.result("The stream is empty: nothing was published yet.")
+        topics = workspace.flow.topics()
+    rows = [
+        (topic.topic, p.partition, p.beginning, p.end, p.end - p.beginning)
+        for topic in topics
+        if topic.end or output.json_mode
+        for p in topic.positions
+    ]
+    names = ("topic", "partition", "begins", "end", "records")
+    if output.json_mode:
+        output.document([dict(zip(names, row, strict=True)) for row in rows])
+        return 0
+    if rows:
+        output.table(names, rows)
+    empty = [topic.topic for topic in topics if not topic.end]
+    if empty:
+        output.result(f"Nothing was published to {', '.join(empty)}.")
     return 0

@@ -1,0 +1,139 @@
+"""`sql`: one query, or a shell."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from tickerlake.cli.arguments import instant, open_workspace
+from tickerlake.cli.output import Output
+from tickerlake.errors import TickerlakeError
+
+if TYPE_CHECKING:
+    from tickerlake.app import Workspace
+
+__all__ = ["add_arguments", "run"]
+
+FORMATS = ("table", "csv", "json", "jsonl", "arrow", "parquet")
+_HELP = """\
+End a query with ; to run it. It may take several lines.
+  .views     the views that there are
+  .columns   the columns of a view, as in `.columns bars`
+  .help      this text
+  .quit      leave; so does Ctrl-D"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The query, the time it looks from, and how the answer looks."""
+    parser.add_argument("query", nargs="?", metavar="QUERY", help="one SELECT; none: a shell")
+    parser.add_argument(
+        "--as-of",
+        metavar="T",
+        type=instant,
+        help="answer what was known then: an instant with its zone",
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default=None,
+        help="how the answer looks (default: table, or json with --json)",
+    )
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """Run the query, or the lines of a shell."""
+    with open_workspace(arguments, output) as workspace:
+        form = arguments.format or ("json" if output.json_mode else "table")
+        if arguments.query is not None:
+            _answer(workspace, arguments.query, arguments.as_of, form, output)
+            return 0
+        if sys.stdin.isatty():
+            return _shell(workspace, arguments.as_of, form, output)
+        for query in _queries(sys.stdin.read()):
+            _answer(workspace, query, arguments.as_of, form, output)
+    return 0
+
+
+def _answer(
+    workspace: Workspace, query: str, as_of: datetime | None, form: str, output: Output
+) -> None:
+    from tickerlake.cli.answers import rows_of, write_table
+
+    result = workspace.sql(query, as_of=as_of)
+    for text in result.warnings:
+        output.warning(text)
+    if result.truncated:
+        output.warning(
+            f"the answer was cut at {result.table.num_rows:,} rows; [query] rows_max allows more"
+        )
+    if form == "table":
+        output.table(result.table.column_names, rows_of(result.table))
+    else:
+        write_table(result.table, form, sys.stdout.buffer)
+
+
+def _queries(text: str) -> list[str]:
+    """The statements of a script; a `;` inside quotes does not end one."""
+    found: list[str] = []
+    current: list[str] = []
+    quote = ""
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"":
+            quote = letter
+        if letter == ";" and not quote:
+            found.append("".join(current))
+            current = []
+        else:
+            current.append(letter)
+    found.append("".join(current))
+    return [query.strip() for query in found if query.strip()]
+
+
+def _shell(workspace: Workspace, as_of: datetime | None, form: str, output: Output) -> int:
+    import contextlib
+
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401 - importing it gives `input` its history and editing
+    output.note("SQL over the lake and the stream's fresh tail. .help for help, .quit to leave.")
+    lines: list[str] = []
+    while True:
+        try:
+            line = input("   ...> " if lines else "tickerlake> ")
+        except EOFError:
+            output.note("")
+            return 0
+        except KeyboardInterrupt:
+            lines = []
+            output.note("")
+            continue
+        if not lines and line.strip().startswith("."):
+            if line.strip() in {".quit", ".exit"}:
+                return 0
+            query = _dot(line.strip(), output)
+        else:
+            lines.append(line)
+            if not line.rstrip().endswith(";"):
+                continue
+            query, lines = "\n".join(lines).rstrip().removesuffix(";"), []
+        if query:
+            try:
+                _answer(workspace, query, as_of, form, output)
+            except TickerlakeError as error:
+                output.error(str(error))
+
+
+def _dot(line: str, output: Output) -> str | None:
+    from tickerlake.query import VIEWS
+
+    word, _, rest = line.partition(" ")
+    if word == ".views":
+        output.result("\n".join(VIEWS))
+    elif word == ".columns" and rest.strip() in VIEWS:
+        return f"select * from {rest.strip()} limit 0"
+    else:
+        output.note(_HELP)
+    return None
