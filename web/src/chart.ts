@@ -9,7 +9,6 @@ import {
   HistogramSeries,
   type IChartApi,
   type ISeriesApi,
-  type UTCTimestamp,
 } from "lightweight-charts";
 import { type Bar, candle, column, isIntraday, type Series } from "./bars";
 import { decimals } from "./format";
@@ -102,15 +101,5 @@ export class Chart {
   update(bar: Bar, isOlder: boolean): void {
     this.candles.update(candle(bar), isOlder);
     this.volumes.update(column(bar, this.columns), isOlder);
-  }
-
-  /** The close that is drawn at that time, for who must know what the reader sees. */
-  drawnClose(time: number): number | null {
-    const found = this.candles.data().findLast((point) => point.time === (time as UTCTimestamp));
-    return found && "close" in found ? found.close : null;
-  }
-
-  remove(): void {
-    this.chart.remove();
   }
 }

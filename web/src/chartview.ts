@@ -84,7 +84,7 @@ export class ChartView {
     const symbol = state.symbol ?? this.rows[0]?.symbol ?? null;
     this.symbols.select(symbol);
     if (symbol === null) {
-      this.say(emptyLake());
+      this.say(this.symbols.problem ? problemBox(this.symbols.problem) : emptyLake());
       this.watchShown();
       return;
     }
@@ -115,7 +115,11 @@ export class ChartView {
       this.paintQuote();
       this.describe(null);
     }
-    if (bars.some(({ symbol }) => !this.rows.some((row) => row.symbol === symbol))) this.relist();
+  }
+
+  /** Once a second: an empty lake is asked again. */
+  beat(): void {
+    if (!this.rows.length && this.element.isConnected) this.relist();
   }
 
   /** Series of which more arrived than a frame carries. */
@@ -127,12 +131,6 @@ export class ChartView {
 
   recolour(): void {
     this.chart.recolour(this.series);
-  }
-
-  /** The newest close that is drawn, for tests from outside. */
-  get drawnClose(): number | null {
-    const newest = this.series.newest;
-    return newest ? this.chart.drawnClose(newest.time) : null;
   }
 
   private async load(days: number | null): Promise<void> {
@@ -205,8 +203,7 @@ export class ChartView {
   }
 
   private relist(): void {
-    this.rows = [];
-    void this.symbols.load().then(() => this.shown === null && this.go({}));
+    void this.symbols.load().then((rows) => rows.length && this.shown === null && this.go({}));
   }
 
   private watchShown(rows: SymbolRow[] = this.rows): void {

@@ -1,6 +1,6 @@
 /** The list of symbols: search as you type, newest prices, arrows to move. */
 
-import { getJson, type SymbolRow } from "./api";
+import { ApiError, getJson, type SymbolRow } from "./api";
 import type { LiveBar } from "./bars";
 import { h } from "./dom";
 import { percent, price } from "./format";
@@ -27,6 +27,8 @@ export class SymbolList {
     spellcheck: "false",
   });
   private readonly list = h("div", { class: "symbols", role: "list" });
+  /** Why the server gave no list the last time. */
+  problem: ApiError | null = null;
   private lines: Line[] = [];
   private selected: string | null = null;
   private timer = 0;
@@ -62,12 +64,16 @@ export class SymbolList {
     const query = new URLSearchParams({ q: this.input.value, limit: String(SHOWN_MAX) });
     try {
       const rows = await getJson<SymbolRow[]>(`/api/search?${query}`, this.asked.signal);
+      this.problem = null;
       this.show(rows);
       this.changed(rows);
       return rows;
     } catch (error) {
       if (error instanceof DOMException && error.name === "AbortError") return [];
-      throw error;
+      if (!(error instanceof ApiError)) throw error;
+      this.problem = error;
+      this.list.replaceChildren(h("p", { class: "none" }, error.message));
+      return [];
     }
   }
 

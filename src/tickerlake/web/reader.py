@@ -48,7 +48,7 @@ SYMBOLS_SCHEMA = pa.schema(
 
 #: The list of symbols is read again after this many times the seconds that reading took.
 _SYMBOLS_REST = 20
-_SYMBOLS_AGE_SECONDS_MIN = 5.0
+_SYMBOLS_AGE_SECONDS_MIN = 1.0
 _NO_RANK = 3
 
 
