@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING
 
 from tickerlake import clock
 from tickerlake.delivery.buffer import MemoryBudget
-from tickerlake.delivery.report import DeliveryReport, KindReport, OnEvent
+from tickerlake.delivery.report import (
+    Delivered,
+    DeliveryReport,
+    Event,
+    KindReport,
+    OnEvent,
+    Refused,
+)
 from tickerlake.delivery.settings import DeliverySettings
 from tickerlake.delivery.worker import Worker
+from tickerlake.errors import CommitRefusedError, CommitUnknownError
 from tickerlake.records import TABLES, Kind
 from tickerlake.streams import Stream
 
@@ -63,8 +71,9 @@ def deliver(
                 partitions=partial(_share, number=number, of=chosen.workers),
                 acknowledge=partial(stream.acknowledge, kind),
                 accept_loss=accept_loss,
+                file_hours_max=lake.settings.sweep_age_hours / 2,
                 budget=budget,
-                on_event=on_event,
+                on_event=_Tending(lake, TABLES[kind], on_event),
             )
             jobs.append((kind, partial(worker.run, halt, once=once)))
     with ThreadPoolExecutor(max_workers=len(jobs), thread_name_prefix="deliver") as threads:
@@ -78,6 +87,33 @@ def deliver(
     for kind, future in futures:
         reports[kind] = reports.get(kind, KindReport()) + future.result()
     return DeliveryReport(reports, clock.monotonic_seconds() - began_seconds)
+
+
+class _Tending:
+    """Passes events on, and tends the table every so many commits, so that they stay fast."""
+
+    def __init__(self, lake: Lake, name: str, on_event: OnEvent | None) -> None:
+        self._lake = lake
+        self._name = name
+        self._on_event = on_event
+        self._commits = 0
+
+    def __call__(self, event: Event) -> None:
+        if self._on_event is not None:
+            self._on_event(event)
+        if not isinstance(event, Delivered):
+            return
+        self._commits += 1
+        if self._commits % self._lake.settings.expire_every_commits:
+            return
+        from tickerlake.lake.maintenance import tend
+
+        try:
+            tend(self._lake, self._name)
+        except (CommitRefusedError, CommitUnknownError) as error:
+            # Rivals were faster. The next turn does it; no reader saw anything of this one.
+            if self._on_event is not None:
+                self._on_event(Refused(event.kind, f"maintenance: {error.problem}"))
 
 
 def _share(names: Sequence[str], *, number: int, of: int) -> Sequence[str]:

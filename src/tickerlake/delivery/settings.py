@@ -32,7 +32,5 @@ class DeliverySettings:
     commit_seconds_max: float = 120.0
     #: The first pause after a refused commit; doubled up to a second, with jitter.
     commit_pause_seconds: float = 0.02
-    #: Files that waited longer for their commit are written again: half of the sweep's age.
-    file_hours_max: float = 12.0
     #: Workers of each table; they share its partitions between them.
     workers: int = 1

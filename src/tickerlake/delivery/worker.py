@@ -79,6 +79,8 @@ class Worker:
         partitions: The share of this worker; null is all of them, new ones too.
         acknowledge: Told the lake's positions after each commit, for lag tools.
         accept_loss: Go on after a hole that the log's retention made.
+        file_hours_max: Files that waited longer for their commit are written again: half of the
+            sweep's age, which may be after them.
         budget: Memory shared with other workers.
         failpoint: Called after each numbered step.
         on_event: Told what happens.
@@ -93,6 +95,7 @@ class Worker:
         partitions: Callable[[Sequence[str]], Sequence[str]] = lambda names: names,
         acknowledge: Callable[[Mapping[str, int]], None] | None = None,
         accept_loss: bool = False,
+        file_hours_max: float = 12.0,
         budget: MemoryBudget | None = None,
         failpoint: Failpoint | None = None,
         on_event: OnEvent | None = None,
@@ -103,6 +106,7 @@ class Worker:
         self._share = partitions
         self._acknowledge = acknowledge
         self._accept_loss = accept_loss
+        self._file_hours_max = file_hours_max
         self._budget = budget or MemoryBudget(settings.memory_bytes)
         self._failpoint = failpoint
         self._on_event = on_event
@@ -112,6 +116,7 @@ class Worker:
         self._buffer = Buffer({})
         self._windows: dict[str, RepeatWindow] = {}
         self._look_again_seconds = 0.0
+        self._given_up: Unit | None = None
         self._report = KindReport()
         self._reached("1")
 
@@ -184,10 +189,11 @@ class Worker:
                 self._topic, self._table, loaded, partitions, accept_loss=self._accept_loss
             )
             pending = start.register or start.losses
-            if pending is None:
+            if pending is None or pending == self._given_up:
                 break
             # Offsets that are new, or that jump over a hole, are written down before we read on.
             if self._commit(pending) is not None:
+                self._given_up = pending
                 lost = sum(span.lost for span in pending.ranges.values())
                 self._report = replace(self._report, lost=self._report.lost + lost)
         self._buffer = Buffer(start.positions)
@@ -350,7 +356,7 @@ class Worker:
             return decision
         oldest = min((file.written_at_seconds for file in unit.files), default=float("inf"))
         age_seconds = clock.real_now().timestamp() - oldest
-        if age_seconds > self._settings.file_hours_max * 3600:
+        if age_seconds > self._file_hours_max * 3600:
             return Decision.DISCARD  # The sweep may be after them: read and write them again.
         if unit.origins:
             known = set(origins_in_lake(self._table, loaded).to_pylist())

@@ -1,0 +1,178 @@
+"""A test of the tests: workers that break the protocol, and a judge that must find what they did.
+
+Each runs through the same story. A worker is about to commit; at that very moment another delivers
+the same records and more; then the first goes on.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyiceberg.exceptions import CommitFailedException
+
+from recovery.harness import WINDOW
+from tickerlake.delivery import DeliverySettings, Worker
+from tickerlake.delivery.checkpoint import Decision, Unit
+from tickerlake.errors import CommitRefusedError
+from tickerlake.lake.base import Change, LakeTable, Loaded
+from tickerlake.lake.registry import open_lake
+from tickerlake.lake.settings import LakeSettings
+from tickerlake.streams import StreamsSettings, Topic
+from tickerlake.streams.registry import open_stream
+from tickerlake.testing.invariants import findings
+from tickerlake.testing.sample_records import sample_bars
+
+SETTINGS = DeliverySettings(flush_rows=50, read_records=10_000, repeat_window=WINDOW)
+
+
+class Unfenced(Worker):
+    """Commits onto whatever is newest, without step 7's comparison."""
+
+    def decide(self, loaded: Loaded, unit: Unit) -> Decision:
+        return Decision.COMMIT
+
+
+class Wrapped:
+    """A table whose commits go another way."""
+
+    def __init__(self, table: LakeTable) -> None:
+        self._table = table
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._table, name)
+
+
+class PropertyOnly(Wrapped):
+    """Where there is nothing to append, changes properties alone."""
+
+    def commit(self, loaded: Loaded, change: Change) -> int:
+        if change.append:
+            return self._table.commit(loaded, change)
+        with loaded.handle.transaction() as transaction:
+            transaction.set_properties(dict(change.properties))
+        return loaded.snapshot_id or 0
+
+
+class OwnRetries(Wrapped):
+    """Lets PyIceberg repeat what was refused, as its transactions do by themselves."""
+
+    def commit(self, loaded: Loaded, change: Change) -> int:
+        table = loaded.handle
+        transaction = table.transaction()
+        transaction.set_properties(dict(change.properties))
+        with transaction.update_snapshot(dict(change.summary)).fast_append() as append:
+            for file in change.append:
+                append.append_data_file(file.data_file)
+        transaction.commit_transaction()
+        return int(table.refresh().current_snapshot().snapshot_id)
+
+
+class SentTwice(OwnRetries):
+    """PyIceberg's commit without its retries, over a road that sends each request twice.
+
+    The first try has landed, the second is refused, and PyIceberg cleans up what it takes for a
+    failure: the manifests of a live snapshot.
+    """
+
+    def commit(self, loaded: Loaded, change: Change) -> int:
+        table = loaded.handle
+        with table.transaction() as transaction:
+            transaction.set_properties({"commit.retry.num-retries": "0"})
+        send = table.catalog.commit_table
+
+        def send_twice(*request: Any) -> Any:
+            send(*request)
+            return send(*request)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(table.catalog, "commit_table", send_twice)
+            try:
+                return super().commit(loaded, change)
+            except CommitFailedException as error:
+                raise CommitRefusedError("refused") from error
+
+
+def only_repeats(topic: Topic) -> None:
+    """What the first worker holds is nothing but repeats: there is nothing to append."""
+    topic.publish(sample_bars(60))
+
+
+def new_bars(topic: Topic) -> None:
+    """What the first worker holds are new bars."""
+    topic.publish(sample_bars(60, first=60))
+
+
+def story(
+    folder: Path,
+    *,
+    worker: type[Worker] = Worker,
+    wrap: Callable[[LakeTable], LakeTable] = lambda table: table,
+    held: Callable[[Topic], None] = new_bars,
+    at: str,
+) -> list[str]:
+    """The zombie's story, always in the same order: no clock and no luck in it."""
+    stream = open_stream("embedded:", workspace=folder, settings=StreamsSettings(partitions=1))
+    lake = open_lake("./lake", "sqlite:", workspace=folder, settings=LakeSettings(fsync=False))
+    topic, table = stream.topic("bar"), lake.table("bars_log")
+    never = threading.Event()
+
+    def honest() -> None:
+        Worker(topic, table, settings=SETTINGS).run(never, once=True)
+
+    topic.publish(sample_bars(60))
+    honest()
+    held(topic)
+    overtaken = False
+
+    def overtake(step: str, _: Mapping[str, Any]) -> None:
+        nonlocal overtaken
+        if step == at and not overtaken:
+            overtaken = True
+            topic.publish(sample_bars(90, first=200))
+            honest()
+
+    worker(topic, wrap(table), settings=SETTINGS, failpoint=overtake).run(never, once=True)
+    found = findings(topic, folder / "catalog.db", repeat_window=WINDOW)
+    if not found:
+        honest()
+        found = findings(topic, folder / "catalog.db", repeat_window=WINDOW)
+    stream.close()
+    lake.close()
+    return found
+
+
+@pytest.mark.parametrize("at", ["6", "7", "3"])
+@pytest.mark.parametrize("held", [new_bars, only_repeats])
+def test_the_real_worker_comes_through(
+    tmp_path: Path, at: str, held: Callable[[Topic], None]
+) -> None:
+    """The judge finds nothing where the protocol is kept, so what it finds below is real."""
+    assert story(tmp_path, at=at, held=held) == []
+
+
+def test_without_the_fence_records_come_twice(tmp_path: Path) -> None:
+    """A worker that commits onto whatever is newest: the judge sees rows twice."""
+    found = story(tmp_path, worker=Unfenced, at="6")
+    assert any("is 2 rows" in finding for finding in found), found
+
+
+def test_with_property_only_commits_an_offset_goes_back(tmp_path: Path) -> None:
+    """No catalog compares a commit of properties alone: the judge sees the offset go back."""
+    found = story(tmp_path, wrap=PropertyOnly, held=only_repeats, at="3")
+    assert any("went back" in finding for finding in found), found
+
+
+def test_with_pyicebergs_own_retries_records_come_twice(tmp_path: Path) -> None:
+    """A stale append that is repeated on a fresh parent: the judge sees rows twice."""
+    found = story(tmp_path, wrap=OwnRetries, at="3")
+    assert any("is 2 rows" in finding for finding in found), found
+
+
+def test_with_pyicebergs_own_cleaning_a_live_file_is_gone(tmp_path: Path) -> None:
+    """PyIceberg deletes the manifests of a commit that had landed: the judge misses them."""
+    found = story(tmp_path, wrap=SentTwice, at="none")
+    assert any("is gone" in finding for finding in found), found
