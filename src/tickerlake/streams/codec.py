@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from tickerlake.records import LAKE_COLUMNS, Kind, dead_reasons, lake_schema, with_event_ids
 from tickerlake.streams.base import Message, Wire
-from tickerlake.streams.codec_arrow import decode_arrow, encode_arrow
+from tickerlake.streams.codec_arrow import constant, decode_arrow, encode_arrow
 from tickerlake.streams.codec_json import decode_json, encode_json
 from tickerlake.streams.decoded import Decoded
 
@@ -40,13 +40,8 @@ def encode_slices(
     With `order` (row numbers) the slices are cut from the rows in that order. Whatever the `kind`
     column holds, the message says `kind`: a topic holds one kind only.
     """
-    constant = pa.DictionaryArray.from_arrays(
-        pa.array(np.zeros(table.num_rows, np.int8)), pa.array([kind])
-    )
-    if wire == "json":
-        constant = constant.cast(pa.string())
-    column = table.schema.get_field_index("kind")
-    table = table.set_column(column, "kind", constant)
+    place = table.schema.get_field_index("kind")
+    table = table.set_column(place, "kind", constant(kind, table.num_rows))
     return (encode_json if wire == "json" else encode_arrow)(table, bounds, order)
 
 

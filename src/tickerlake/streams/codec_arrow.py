@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,7 +18,7 @@ from tickerlake.records import SCHEMAS, Kind
 from tickerlake.streams.base import Message
 from tickerlake.streams.decoded import Decoded
 
-__all__ = ["decode_arrow", "encode_arrow"]
+__all__ = ["constant", "decode_arrow", "encode_arrow"]
 
 _DICTIONARY_ROWS_MIN: Final = 64
 
@@ -40,12 +41,16 @@ def encode_arrow(
 
 
 def _flat(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(column, pa.ChunkedArray):  # of one chunk nothing need be copied
+        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return column
 
 
 def _packed(array: pa.Array) -> pa.Array:
     """Strings as a dictionary with indices as narrow as they can be; all else as it is."""
     if pa.types.is_string(array.type):
+        if _is_constant(array):
+            return constant(array[0].as_py(), len(array))
         array = array.dictionary_encode()
     if pa.types.is_dictionary(array.type):
         for width in (pa.int8(), pa.int16()):
@@ -53,6 +58,27 @@ def _packed(array: pa.Array) -> pa.Array:
                 indices = array.indices.cast(width)
                 return pa.DictionaryArray.from_arrays(indices, array.dictionary)
     return array
+
+
+def _is_constant(array: pa.Array) -> bool:
+    """Whether all strings are the same: most columns of a batch are (provider, currency, state).
+
+    Compares memory with memory, which costs a tenth of finding all different values.
+    """
+    if array.null_count or not array[0].equals(array[-1]):
+        return False
+    _, offsets, data = array.buffers()
+    ends = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
+    first, length = int(ends[0]), int(ends[1] - ends[0])
+    if length == 0 or np.any(np.diff(ends) != length):
+        return False
+    text = data[first : int(ends[-1])]
+    return bool(text.equals(pa.py_buffer(data[first : first + length].to_pybytes() * len(array))))
+
+
+def constant(value: str, count: int) -> pa.DictionaryArray:
+    """One string, `count` times, in a byte each."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int8)), pa.array([value]))
 
 
 def _sealed(batch: pa.RecordBatch) -> bytes:

@@ -65,9 +65,10 @@ def _text(column: pa.ChunkedArray) -> pa.Array:
     """Each value as it stands in JSON, null where null."""
     values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if pa.types.is_string(values.type):
-        encoded = values.dictionary_encode()
-        quoted = [json.dumps(text, ensure_ascii=False) for text in encoded.dictionary.to_pylist()]
-        return pa.array(quoted, pa.string()).take(encoded.indices)
+        values = values.dictionary_encode()
+    if pa.types.is_dictionary(values.type):
+        quoted = [json.dumps(text, ensure_ascii=False) for text in values.dictionary.to_pylist()]
+        return pa.array(quoted, pa.string()).take(values.indices)
     written = values.cast(pa.string())
     if pa.types.is_timestamp(values.type):
         written = pc.replace_substring(written, " ", "T", max_replacements=1)

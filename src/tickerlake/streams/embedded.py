@@ -102,7 +102,11 @@ class EmbeddedTopic:
         records = _checked(table, self.kind)
         if not records.num_rows:
             return []
-        order, cuts = _by_partition(records["symbol"], self._partition_count)
+        # Once for all: the partitions are made from the different symbols, and so is the wire.
+        symbols = records["symbol"].combine_chunks().dictionary_encode()
+        place = records.schema.get_field_index("symbol")
+        records = records.set_column(place, "symbol", symbols)
+        order, cuts = _by_partition(symbols, self._partition_count)
         bounds = [(start, length) for _, start, length in cuts]
         payloads = encode_slices(records, self.kind, self._wire, bounds, order=order)
         batches: dict[int, list[tuple[int, bytes]]] = {}
@@ -411,7 +415,7 @@ def _checked(table: pa.Table, kind: Kind) -> pa.Table:
 
 
 def _by_partition(
-    symbols: pa.ChunkedArray, count: int
+    symbols: pa.Array, count: int
 ) -> tuple[pa.Array | None, list[tuple[int, int, int]]]:
     """An order that brings each partition's records together, keeping their order within it.
 

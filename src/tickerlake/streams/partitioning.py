@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -47,8 +48,10 @@ def partitions_of(symbols: pa.Array | pa.ChunkedArray, count: int) -> pa.Array:
         symbols = symbols.dictionary_encode()
     numbers = [_positive(symbol or "") % count for symbol in symbols.dictionary.to_pylist()]
     numbers.append(_positive("") % count)
-    codes = pc.fill_null(symbols.indices, len(numbers) - 1)
-    return pa.array(numbers, pa.int32()).take(codes)
+    codes = symbols.indices
+    if codes.null_count:
+        codes = pc.fill_null(codes, len(numbers) - 1)
+    return pa.array(np.array(numbers, np.int32)[codes.to_numpy()])
 
 
 @functools.lru_cache(maxsize=1 << 16)
