@@ -123,7 +123,7 @@ def refresh_latest(lake: Lake, *, rebuild: bool = False) -> int:
     def decide(loaded: Loaded) -> Change | None:
         nonlocal rows
         old = latest.live_files(loaded)
-        found = [] if rebuild else [latest.read_files(old)]
+        found = [latest.read_files([] if rebuild else old)]
         seen: dict[str, str] = {}
         for name, known in latest_knows(loaded).items():
             after = 0 if rebuild else known

@@ -1,0 +1,82 @@
+"""The sweep against paused workers, slow readers and killed writers."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tickerlake.errors import CommitRefusedError
+from tickerlake.lake import Change
+from tickerlake.lake.lake import Lake
+from tickerlake.lake.maintenance import compact, expire, sweep, verify
+from tickerlake.testing.lake_suite import bars, deliver
+
+TWO_DAYS_SECONDS = 48 * 3600
+
+
+def age(folder: Path) -> None:
+    """Make every file look two days old."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            then = time.time() - TWO_DAYS_SECONDS  # noqa: TID251 - what file systems count in
+            os.utime(path, (then, then))
+
+
+def test_a_paused_worker_is_fenced(lake: Lake) -> None:
+    """A worker wrote its files, was paused for days, and wakes after a sweep: it is refused."""
+    table = lake.table("bars_log")
+    deliver(table, 10)
+    loaded, files = table.load(), table.write(bars(10, 10))
+    age(table.folder)
+    (report,) = sweep(lake)
+    assert report.deleted_files == len(files)
+    with pytest.raises(CommitRefusedError):
+        table.commit(loaded, Change(append=files))
+    assert verify(lake).sound
+    deliver(table, 10)
+    assert table.read(table.load()).num_rows == 20
+
+
+def test_young_files_stay(lake: Lake) -> None:
+    """A file that was written a moment ago may be committed after the sweep."""
+    table = lake.table("bars_log")
+    deliver(table, 10)
+    age(table.folder)
+    files = table.write(bars(10, 10))
+    (report,) = sweep(lake)
+    assert (report.deleted_files, report.young_files) == (0, len(files))
+    table.commit(table.load(), Change(append=files))
+    assert table.read(table.load()).num_rows == 20
+
+
+def test_what_expiry_and_compaction_left_goes_and_nothing_else(lake: Lake) -> None:
+    """Old data files, manifests and metadata are deleted; every row and every check is there."""
+    table = lake.table("bars_log")
+    for _ in range(12):
+        deliver(table, 10)
+    compact(lake, ["bars_log"])
+    expire(lake, ["bars_log"], keep=2)
+    # Metadata files are kept for slow readers until a hundred commits have passed.
+    age(table.folder)
+    before = len(list(table.folder.rglob("*")))
+    sweep(lake)
+    assert len(list((table.folder / "data").rglob("*.parquet"))) == 2
+    assert len(list(table.folder.rglob("*"))) < before
+    assert table.read(table.load()).num_rows == 120
+    report = verify(lake)
+    assert report.sound, report.findings
+
+
+def test_a_slow_reader_finds_its_snapshot(lake: Lake) -> None:
+    """A query that began before compaction and sweep reads on: its files stand in a snapshot."""
+    table = lake.table("bars_log")
+    for _ in range(3):
+        deliver(table, 10)
+    slow = table.load()
+    compact(lake)
+    age(table.folder)
+    sweep(lake)
+    assert table.read(slow).num_rows == 30
