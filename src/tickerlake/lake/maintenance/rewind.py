@@ -75,12 +75,14 @@ def _rewind(table: IcebergTable) -> RewindReport:
         rewound.clear()
         if check_state(table, loaded) != "disagrees":
             return None
-        rewound.extend(_wrong_offsets(table, loaded))
+        offsets = _right_offsets(table, loaded)
+        rewound.extend(item for item in offsets if item.before != item.after)
         properties = {
-            offset_property(item.stream, item.partition): str(item.after) for item in rewound
+            offset_property(item.stream, item.partition): str(item.after) for item in offsets
         }
+        # Offsets that were right are told too: the delivery that set them may be gone.
         ranges: dict[str, dict[str, Range]] = {}
-        for item in rewound:
+        for item in offsets:
             ranges.setdefault(item.stream, {})[item.partition] = Range(item.before, item.after)
         return Change(
             properties=properties,
@@ -95,18 +97,17 @@ def _rewind(table: IcebergTable) -> RewindReport:
     return RewindReport(table.name, tuple(rewound))
 
 
-def _wrong_offsets(table: IcebergTable, loaded: Loaded) -> list[Rewound]:
+def _right_offsets(table: IcebergTable, loaded: Loaded) -> list[Rewound]:
     last = _last_positions(table, loaded)
     started = _starts(table, loaded)
-    wrong = []
+    found = []
     for stream in stream_ids(loaded.properties):
         for partition, offset in offsets_of(loaded.properties, stream).items():
             key = (stream, partition)
             # Without any row left, the partition begins where its history says that it did.
             right = last[key] + 1 if key in last else started.get(key, 0)
-            if right != offset:
-                wrong.append(Rewound(stream, partition, offset, right))
-    return wrong
+            found.append(Rewound(stream, partition, offset, right))
+    return found
 
 
 def _last_positions(table: IcebergTable, loaded: Loaded) -> dict[tuple[str, str], int]:
