@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -14,9 +14,9 @@ from tickerlake import clock
 from tickerlake.errors import QueryError, QueryRefusedError
 from tickerlake.query import Engine, Result
 from tickerlake.records import Kind, lake_schema
-from tickerlake.web import Hop, Pipeline, WebSettings, serve
+from tickerlake.web import Hop, LiveFeed, Pipeline, WebSettings, serve
 
-__all__ = ["BarsChain", "bars_table", "daily_bars", "serve_in_thread"]
+__all__ = ["BarsChain", "Chain", "bars_table", "daily_bars", "serve_in_thread"]
 
 
 def bars_table(rows: list[dict[str, Any]]) -> pa.Table:
@@ -131,12 +131,19 @@ class BarsChain:
         return Pipeline(hops, clock.now())
 
 
+class Chain(Engine, LiveFeed, Protocol):
+    """Whatever is engine, live feed and pipeline in one."""
+
+    def pipeline(self) -> Pipeline:
+        """How far each hop is."""
+        ...
+
+
 @contextmanager
-def serve_in_thread(chain: BarsChain, settings: WebSettings) -> Iterator[str]:
+def serve_in_thread(chain: Chain, settings: WebSettings) -> Iterator[str]:
     """The real server on a free port of loopback; gives its address."""
     address: list[str] = []
     bound, stop = threading.Event(), threading.Event()
-    engine: Engine = chain
 
     def on_address(text: str) -> None:
         address.append(text)
@@ -145,7 +152,7 @@ def serve_in_thread(chain: BarsChain, settings: WebSettings) -> Iterator[str]:
     def run() -> None:
         try:
             serve(
-                engine,
+                chain,
                 live=chain,
                 pipeline=chain.pipeline,
                 settings=settings,
