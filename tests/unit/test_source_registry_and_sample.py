@@ -93,6 +93,7 @@ def test_texts_become_what_the_field_asks() -> None:
     assert settings_from(AcmeSettings, texts, source="acme") == AcmeSettings(
         "http://x", 7, 0.5, False, {"open": "Px", "volume": "Qty"}
     )
+    assert settings_from(AcmeSettings, {"pace_seconds": "none"}, source="acme") == AcmeSettings()
 
 
 @pytest.mark.parametrize(

@@ -262,7 +262,9 @@ def _columns(rows: Rows, settings: FilesSettings) -> dict[str, str]:
         if ours not in names:
             raise _missing(rows, f"no column for {ours!r}", " or ".join(_ALIASES[ours]))
     if "symbol" not in names and settings.symbol is None:
-        raise _missing(rows, "no column for 'symbol'", "symbol or ticker, or the option symbol")
+        raise _missing(
+            rows, "no column for 'symbol'", "symbol or ticker, or a symbol named beside --file"
+        )
     return names
 
 
@@ -275,7 +277,7 @@ def _missing(rows: Rows, what: str, expected: str) -> NotFoundError:
         f"{rows.file} has {what}.",
         expected=expected,
         found=", ".join(rows.table.column_names),
-        todo="name the file's own column: [sources.files] columns, or --columns ours=theirs",
+        todo='name the file\'s own column: [sources.files] columns = {open = "theirs"}',
     )
 
 

@@ -45,7 +45,7 @@ def settings_from(
 
 def _converted(value: Any, hint: Any, where: str) -> Any:  # noqa: ANN401 - any value, any type
     choices = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if value is None and types.NoneType in choices:
+    if types.NoneType in choices and (value is None or value == "none"):
         return None
     wanted = next(choice for choice in choices if choice is not types.NoneType)
     try:

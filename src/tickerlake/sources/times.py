@@ -113,7 +113,7 @@ def read_times(
         f"{rows.file}, {rows.place_of(0)}: the times in {column} have no zone.",
         expected="a zone in each time, such as Z, or the file's time_zone",
         found=str(local[0]) if len(local) else "naive times",
-        todo="name the zone: [sources.files] time_zone, or --time-zone America/New_York",
+        todo='name the zone: [sources.files] time_zone = "America/New_York", for instance',
     )
 
 
