@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -117,13 +118,16 @@ class Buffer:
 
 def stamped(rows: pa.Table, stream_id: str) -> pa.Table:
     """Say which log the rows came from, and when they were delivered."""
-    values = {"_stream": stream_id, "_delivered_at": clock.now()}
-    for name, value in values.items():
-        place = rows.schema.get_field_index(name)
-        field_of = rows.schema.field(place)
-        rows = rows.set_column(
-            place, field_of, pa.repeat(pa.scalar(value, field_of.type), rows.num_rows)
-        )
+    codes = pa.array(np.zeros(rows.num_rows, np.int32))
+    columns = {
+        # One string for all: as a dictionary it costs the writer next to nothing.
+        "_stream": pa.DictionaryArray.from_arrays(codes, pa.array([stream_id])),
+        "_delivered_at": pa.repeat(
+            pa.scalar(clock.now(), rows.schema.field("_delivered_at").type), rows.num_rows
+        ),
+    }
+    for name, column in columns.items():
+        rows = rows.set_column(rows.schema.get_field_index(name), name, column)
     return rows
 
 

@@ -87,9 +87,7 @@ def sort_rows(rows: pa.Table, by: tuple[str, ...]) -> pa.Table:
     """Sort by the given columns, nulls first; a table that is in order already is not copied."""
     if rows.num_rows < 2:
         return rows
-    keys = [sort_key(rows.column(name)) for name in by]
-    order = _order(keys)
-    return rows if order is None else rows.take(pa.array(order))
+    return _taken(rows, _order([sort_key(rows.column(name)) for name in by]))
 
 
 def sort_key(column: pa.ChunkedArray) -> np.ndarray:
@@ -109,17 +107,51 @@ def sort_key(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _order(keys: list[np.ndarray]) -> np.ndarray | None:
-    """The stable order of rows by several keys; null if they are in order already."""
-    if len(keys) == 1 or bool((keys[0][1:] == keys[0][:-1]).all()):
-        last = keys[-1]
-        return None if bool((last[1:] >= last[:-1]).all()) else np.argsort(last, kind="stable")
-    first, second = keys[0], keys[1]
-    steps = first[1:] - first[:-1]
-    if bool(((steps > 0) | ((steps == 0) & (second[1:] >= second[:-1]))).all()):
+    """The stable order of rows by several keys, most significant first; null: as they are."""
+    if _in_order(keys):
         return None
-    # Least significant key first, each stable: timsort is fast on the runs that streams deliver.
-    order = np.argsort(second, kind="stable")
-    return order[np.argsort(first[order], kind="stable")]
+    order = np.arange(len(keys[0]))
+    for key in reversed(keys):
+        # Stable sorts from the least significant key on: of narrow keys by radix, and of wide ones
+        # by timsort, which is fast on the runs that streams deliver.
+        placed = _narrow(key)[order]
+        if not _in_order([placed]):
+            order = order[np.argsort(placed, kind="stable")]
+    return order
+
+
+def _in_order(keys: list[np.ndarray]) -> bool:
+    tied = np.ones(len(keys[0]) - 1, bool)
+    for key in keys:
+        if bool((tied & (key[1:] < key[:-1])).any()):
+            return False
+        tied &= key[1:] == key[:-1]
+    return True
+
+
+def _narrow(key: np.ndarray) -> np.ndarray:
+    """The same order in 16 bits, if the key's values lie that close together."""
+    low, high = int(key.min()), int(key.max())
+    return (key - low).astype(np.uint16) if high - low < 1 << 16 else key
+
+
+def _taken(rows: pa.Table, order: np.ndarray | None) -> pa.Table:
+    """Rows in another order. Columns that hold one value everywhere, as most do, stay."""
+    if order is None:
+        return rows
+    places = pa.array(order)
+    columns = [column if _is_constant(column) else column.take(places) for column in rows.columns]
+    return pa.table(columns, schema=rows.schema)
+
+
+def _is_constant(column: pa.ChunkedArray) -> bool:
+    if column.null_count:
+        return bool(column.null_count == len(column))
+    if pa.types.is_dictionary(column.type):
+        return all(len(chunk.dictionary) == 1 for chunk in column.chunks)
+    if pa.types.is_nested(column.type) or not column[0].equals(column[-1]):
+        return False
+    return bool(pc.all(pc.equal(column, column[0])).as_py())
 
 
 def write_rows(
@@ -142,7 +174,7 @@ def write_rows(
     try:
         for month, part in _by_month(_encoded(rows, spec), spec):
             with MonthWriter(table, spec, settings, month, prefix=prefix) as writer:
-                writer.write(sort_rows(part, spec.sort))
+                writer.write(part)
                 written.append(writer.finish())
     except BaseException:
         for file in written:
@@ -152,22 +184,19 @@ def write_rows(
 
 
 def _by_month(rows: pa.Table, spec: TableSpec) -> Iterator[tuple[int | None, pa.Table]]:
+    """The rows of each month, sorted: slices of one copy."""
     if rows.num_rows == 0:
         return
     if spec.month_of is None:
-        yield None, rows
+        yield None, sort_rows(rows, spec.sort)
         return
     months = month_numbers(rows.column(spec.month_of))
-    if bool((months == months[0]).all()):
-        yield _month_or_null(months[0]), rows
-        return
-    # One stable sort groups the months; each group is then a slice of one copy.
-    order = np.argsort(months, kind="stable")
-    grouped = rows.take(pa.array(order))
-    months = months[order]
+    order = _order([months, *(sort_key(rows.column(name)) for name in spec.sort)])
+    ordered = _taken(rows, order)
+    months = months if order is None else months[order]
     starts = np.flatnonzero(np.r_[True, months[1:] != months[:-1]])
     for start, end in zip(starts, [*starts[1:], len(months)], strict=True):
-        yield _month_or_null(months[start]), grouped.slice(start, end - start)
+        yield _month_or_null(months[start]), ordered.slice(start, end - start)
 
 
 def _month_or_null(number: np.int64) -> int | None:
@@ -320,7 +349,7 @@ def _encoded(rows: pa.Table, spec: TableSpec) -> pa.Table:
     for column, field in zip(rows.columns, spec.schema, strict=True):
         stored = _stored_type(field)
         if pa.types.is_dictionary(stored) and not pa.types.is_dictionary(column.type):
-            column = column.cast(pa.string()).dictionary_encode()  # noqa: PLW2901
+            column = _dictionary(column.cast(pa.string()))  # noqa: PLW2901
         columns.append(column if column.type == stored else column.cast(stored))
     return pa.table(columns, names=rows.column_names).unify_dictionaries().combine_chunks()
 
@@ -345,3 +374,13 @@ def _encodings(schema: pa.Schema, settings: LakeSettings) -> dict[str, Any]:
         "compression_level": {name: settings.zstd_level for name in names if name != "event_id"},
         "write_statistics": True,
     }
+
+
+def _dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if len(column) and not column.null_count and _is_constant(column):
+        # Seen at a third of what finding all different values costs.
+        codes = pa.array(np.zeros(len(column), np.int32))
+        return pa.chunked_array(
+            [pa.DictionaryArray.from_arrays(codes, column[:1].combine_chunks())]
+        )
+    return column.dictionary_encode()

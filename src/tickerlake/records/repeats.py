@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RepeatWindow"]
 
+_SLOT_BITS = 20
+
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
@@ -64,8 +66,8 @@ class RepeatWindow:
 
     def remember(self, rows: pa.Table) -> None:
         """Take in records that are kept already: what the lake holds, in any order."""
-        rows = rows.sort_by("_offset")
-        self._keep(_seen(rows, self.kind))
+        known = rows.filter(rows.column("event_id").is_valid())
+        self._keep(_seen(known.sort_by("_offset"), self.kind))
 
     def admit(self, rows: pa.Table) -> Mask:
         """Mark the records that repeat nothing, and remember them.
@@ -85,12 +87,10 @@ class RepeatWindow:
         every = self._seen + seen.pick(mask)
         # One word for both, only to find out quickly that nothing repeats, as nearly always.
         words = every.ids * np.uint64(0x9E3779B97F4A7C15) + every.keys
-        ordered = np.sort(words)
-        twice = ordered[1:][ordered[1:] == ordered[:-1]]
+        twice = _occurring_twice(words)
         if len(twice):
-            suspects = np.flatnonzero(np.isin(words, twice))
             kept = np.ones(len(every), dtype=bool)
-            kept[suspects] = _first_within(every.pick(suspects), self.size)
+            kept[twice] = _first_within(every.pick(twice), self.size)
             fresh[mask] = kept[len(self._seen) :]
         self._keep(seen.pick(mask & fresh))
         return fresh
@@ -118,6 +118,25 @@ def _seen(rows: pa.Table, kind: Kind) -> _Seen:
         key_hashes(rows, kind),
         rows.column("_offset").to_numpy(),
     )
+
+
+def _occurring_twice(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.intp]:
+    """Where the words stand that occur more than once.
+
+    Two equal words share a slot of a table. So only those in slots that several share are sorted:
+    a few thousand of a hundred thousand, where all are different.
+    """
+    import numpy as np
+
+    slots = (words >> np.uint64(64 - _SLOT_BITS)).astype(np.int64)
+    numbers = np.arange(len(words), dtype=np.int32)
+    owner = np.empty(1 << _SLOT_BITS, np.int32)
+    owner[slots] = numbers
+    shared = np.zeros(1 << _SLOT_BITS, bool)
+    shared[slots[owner[slots] != numbers]] = True
+    few = np.flatnonzero(shared[slots])
+    ordered = np.sort(words[few])
+    return few[np.isin(words[few], ordered[1:][ordered[1:] == ordered[:-1]])]
 
 
 def _first_within(seen: _Seen, size: int) -> Mask:
