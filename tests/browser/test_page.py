@@ -131,7 +131,10 @@ def test_sql_answers(open_page: OpenPage, address: str) -> None:
 
 
 def test_the_badge_says_how_fresh_the_page_is(browser: Browser, chain: BarsChain) -> None:
-    """LIVE while records arrive, STALE when the feed stops, DISCONNECTED without a server."""
+    """LIVE while records arrive, STALE when the feed stops, DISCONNECTED without a server.
+
+    When the server is there again, the page shows what it has missed.
+    """
     page = browser.new_page()
     badge = page.locator("#badge")
     settings = WebSettings(port=0, stale_after_seconds=1.5)
@@ -144,9 +147,12 @@ def test_the_badge_says_how_fresh_the_page_is(browser: Browser, chain: BarsChain
         expect(badge).to_have_attribute("data-badge", "STALE")
         expect(badge).to_contain_text("STALE")
     expect(badge).to_have_attribute("data-badge", "DISCONNECTED", timeout=15_000)
+    missed = {"symbol": "AAPL", "ts": now, "close": 17.25, "event_id": 1, "fetched_at": now}
+    chain.push(bars_table([missed]))
     again = WebSettings(port=urlsplit(address).port or 0)
     with serve_in_thread(chain, again):
         expect(badge).to_have_attribute("data-badge", "STALE", timeout=15_000)
+        expect(page.locator("#last")).to_have_text("17.25")
         chain.push(bars_table([forming("AAPL", 2.0)]))
         expect(badge).to_have_attribute("data-badge", "REPLAY")
         page.close()

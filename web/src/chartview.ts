@@ -48,6 +48,8 @@ export class ChartView {
   private interval = "1d";
   private asked: AbortController | null = null;
   private reloadTimer = 0;
+  /** What arrives while the chart is fetched; null when nothing is fetched. */
+  private waiting: LiveBar[] | null = null;
 
   constructor(
     private readonly go: (change: Partial<ChartState>) => void,
@@ -106,6 +108,11 @@ export class ChartView {
   /** Bars that arrived. */
   bars(bars: LiveBar[]): void {
     this.symbols.update(bars);
+    if (this.waiting) this.waiting.push(...bars);
+    else this.place(bars);
+  }
+
+  private place(bars: LiveBar[]): void {
     for (const live of bars) {
       const bar = this.isShown(live.provider, live.symbol, live.interval) ? fromLive(live) : null;
       if (!bar || this.shown?.end) continue;
@@ -115,6 +122,11 @@ export class ChartView {
       this.paintQuote();
       this.describe(null);
     }
+  }
+
+  /** The stream was lost and is there again: what came meanwhile was missed. */
+  reconnected(): void {
+    if (this.element.isConnected) void this.load(null);
   }
 
   /** Once a second: an empty lake is asked again. */
@@ -139,6 +151,7 @@ export class ChartView {
     this.asked?.abort();
     this.asked = new AbortController();
     const { signal } = this.asked;
+    this.waiting ??= [];
     try {
       const { rows, about } = await getTable<StoredBar>(this.data("json"), signal);
       this.series = new Series();
@@ -154,8 +167,12 @@ export class ChartView {
       this.end.placeholder = barTime(this.series.newest?.time ?? 0, false);
       this.paintQuote();
       this.describe(null);
+      const arrived = this.waiting ?? [];
+      this.waiting = null;
+      this.place(arrived);
     } catch (error) {
       if (error instanceof DOMException && error.name === "AbortError") return;
+      this.waiting = null;
       this.series = new Series();
       this.chart.draw(this.series, this.interval, days);
       this.paintQuote();

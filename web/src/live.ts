@@ -37,6 +37,7 @@ export interface Beat extends Fresh {
 }
 
 export interface Listener {
+  reconnected(): void;
   bars(bars: LiveBar[]): void;
   reload(series: Frame["reload"]): void;
   beat(beat: Beat): void;
@@ -67,6 +68,7 @@ export class Live {
   pinnedNow: string | null = null;
   private source: EventSource | null = null;
   private symbols: string | null = null;
+  private isLost = false;
   private readonly known: Knowledge = {
     isOpen: true,
     heardAt: null,
@@ -104,6 +106,7 @@ export class Live {
       this.known.isOpen = true;
     });
     source.addEventListener("error", () => {
+      this.isLost = true;
       this.known.isOpen = false; // the browser tries again by itself, unless it was refused
       if (source.readyState === EventSource.CLOSED && source === this.source) {
         setTimeout(() => source === this.source && this.connect(), 2_000);
@@ -115,6 +118,8 @@ export class Live {
       this.known.silentAfter = 4 * hello.beat_ms + 1_000;
       this.pinnedNow = hello.pinned_now;
       this.heard(hello);
+      if (this.isLost) this.listener.reconnected();
+      this.isLost = false;
     });
     source.addEventListener("beat", (event: MessageEvent<string>) => {
       const beat = JSON.parse(event.data) as Beat;

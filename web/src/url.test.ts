@@ -21,6 +21,7 @@ test("an address says the whole state, and the state the same address", () => {
 
 test("symbols are taken as they are written", () => {
   expect(parse(at("/chart/EURUSD%3DX"))).toMatchObject({ symbol: "EURUSD=X" });
+  expect(parse(at("/chart/50%"))).toMatchObject({ symbol: "50%" });
   expect(parse(at("/chart/0700.HK"))).toMatchObject({ symbol: "0700.HK" });
 });
 

@@ -30,13 +30,22 @@ export function parse(url: URL): State {
   const end = query.get("end") ?? "";
   return {
     view: "chart",
-    symbol: chart === undefined ? null : decodeURIComponent(chart),
+    symbol: chart === undefined ? null : decoded(chart),
     interval: query.get("interval") ?? "",
     range: start || end ? "" : (query.get("range") ?? ""),
     start,
     end,
     provider: query.get("provider") ?? "",
   };
+}
+
+/** A path that is not well escaped is taken as it is written. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 export function format(state: State): string {
