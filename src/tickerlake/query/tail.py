@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,7 +28,11 @@ from tickerlake.streams.codec import decode
 
 __all__ = ["Fresh", "Tail", "read_decoded", "whole_tail"]
 
-_READ_RECORDS_MAX = 65_536
+_READ_RECORDS_MAX: Final = 65_536
+_PARTS_MAX: Final = 32
+
+#: Where each partition's tail begins, and where the log ends now.
+_Spans = dict[str, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,13 @@ class _Segment:
     end: int
     window: RepeatWindow
     parts: list[pa.Table] = field(default_factory=list)
+
+    def keep(self, rows: pa.Table) -> None:
+        """Add the next rows."""
+        self.parts.append(rows)
+        if len(self.parts) > _PARTS_MAX:
+            # Records that come one by one must not become as many tables.
+            self.parts = [pa.concat_tables(self.parts).combine_chunks()]
 
     def rows_from(self, position: int) -> int:
         """Forget what lies before `position`; return how many rows stay."""
@@ -102,47 +114,50 @@ class Tail:
     def _after(self, kind: Kind, table: LakeTable, loaded: Loaded) -> Fresh:
         topic = self._stream.topic(kind)
         stream_id = topic.identity().id
-        starts, ends = _spans(topic, table.name, offsets_of(loaded.properties, stream_id))
-        segments = {
-            name: self._segment(kind, table, loaded, (stream_id, name), start)
-            for name, start in starts.items()
-            if ends[name] > start
-        }
-        held = sum(segment.rows_from(starts[name]) for name, segment in segments.items())
-        missing = {name: ends[name] - segment.end for name, segment in segments.items()}
+        spans = _spans(topic, table.name, offsets_of(loaded.properties, stream_id))
+        segments = self._segments_at(kind, table, loaded, stream_id, spans)
+        held = sum(segment.rows_from(spans[name][0]) for name, segment in segments.items())
+        missing = {name: spans[name][1] - segment.end for name, segment in segments.items()}
         for name, count in _shares(missing, self._records_max - held).items():
             _extend(segments[name], topic, kind, name, count)
         parts = [part for segment in segments.values() for part in segment.parts]
         rows = pa.concat_tables([lake_schema(kind).empty_table(), *parts])
-        unread = sum(max(0, ends[name] - segment.end) for name, segment in segments.items())
+        unread = sum(max(0, spans[name][1] - each.end) for name, each in segments.items())
         return Fresh(loaded, rows, unread)
 
-    def _segment(
-        self, kind: Kind, table: LakeTable, loaded: Loaded, place: tuple[str, str], start: int
-    ) -> _Segment:
-        """The partition's segment; its window knows the lake's rows before `start`."""
-        segment = self._segments.get(place)
-        if segment is not None and segment.begin <= start <= segment.end:
-            return segment
-        seen_from = max(0, start - self._repeat_window)
-        if segment is None or start < segment.begin:
-            segment = _Segment(start, start, RepeatWindow(kind, self._repeat_window))
-        else:
-            # Delivery has overtaken us: the lake tells what we did not read.
-            seen_from = max(seen_from, segment.end)
-            segment = _Segment(start, start, segment.window)
-        if start > 0:
-            stream_id, partition = place
+    def _segments_at(
+        self, kind: Kind, table: LakeTable, loaded: Loaded, stream_id: str, spans: _Spans
+    ) -> dict[str, _Segment]:
+        """Each partition's segment; where it has a tail, its window knows what lies before."""
+        segments = {}
+        unseen: dict[str, int] = {}
+        for name, (start, end) in spans.items():
+            segment = self._segments.get((stream_id, name))
+            if segment is not None and segment.begin <= start <= segment.end:
+                segments[name] = segment
+            elif end > start:
+                unseen[name] = max(0, start - self._repeat_window)
+                window = RepeatWindow(kind, self._repeat_window)
+                if segment is not None and segment.end < start:
+                    # Delivery has overtaken us: the lake tells only what we did not read.
+                    window, unseen[name] = segment.window, max(unseen[name], segment.end)
+                segments[name] = _Segment(start, start, window)
+        unseen = {name: position for name, position in unseen.items() if position < spans[name][0]}
+        for names in _neighbours(unseen, self._repeat_window):
             rows = table.read(
                 loaded,
-                columns=["event_id", *KEYS[kind], "_offset"],
+                columns=["event_id", *KEYS[kind], "_partition", "_offset"],
                 stream=stream_id,
-                partitions=[partition],
-                offset_from=seen_from,
+                partitions=names,
+                offset_from=unseen[names[0]],
             )
-            segment.window.remember(rows)
-        self._segments[place] = segment
-        return segment
+            for name in names:
+                own = pc.equal(rows.column("_partition"), name)
+                late = pc.greater_equal(rows.column("_offset"), unseen[name])
+                segments[name].window.remember(rows.filter(pc.and_(own, late)))
+        # Kept only now: a window that could not be filled must not be taken for a full one.
+        self._segments.update({(stream_id, name): each for name, each in segments.items()})
+        return segments
 
 
 def whole_tail(topic: Topic, kind: Kind, loaded: Loaded) -> Iterator[pa.Table]:
@@ -152,9 +167,8 @@ def whole_tail(topic: Topic, kind: Kind, loaded: Loaded) -> Iterator[pa.Table]:
         RetentionPassedError: The stream does not reach back to the lake's offset.
     """
     offsets = offsets_of(loaded.properties, topic.identity().id)
-    starts, ends = _spans(topic, loaded.name, offsets)
-    for partition, start in starts.items():
-        for _, rows in read_decoded(topic, kind, partition, start, ends[partition]):
+    for partition, (start, end) in _spans(topic, loaded.name, offsets).items():
+        for _, rows in read_decoded(topic, kind, partition, start, end):
             yield rows
 
 
@@ -186,15 +200,13 @@ def _extend(segment: _Segment, topic: Topic, kind: Kind, partition: str, count: 
         if rows.num_rows:
             fresh = rows.filter(pa.array(segment.window.admit(rows)))
             if fresh.num_rows:
-                segment.parts.append(fresh)
+                segment.keep(fresh)
         segment.end = end
 
 
-def _spans(
-    topic: Topic, table_name: str, offsets: Mapping[str, int]
-) -> tuple[dict[str, int], dict[str, int]]:
+def _spans(topic: Topic, table_name: str, offsets: Mapping[str, int]) -> _Spans:
     """Where each partition's tail begins and ends now."""
-    starts, ends = {}, {}
+    spans = {}
     for partition in topic.partitions():
         bounds = topic.bounds(partition)
         # What no delivery has seen yet begins where the log does, as delivery will.
@@ -207,8 +219,19 @@ def _spans(
                 todo="put back a copy of the log that holds it, or run "
                 "`tickerlake deliver --accept-loss`, which records the hole",
             )
-        starts[partition], ends[partition] = start, bounds.end
-    return starts, ends
+        spans[partition] = (start, bounds.end)
+    return spans
+
+
+def _neighbours(positions: Mapping[str, int], reach: int) -> list[list[str]]:
+    """Partitions whose positions lie near each other, so that one read serves all of a list."""
+    groups: list[list[str]] = []
+    for name in sorted(positions, key=positions.__getitem__):
+        if groups and positions[name] - positions[groups[-1][0]] <= reach:
+            groups[-1].append(name)
+        else:
+            groups.append([name])
+    return groups
 
 
 def _shares(missing: Mapping[str, int], budget: int) -> dict[str, int]:

@@ -295,7 +295,8 @@ def _relation(kind: Kind, files: tuple[str, ...], tail: str | None) -> str:
 
 
 def _files(files: tuple[str, ...]) -> str:
-    return "read_parquet([" + ", ".join(literal(path) for path in files) + "])"
+    paths = ", ".join(literal(path) for path in files)
+    return f"read_parquet([{paths}], hive_partitioning = false)"
 
 
 def _priced(kind: Kind, table_schema: pa.Schema) -> str:
