@@ -148,6 +148,27 @@ def test_without_a_calendar_the_answer_itself_must_prove_it() -> None:
     assert column(parse(body, "2024-03-20T12:00"), "state") == ["final", "final"]
 
 
+def test_a_fund_whose_last_trade_stands_still() -> None:
+    """Funds tell a last trade of months ago: a bare answer then speaks as of its last bar."""
+    rows = {"2024-02-28T14:30": FLAT, "2024-02-29T14:30": FLAT}
+    told = {
+        "instrumentType": "MUTUALFUND",
+        "exchangeName": "MARS",
+        "last_trade": "2023-07-19T20:00",
+    }
+    answer = parse(chart(rows, **told), None)
+    assert column(answer, "state") == ["provisional", "provisional"]
+    assert column(answer, "split_basis") == [date(2024, 2, 29)] * 2
+
+
+def test_a_running_day_with_the_stamp_of_its_open_is_forming() -> None:
+    """Newer answers stamp the running day with its open: the session still runs."""
+    rows = {"2024-02-29T14:30": GOOD, "2024-03-01T14:30": GOOD}
+    body = chart(rows, last_trade="2024-03-01T15:00", **FRIDAY)
+    for received in (None, "2024-03-01T15:01"):
+        assert column(parse(body, received), "state") == ["provisional", "forming"]
+
+
 def test_two_rows_of_the_last_day_keep_the_later() -> None:
     """A settled and a live row of one day are one bar, the later's, and it is not settled."""
     later: Row = (10.0, 12.0, 9.0, 11.0, 170.0)
@@ -272,11 +293,14 @@ def test_bars_before_and_after_hours_are_marked() -> None:
 
 def test_states_of_minutes_while_the_session_runs() -> None:
     """A minute that is over is provisional, the live one forming; floored to its own start."""
-    rows = {"2024-03-01T15:00": GOOD, "2024-03-01T15:01": GOOD, "2024-03-01T15:01:40": GOOD}
+    live: Row = (11.5, 11.5, 11.5, 11.5, 0.0)
+    rows = {"2024-03-01T15:00": GOOD, "2024-03-01T15:01": GOOD, "2024-03-01T15:01:40": live}
     answer = parse(minutes(rows, last_trade="2024-03-01T15:01:40"), "2024-03-01T15:01:45")
     assert [ts.minute for ts in column(answer, "ts")] == [0, 1]
     assert column(answer, "state") == ["provisional", "forming"]
-    assert column(answer, "volume") == [100.0, 200.0]
+    assert column(answer, "high") == [11.0, 11.5]
+    assert column(answer, "close") == [10.5, 11.5]
+    assert column(answer, "volume") == [100.0, 100.0]
 
 
 def test_states_of_minutes_afterwards() -> None:
@@ -311,6 +335,18 @@ def test_the_live_row_of_a_week_is_folded_into_it() -> None:
     prices = [week[name] for name in ("open", "high", "low", "close", "volume")]
     assert prices == [10.0, 12.0, 9.0, 11.5, 130.0]
     assert column(answer, "state") == ["final", "forming"]
+
+
+def test_a_week_that_holds_its_live_row_is_not_counted_twice() -> None:
+    """If the week has the live row's close and range already, its volume is in there too."""
+    rows = {
+        "2024-02-26T05:00": (10.0, 12.5, 9.0, 11.5, 130.0),
+        "2024-03-01T17:35": (10.4, 12.0, 10.0, 11.5, 30.0),
+    }
+    body = chart(rows, dataGranularity="1wk", last_trade="2024-03-01T17:35", **FRIDAY)
+    answer = parse(body, "2024-03-01T17:36")
+    assert column(answer, "volume") == [130.0]
+    assert column(answer, "state") == ["forming"]
 
 
 @pytest.mark.parametrize(

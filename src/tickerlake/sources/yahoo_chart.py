@@ -53,10 +53,11 @@ def parse_chart(
             todo="ask for a shorter range",
         )
     market = Market.of(meta)
-    received, as_of = _times(recording, market, received_at)
-    cleaning = Cleaning(
-        read_rows(recording.result, market, told), market, told, Period.listed(meta)
-    )
+    rows = read_rows(recording.result, market, told)
+    # The last trade, but for funds, whose time of a last trade stands still for months.
+    told_until = max([*rows.stamps[-1:].tolist(), *filter(None, [market.last_trade])], default=None)
+    received, as_of = _times(recording, told_until, received_at)
+    cleaning = Cleaning(rows, market, told, Period.listed(meta))
     running = bool((cleaning.rows.live & (cleaning.rows.stamps == market.last_trade)).any())
     if running and market.last_trade is not None and market.runs_at(market.last_trade):
         as_of = min(as_of, market.last_trade)  # Yahoo's clock, which may lag by a delay
@@ -77,7 +78,14 @@ def parse_chart(
         "currency": meta.get("currency"),
         "fetched_at": received,
     }
-    bars = _bars(cleaning, dates, states, interval=told, market=market, common=common)
+    common_to_bars = {
+        **common,
+        "interval": told,
+        "instrument_type": market.instrument_type,
+        # Yahoo's prices are adjusted for the splits up to the last thing that it tells.
+        "split_basis": None if told_until is None else market.date_of(told_until),
+    }
+    bars = _bars(cleaning, dates, states, common_to_bars)
     # Coarser answers lay dividends under the wrong bars and leave years out (seen).
     actions = _actions(recording.result, market, common) if told == "1d" else ()
     return Answer(
@@ -92,18 +100,18 @@ def _nothing(bars: pa.Table) -> list[str]:
 
 
 def _times(
-    recording: Recording, market: Market, received_at: datetime | None
+    recording: Recording, told_until: int | None, received_at: datetime | None
 ) -> tuple[datetime, int]:
     """When the answer was received, and as of when it speaks.
 
-    A bare recording does not say when it was received. Then it speaks as of its own last trade,
-    unless the story's clock was set: whoever sets it says what time it is.
+    A bare recording does not say when it was received. Then it speaks as of the last thing that
+    it tells, unless the story's clock was set: whoever sets it says what time it is.
     """
     known = received_at or recording.date
     received = known or clock.now()
     as_of = int(received.timestamp())
-    if known is None and clock.pinned_now() is None and market.last_trade is not None:
-        as_of = min(as_of, market.last_trade)
+    if known is None and clock.pinned_now() is None and told_until is not None:
+        as_of = min(as_of, told_until)
     return received, as_of
 
 
@@ -163,29 +171,21 @@ def _bars(
     cleaning: Cleaning,
     dates: Sequence[date],
     states: Sequence[str],
-    *,
-    interval: str,
-    market: Market,
     common: Mapping[str, Any],
 ) -> pa.Table:
     rows, count = cleaning.rows, len(cleaning.rows)
     days = pa.array(dates, pa.date32())
-    if interval.endswith(("m", "h")):
+    if common["interval"].endswith(("m", "h")):
         starts = pa.array(rows.stamps, pa.int64()).cast(pa.timestamp("s", tz="UTC"))
     else:
         starts = days.cast(pa.timestamp("us")).cast(_INSTANT)
-    basis = None if market.last_trade is None else market.date_of(market.last_trade)
     columns = {
         "ts": starts,
         "session_date": days,
-        "interval": pa.repeat(pa.scalar(interval), count),
         "state": pa.array(states, pa.string()),
         "session": pa.array(cleaning.sessions(), pa.string()),
         "volume": pa.array(rows.volume, from_pandas=True),
         "adj_close": pa.array(rows.adjusted, from_pandas=True),
-        # Yahoo's prices are split-adjusted up to its own last trade, as far as it says.
-        "split_basis": pa.repeat(pa.scalar(basis, pa.date32()), count),
-        "instrument_type": pa.repeat(pa.scalar(market.instrument_type, pa.string()), count),
     }
     for at, name in enumerate(("open", "high", "low", "close")):
         columns[name] = pa.array(np.ascontiguousarray(rows.prices[:, at]), from_pandas=True)

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from tickerlake.calendars import calendar_for, sessions
 
-__all__ = ["Market", "is_session", "state_of"]
+__all__ = ["Market", "closed_days", "state_of"]
 
 _DAY: Final = timedelta(days=1)
 #: No exchange on earth stays closed for longer; older bars need no calendar to be settled.
@@ -127,10 +127,12 @@ def _next_session_closed(day: date, market: Market, as_of: int, answered: Sequen
     return bool(following) and following[0].close.timestamp() <= as_of
 
 
-def is_session(day: date, market: Market) -> bool:
-    """False only where the exchange's calendar is known and certain that nobody traded."""
+def closed_days(days: Sequence[date], market: Market) -> set[date]:
+    """Those on which the exchange's calendar is certain that nobody traded; none without one."""
     calendar = calendar_for(market.exchange)
-    return calendar is None or bool(sessions(calendar, day, day))
+    if calendar is None or not days:
+        return set()
+    return set(days) - {session.date for session in sessions(calendar, min(days), max(days))}
 
 
 def _zone(meta: Mapping[str, Any]) -> tzinfo:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tickerlake.errors import MalformedError
-from tickerlake.sources.yahoo_market import Market, is_session
+from tickerlake.sources.yahoo_market import Market, closed_days
 
 __all__ = ["Cleaning", "Rows", "anchor", "read_rows"]
 
@@ -177,13 +177,10 @@ class Cleaning:
             return
         closes = rows.prices[:, 3]
         suspect = rows.is_flat() & (closes == np.concatenate([[np.nan], closes[:-1]]))
-        keep = np.array(
-            [
-                not doubted or is_session(self._market.date_of(int(stamp)), self._market)
-                for doubted, stamp in zip(suspect, rows.stamps, strict=True)
-            ]
-        )
-        self._keep(keep, "a placeholder for a day without session")
+        days = [self._market.date_of(int(stamp)) for stamp in rows.stamps]
+        closed = closed_days([days[at] for at in np.flatnonzero(suspect)], self._market)
+        keep = np.array([day not in closed for day in days])
+        self._keep(keep | ~suspect, "a placeholder for a day without session")
 
     def floor_to_grid(self) -> None:
         """Live intraday rows start where their bar does, counted from the session's open."""
@@ -228,26 +225,20 @@ class Cleaning:
         first: dict[object, int] = {}
         prices, volume = rows.prices.copy(), rows.volume.copy()
         adjusted, live = rows.adjusted.copy(), rows.live.copy()
-        doubles = 0
         for at, key in enumerate(keys):
             into = first.setdefault(key, at)
             if into == at:
                 continue
-            doubles += 1
             if self._interval == "1d" or not rows.live[at]:
                 first[key] = at
                 continue
-            old, new = prices[into], prices[at]
-            prices[into] = [
-                new[0] if np.isnan(old[0]) else old[0],
-                np.fmax(old[1], new[1]),
-                np.fmin(old[2], new[2]),
-                old[3] if np.isnan(new[3]) else new[3],
-            ]
-            volume[into] = np.nansum([volume[into], volume[at]])
-            adjusted[into] = adjusted[at]
             live[into] = True
+            if not _holds(prices[into], prices[at]):
+                prices[into] = _folded(prices[into], prices[at])
+                volume[into] = np.nansum([volume[into], volume[at]])
+                adjusted[into] = adjusted[at]
         left = np.array(sorted(first.values()), dtype=np.int64)
+        doubles = len(keys) - len(left)
         if doubles:
             self.rows = Rows(rows.stamps, prices, volume, adjusted, live).where(left)
             self.notes.append(f"{doubles} {'row' if doubles == 1 else 'rows'} of a bar told twice")
@@ -283,6 +274,18 @@ class Period:
             for day in days
             for item in (day if isinstance(day, list) else [day])
         )
+
+
+def _holds(bar: npt.NDArray[np.float64], live: npt.NDArray[np.float64]) -> bool:
+    """Whether a bar has taken the live row in already: same close, and its range inside."""
+    return bool(bar[3] == live[3] and bar[1] >= live[1] and bar[2] <= live[2])
+
+
+def _folded(bar: npt.NDArray[np.float64], live: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Open, high, low, close of a bar and of the part of it that was told separately."""
+    opened = live[0] if np.isnan(bar[0]) else bar[0]
+    closed = bar[3] if np.isnan(live[3]) else live[3]
+    return np.array([opened, np.fmax(bar[1], live[1]), np.fmin(bar[2], live[2]), closed])
 
 
 def _malformed(expected: str, found: str) -> MalformedError:
