@@ -7,11 +7,11 @@ all: a partition that somebody else moved takes the whole transaction with it.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tickerlake.errors import DataLossError, RolledBackError
-from tickerlake.lake.base import Change, LakeTable, Loaded, SnapshotInfo, WrittenFile
+from tickerlake.lake.base import Change, LakeTable, Loaded, WrittenFile
 from tickerlake.lake.positions import (
     CHECK,
     RANGES,
@@ -19,9 +19,9 @@ from tickerlake.lake.positions import (
     check_hash,
     encode_ranges,
     offset_property,
+    offsets_agree,
     offsets_of,
     partitions_property,
-    stream_ids,
     stream_property,
 )
 from tickerlake.streams import StreamIdentity
@@ -108,7 +108,7 @@ def offsets_checked(table: LakeTable, loaded: Loaded, identity: StreamIdentity) 
             properties.
         DataLossError: Fewer offsets than partitions that were registered.
     """
-    if not _agrees(table.snapshots(loaded), loaded):
+    if not offsets_agree(table.snapshots(loaded), loaded.properties):
         raise RolledBackError(
             f"The table {loaded.name} was turned back: its offsets are ahead of its rows.",
             expected="offsets that agree with the newest checkpoint of the table's history",
@@ -127,15 +127,3 @@ def offsets_checked(table: LakeTable, loaded: Loaded, identity: StreamIdentity) 
             "zero",
         )
     return offsets
-
-
-def _agrees(history: Sequence[SnapshotInfo], loaded: Loaded) -> bool:
-    """Whether the nearest ancestor that carries a check agrees with the properties."""
-    for snapshot in reversed(history):
-        if CHECK in snapshot.summary:
-            return snapshot.summary[CHECK] == check_hash(loaded.properties)
-    if history and history[0].parent_id is not None:
-        # Expiry took the older history, and other tools made all that is left. Nobody can turn
-        # a table back to a snapshot that is gone.
-        return True
-    return not stream_ids(loaded.properties)

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tickerlake.lake import LakeTable, Loaded
 from tickerlake.records import KEYS, Kind, RepeatWindow
 
-__all__ = ["origins_in_lake", "repeated_origins", "windows_from_lake"]
+__all__ = ["origins_in_lake", "windows_from_lake"]
 
 
 def windows_from_lake(
@@ -46,14 +45,3 @@ def origins_in_lake(table: LakeTable, loaded: Loaded) -> pa.Array:
     """Positions of all dead letters of which a mended record has arrived."""
     rows = table.read(loaded, columns=["origin"], not_null="origin")
     return rows.column("origin").combine_chunks()
-
-
-def repeated_origins(rows: pa.Table, known: pa.Array) -> pa.Array:
-    """Mark the records whose `origin` is among `known`, or came earlier in these rows."""
-    origins = rows.column("origin").combine_chunks()
-    places = pa.array(range(len(origins)), pa.int64())
-    groups = pa.table({"origin": origins, "place": places}).group_by("origin")
-    first = groups.aggregate([("place", "min")]).column("place_min")
-    again = pc.invert(pc.is_in(places, first.combine_chunks()))
-    delivered = pc.is_in(origins, known.cast(pa.string()))
-    return pc.and_(pc.is_valid(origins), pc.or_(again, delivered))

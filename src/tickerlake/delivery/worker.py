@@ -22,7 +22,7 @@ from tickerlake.delivery.assignment import find_start
 from tickerlake.delivery.buffer import Buffer, MemoryBudget, stamped, with_dropped
 from tickerlake.delivery.checkpoint import Decision, Unit, change_of, decide
 from tickerlake.delivery.closes import SessionCloses
-from tickerlake.delivery.repeats import origins_in_lake, repeated_origins, windows_from_lake
+from tickerlake.delivery.repeats import origins_in_lake, windows_from_lake
 from tickerlake.delivery.report import Assigned, Delivered, Event, KindReport, OnEvent, Refused
 from tickerlake.delivery.settings import DeliverySettings
 from tickerlake.errors import (
@@ -33,7 +33,7 @@ from tickerlake.errors import (
 )
 from tickerlake.lake.base import LakeTable, Loaded
 from tickerlake.lake.positions import Range
-from tickerlake.records import RepeatWindow, lake_schema
+from tickerlake.records import RepeatWindow, lake_schema, repeated_origins
 from tickerlake.streams import Message, Topic, codec
 
 __all__ = ["Failpoint", "Stop", "Worker"]

@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from tickerlake.lake.base import SnapshotInfo
 
 __all__ = [
     "CHECK",
@@ -28,6 +30,7 @@ __all__ = [
     "decode_ranges",
     "encode_ranges",
     "offset_property",
+    "offsets_agree",
     "offsets_of",
     "partitions_property",
     "stream_ids",
@@ -106,3 +109,22 @@ def check_hash(properties: Mapping[str, str]) -> str:
     """Hash of all offset properties: what the newest checkpoint's summary must agree with."""
     offsets = sorted((k, v) for k, v in properties.items() if k.startswith(_OFFSET))
     return hashlib.sha256(repr(offsets).encode()).hexdigest()[:16]
+
+
+def offsets_agree(history: Sequence[SnapshotInfo], properties: Mapping[str, str]) -> bool:
+    """Whether the nearest ancestor that carries a check agrees with the properties.
+
+    Where it does not, somebody turned the table back: its offsets are ahead of its rows.
+
+    Args:
+        history: The current snapshot and its ancestors that are still kept, oldest first.
+        properties: Of the same loaded metadata.
+    """
+    for snapshot in reversed(history):
+        if CHECK in snapshot.summary:
+            return snapshot.summary[CHECK] == check_hash(properties)
+    if history and history[0].parent_id is not None:
+        # Expiry took the older history, and other tools made all that is left. Nobody can turn
+        # a table back to a snapshot that is gone.
+        return True
+    return not stream_ids(properties)

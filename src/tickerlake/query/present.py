@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -60,13 +61,22 @@ class Present:
         if _MACRO in checked.functions:
             body = views.as_of_macro(self._rows(_MACRO, EVERYTHING, "bar"))
             self._cursor.execute(f"create temp macro {_MACRO}(t) as table {body}").fetchall()
-        return tuple(
-            f"{state.unread:,} more records of {TOPICS[kind]} lie in the stream and are not visible"
-            " yet: the tail that a query reads is limited ([query] tail_records_max). "
-            "They become visible as `tickerlake deliver` brings them into the lake."
-            for kind, state in self._states.items()
-            if state.unread
-        )
+        return tuple(self._warnings())
+
+    def _warnings(self) -> Iterator[str]:
+        for kind, state in self._states.items():
+            if state.unread:
+                yield (
+                    f"{state.unread:,} more records of {TOPICS[kind]} lie in the stream and are "
+                    "not visible yet: a query reads only so much of it ([query] tail_records_max)."
+                    " They become visible as `tickerlake deliver` brings them into the lake."
+                )
+            if state.turned_back:
+                yield (
+                    f"The table {TABLES[kind]} was turned back by another tool: records are "
+                    f"missing until `tickerlake lake rewind {TABLES[kind]}` has run and they "
+                    "were delivered again."
+                )
 
     def _create(self, view: str, definition: str) -> None:
         self._cursor.execute(f"create temp view {view} as {definition}").fetchall()

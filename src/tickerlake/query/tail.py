@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 
 from tickerlake.errors import RetentionPassedError
 from tickerlake.lake import LakeTable, Loaded
-from tickerlake.lake.positions import offsets_of
-from tickerlake.records import KEYS, Kind, RepeatWindow, lake_schema
+from tickerlake.lake.positions import offsets_agree, offsets_of
+from tickerlake.records import KEYS, Kind, RepeatWindow, lake_schema, repeated_origins
 from tickerlake.streams import Stream, Topic
 from tickerlake.streams.codec import decode
 
@@ -39,12 +39,14 @@ _Spans = dict[str, tuple[int, int]]
 class Fresh:
     """One table's state: loaded metadata, and the tail that follows exactly it.
 
-    `unread` records lie further on in the stream than the limit allows to read.
+    `unread` records lie further on in the stream than the limit allows to read. Where the table
+    was `turned_back`, records lie between its rows and its offsets that nobody sees.
     """
 
     loaded: Loaded
     rows: pa.Table
     unread: int = 0
+    turned_back: bool = False
 
 
 @dataclass(slots=True)
@@ -91,6 +93,8 @@ class Tail:
         self._locks: dict[Kind, threading.Lock] = {}
         self._locks_lock = threading.Lock()
         self._segments: dict[tuple[str, str], _Segment] = {}
+        #: By table: the newest metadata that was looked at, and whether it was turned back.
+        self._judged: dict[str, tuple[str, bool]] = {}
 
     def after(self, kind: Kind, table: LakeTable) -> Fresh:
         """Load the table, and read the stream from exactly where it ends.
@@ -122,8 +126,16 @@ class Tail:
             _extend(segments[name], topic, kind, name, count)
         parts = [part for segment in segments.values() for part in segment.parts]
         rows = pa.concat_tables([lake_schema(kind).empty_table(), *parts])
+        rows = _without_second_mends(rows, table, loaded)
         unread = sum(max(0, spans[name][1] - each.end) for name, each in segments.items())
-        return Fresh(loaded, rows, unread)
+        return Fresh(loaded, rows, unread, self._is_turned_back(table, loaded))
+
+    def _is_turned_back(self, table: LakeTable, loaded: Loaded) -> bool:
+        location, turned_back = self._judged.get(table.name, ("", False))
+        if location != loaded.metadata_location:
+            turned_back = not offsets_agree(table.snapshots(loaded), loaded.properties)
+            self._judged[table.name] = (loaded.metadata_location, turned_back)
+        return turned_back
 
     def _segments_at(
         self, kind: Kind, table: LakeTable, loaded: Loaded, stream_id: str, spans: _Spans
@@ -187,6 +199,14 @@ def read_decoded(
         inside = pc.and_(pc.greater_equal(offsets, start), pc.less(offsets, end))
         start = min(end, messages[-1].next_position)
         yield start, _with_stream(rows.filter(inside), stream_id)
+
+
+def _without_second_mends(rows: pa.Table, table: LakeTable, loaded: Loaded) -> pa.Table:
+    """The tail without records that mend a letter which another record has mended before."""
+    if rows.column("origin").null_count == rows.num_rows:
+        return rows
+    known = table.read(loaded, columns=["origin"], not_null="origin").column("origin")
+    return rows.filter(pc.invert(repeated_origins(rows, known.combine_chunks())))
 
 
 def _with_stream(rows: pa.Table, stream_id: str) -> pa.Table:

@@ -1,7 +1,7 @@
 """What flows: kinds of records, their Arrow schemas, states, units, value rules, event ids."""
 
 from tickerlake.records.event_ids import key_hashes, with_event_ids
-from tickerlake.records.repeats import RepeatWindow
+from tickerlake.records.repeats import RepeatWindow, repeated_origins
 from tickerlake.records.rules import dead_reasons
 from tickerlake.records.schemas import (
     INTERVALS,
@@ -32,5 +32,6 @@ __all__ = [
     "dead_reasons",
     "key_hashes",
     "lake_schema",
+    "repeated_origins",
     "with_event_ids",
 ]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tickerlake.records.event_ids import key_hashes
 from tickerlake.records.schemas import KEYS, Kind, lake_schema
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     Mask = npt.NDArray[np.bool_]
 
-__all__ = ["RepeatWindow"]
+__all__ = ["RepeatWindow", "repeated_origins"]
 
 _SLOT_BITS = 20
 
@@ -110,7 +111,6 @@ def columns_of(kind: Kind) -> pa.Schema:
 
 def _seen(rows: pa.Table, kind: Kind) -> _Seen:
     import numpy as np
-    import pyarrow.compute as pc
 
     ids = pc.fill_null(rows.column("event_id"), 0).to_numpy()
     return _Seen(
@@ -161,3 +161,14 @@ def _first_within(seen: _Seen, size: int) -> Mask:
     answer = np.zeros(len(order), dtype=bool)
     answer[order] = kept
     return answer
+
+
+def repeated_origins(rows: pa.Table, known: pa.Array) -> pa.Array:
+    """Mark the records whose `origin` is among `known`, or came earlier in these rows."""
+    origins = rows.column("origin").combine_chunks()
+    places = pa.array(range(len(origins)), pa.int64())
+    groups = pa.table({"origin": origins, "place": places}).group_by("origin")
+    first = groups.aggregate([("place", "min")]).column("place_min")
+    again = pc.invert(pc.is_in(places, first.combine_chunks()))
+    delivered = pc.is_in(origins, known.cast(pa.string()))
+    return pc.and_(pc.is_valid(origins), pc.or_(again, delivered))

@@ -234,10 +234,15 @@ class EngineSuite:
         assert all('"IBM"' in letter["payload"] for letter in after)
         assert one(engine, "select count(*) from bars_history") == 1
         requeue(house.stream, house.lake, after[0]["position"], mended(bar(0)))
+        # Somebody else mends it too, in another way: delivery will drop that one.
+        requeue(house.stream, house.lake, after[0]["position"], mended(bar(0, symbol="FB")))
         discard(house.lake, after[1]["position"], "a typing error")
         states = engine.sql("select status from dead_letters order by ts").table
         assert states.column("status").to_pylist() == ["requeued", "discarded", "open"]
         assert one(engine, "select count(*) from bars") == 2
+        house.deliver()
+        assert one(engine, "select count(*) from bars") == 2
+        assert one(engine, "select count(distinct status) from dead_letters") == 3
 
     def test_trades_gaps_and_actions(self, house: House, engine: Engine) -> None:
         """Trades are all shown; of gaps and corporate actions the newest word counts."""
@@ -301,6 +306,19 @@ class EngineSuite:
         assert engine.sql("select count(*) as n from bars").warnings == ()
         assert one(engine, "select count(*) from bars") == 25
         engine.close()
+
+    def test_a_table_that_was_turned_back_is_told(self, house: House, engine: Engine) -> None:
+        """Where another tool took rows away behind the offsets, each answer says what to do."""
+        for day in range(2):
+            house.publish(bar(day))
+            house.deliver()
+        assert engine.sql("select * from bars").warnings == ()
+        table = house.lake.table("bars_log").load().handle
+        parent = table.current_snapshot().parent_snapshot_id
+        table.manage_snapshots().set_current_snapshot(parent).commit()
+        answer = engine.sql("select * from bars")
+        assert len(answer) == 1
+        assert "lake rewind bars_log" in answer.warnings[0]
 
     def test_too_many_rows_are_cut_and_said(
         self, house: House, open_engine: Callable[[House, QuerySettings], Engine]
