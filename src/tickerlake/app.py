@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from tickerlake.flow import Flow
     from tickerlake.lake.lake import Lake
     from tickerlake.lake.maintenance import RelocateReport
+    from tickerlake.publish import Event as PublishEvent
+    from tickerlake.publish import Publisher
     from tickerlake.query import Engine, Result
     from tickerlake.query.live import Live
-    from tickerlake.sources import Source
+    from tickerlake.sources import Answer, Source
     from tickerlake.streams import Stream
 
 __all__ = ["Workspace", "open"]
@@ -148,7 +150,7 @@ class Workspace:
         return Flow(self.stream, self.lake)
 
     def source(self, name: str) -> Source:
-        """The source `name`, as its settings say.
+        """The source `name`, behind the cache.
 
         Raises:
             ConfigError: No source has that name.
@@ -158,6 +160,34 @@ class Workspace:
 
         settings = with_secrets(name, self._settings.sources.get(name, {}))
         return open_source(name, settings=settings)
+
+    def read_file(self, path: Path) -> Answer:
+        """Bars of a file, as `[sources.files]` says.
+
+        Raises:
+            MalformedError: A line cannot be read; names file and line.
+        """
+        from tickerlake.sources.files import FilesSource
+        from tickerlake.sources.settings import settings_from
+
+        settings = self._settings.sources.get("files", {})
+        filled = settings_from(FilesSource.settings_type, settings, source="files")
+        return FilesSource(filled).read_file(path)
+
+    def publisher(
+        self, source: str, *, on_event: Callable[[PublishEvent], None] | None = None
+    ) -> Publisher:
+        """Who puts bars of `source` on the stream, each new state once."""
+        from tickerlake.publish import Publisher
+        from tickerlake.query.known import known_actions, known_bars
+
+        return Publisher(
+            self.source(source),
+            self.stream,
+            known=partial(known_bars, self.lake, self.stream),
+            known_actions=partial(known_actions, self.lake, self.stream),
+            on_event=on_event,
+        )
 
     def deliver(
         self,
@@ -187,9 +217,15 @@ class Workspace:
         )
 
     def serve(
-        self, *, on_address: Callable[[str], None], stop: threading.Event | None = None
+        self,
+        *,
+        on_address: Callable[[str], None],
+        stop: threading.Event | None = None,
+        port: int | None = None,
     ) -> None:
         """Serve the page until `stop`, or Ctrl-C; tells its address first.
+
+        `port` takes the place of `[web] port`; 0 is any free one.
 
         Raises:
             PortInUseError: Somebody listens there already.
@@ -197,11 +233,12 @@ class Workspace:
         """
         from tickerlake.web import serve
 
+        web = self._settings.web
         serve(
             self.engine,
             live=self.live,
             pipeline=self.flow.pipeline,
-            settings=self._settings.web,
+            settings=web if port is None else dataclasses.replace(web, port=port),
             on_address=on_address,
             stop=stop,
         )

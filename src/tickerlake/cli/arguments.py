@@ -74,7 +74,7 @@ def positive(text: str) -> int:
 
 def add_range(parser: argparse.ArgumentParser) -> None:
     """`--start`, `--end` and `--interval`, alike in every verb that asks a source."""
-    parser.add_argument("--interval", default="1d", help="length of a bar (default: 1d)")
+    parser.add_argument("--interval", metavar="I", help="length of a bar (default: 1d)")
     parser.add_argument(
         "--start",
         metavar="WHEN",

@@ -45,7 +45,7 @@ def plain_cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.10g}"
+        return repr(value).removesuffix(".0")
     if isinstance(value, datetime):
         return _instant(value)
     if isinstance(value, bytes):

@@ -167,7 +167,7 @@ def _is_number(value: object) -> bool:
 
 
 def _plain_table(columns: Sequence[str], cells: list[list[str]], right: set[int]) -> None:
-    widths = [max([len(name), *(len(row[i]) for row in cells)]) for i, name in enumerate(columns)]
+    widths = _widths(columns, cells)
     for row in [list(columns), *cells]:
         padded = [
             cell.rjust(width) if i in right else cell.ljust(width)
@@ -183,9 +183,22 @@ def _rich_table(columns: Sequence[str], cells: list[list[str]], right: set[int])
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    console = Console()
+    widest = max((len(name) for name in columns), default=0)
+    if sum(width + 2 for width in _widths(columns, cells)) > console.width:
+        # Too wide to read across: one field a line, as long rows are shown elsewhere too.
+        for number, row in enumerate(cells, start=1):
+            console.print(Text(f"row {number}", style="bold"))
+            for name, cell in zip(columns, row, strict=True):
+                console.print(Text(f"  {name.ljust(widest)}  {cell}"), soft_wrap=True)
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for i, name in enumerate(columns):
-        table.add_column(Text(name), justify="right" if i in right else "left", overflow="fold")
+        table.add_column(Text(name), justify="right" if i in right else "left", no_wrap=True)
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    console.print(table)
+
+
+def _widths(columns: Sequence[str], cells: list[list[str]]) -> list[int]:
+    return [max([len(name), *(len(row[i]) for row in cells)]) for i, name in enumerate(columns)]

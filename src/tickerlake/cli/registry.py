@@ -20,9 +20,13 @@ class Verb(NamedTuple):
 
 
 VERBS = (
+    Verb("demo", "run the whole chain on the bundled real sample"),
     Verb("init", "make a workspace"),
     Verb("sources", "list the sources, or parse a recorded answer of one"),
+    Verb("fetch", "bring bars into the cache, or write them to a file; publishes nothing"),
+    Verb("publish", "fetch what is missing and put it on the stream"),
     Verb("deliver", "move records from the stream into the lake, exactly once"),
+    Verb("run", "publish, deliver and serve the page, all at once"),
     Verb("sql", "ask the lake and the stream's fresh tail; without a query, a shell"),
     Verb("serve", "serve the page"),
     Verb("status", "how far stream and lake are, per topic and partition"),

@@ -91,13 +91,28 @@ def load(
         values[name], origins[name] = value, FILE_NAME
     for name, (value, variable) in from_environment.items():
         values[name], origins[name] = value, variable
-    for name, value in (flags or {}).items():
-        if value is not None:
-            flag = f"--{name.rpartition('.')[2].replace('_', '-')}"
-            values[name], origins[name] = coerce(value, known[name].hint, where=flag), flag
+    for name, (value, flag) in _read_flags(flags or {}, known).items():
+        values[name], origins[name] = value, flag
     settings = _build(values)
     _check_sources(settings.sources)
     return Config(settings, origins, tuple(warnings))
+
+
+def _read_flags(
+    flags: Mapping[str, Any], known: Mapping[str, Setting]
+) -> dict[str, tuple[Any, str]]:
+    values: dict[str, tuple[Any, str]] = {}
+    for name, value in flags.items():
+        if value is None:
+            continue
+        flag = f"--{name.rpartition('.')[2].replace('_', '-')}"
+        if name.startswith("sources."):
+            values[name] = value, flag
+        elif name in known:
+            values[name] = coerce(value, known[name].hint, where=flag), flag
+        else:
+            raise ConfigError(f"There is no setting {name!r}.", todo=nearest(name, known))
+    return values
 
 
 def _read_file(path: Path, known: Mapping[str, Setting]) -> dict[str, Any]:

@@ -113,27 +113,28 @@ def _shell(workspace: Workspace, as_of: datetime | None, form: str, output: Outp
         if not lines and line.strip().startswith("."):
             if line.strip() in {".quit", ".exit"}:
                 return 0
-            query = _dot(line.strip(), output)
-        else:
-            lines.append(line)
-            if not line.rstrip().endswith(";"):
-                continue
-            query, lines = "\n".join(lines).rstrip().removesuffix(";"), []
-        if query:
+            _dot(workspace, line.strip(), output)
+            continue
+        lines.append(line)
+        if not line.rstrip().endswith(";"):
+            continue
+        query, lines = "\n".join(lines).rstrip().removesuffix(";"), []
+        if query.strip():
             try:
                 _answer(workspace, query, as_of, form, output)
             except TickerlakeError as error:
                 output.error(str(error))
 
 
-def _dot(line: str, output: Output) -> str | None:
+def _dot(workspace: Workspace, line: str, output: Output) -> None:
     from tickerlake.query import VIEWS
 
     word, _, rest = line.partition(" ")
+    view = rest.strip()
     if word == ".views":
         output.result("\n".join(VIEWS))
-    elif word == ".columns" and rest.strip() in VIEWS:
-        return f"select * from {rest.strip()} limit 0"
+    elif word == ".columns" and view in VIEWS:
+        schema = workspace.sql(f"select * from {view} limit 0").table.schema
+        output.table(("column", "type"), [(field.name, field.type) for field in schema])
     else:
         output.note(_HELP)
-    return None

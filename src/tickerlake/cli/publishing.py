@@ -1,0 +1,119 @@
+"""What `publish`, `run` and `demo` share: how publishing is told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tickerlake.cli.output import Output, Progress, counted
+from tickerlake.errors import UnreachableError
+
+if TYPE_CHECKING:
+    from tickerlake.publish import Event, Publisher, PublishReport
+    from tickerlake.sources import BarsRequest
+
+__all__ = ["follow", "on_event", "tell_report"]
+
+
+def on_event(output: Output, progress: Progress, *, each: bool) -> Callable[[Event], None]:
+    """A listener that tells each put (`each`), else one line a symbol and a bar's progress."""
+
+    def told(event: Event) -> None:
+        from tickerlake.publish import Chosen, Put
+        from tickerlake.records import TOPICS
+
+        if isinstance(event, Chosen):
+            if not each:
+                text = f"{event.symbol} {event.interval}: {counted(event.fetched, 'bar')}"
+                known = "all known already" if event.new == 0 else f"{event.new:,} new"
+                output.result(f"{text}, {known}")
+            return
+        assert isinstance(event, Put)  # noqa: S101 - the only other kind of event
+        progress(event.sent)
+        topic = TOPICS[event.kind]
+        if each or output.json_mode:
+            output.event(
+                _put_as_object(event, topic),
+                f"{event.symbol}  {event.ts:%Y-%m-%d %H:%M}Z  {event.state or event.kind}  "
+                f"{topic} partition {event.partition} position {event.last_position}  "
+                f"{event.status}"
+                if event.ts is not None
+                else f"{topic} partition {event.partition}: {counted(event.records, 'record')}",
+            )
+
+    return told
+
+
+def _put_as_object(put: Any, topic: str) -> dict[str, Any]:  # noqa: ANN401 - a Put, imported late
+    return {
+        "event": "put",
+        "topic": topic,
+        "symbol": put.symbol,
+        "ts": put.ts,
+        "state": put.state,
+        "partition": put.partition,
+        "first_position": put.first_position,
+        "position": put.last_position,
+        "records": put.records,
+        "status": put.status,
+    }
+
+
+def tell_report(report: PublishReport, output: Output, *, event: str = "done") -> None:
+    """The sum of one run."""
+    text = f"Published {counted(report.sent, 'record')}"
+    if report.unchanged:
+        text += f"; {report.unchanged:,} known already and not sent again"
+    output.event(
+        {
+            "event": event,
+            "records": report.sent,
+            "corporate_actions": report.actions,
+            "unchanged": report.unchanged,
+            "dead_letters": report.dead_letters,
+            "fetched": report.fetched,
+            "failed": {symbol: error.problem for symbol, error in report.failures.items()},
+            "missing": report.missing,
+            "stopped": report.stopped,
+        },
+        f"{text}.",
+    )
+    for note in report.notes:
+        output.note(note)
+    if report.dead_letters:
+        output.note(
+            f"{counted(report.dead_letters, 'record')} with impossible values: in the lake each "
+            "is a dead letter; `tickerlake dead-letters list` says why, once delivered."
+        )
+
+
+def follow(
+    publisher: Publisher,
+    requests: Sequence[BarsRequest],
+    output: Output,
+    *,
+    poll_seconds: float,
+    stop: threading.Event,
+    every_seconds: float | None = None,
+    limit: int | None = None,
+) -> None:
+    """Ask again and again until stopped, or until so many records were sent.
+
+    A provider that cannot be reached in one round is asked again in the next; any other failure
+    of all symbols ends it.
+    """
+    sent = 0
+    while not stop.is_set() and (limit is None or sent < limit):
+        left = None if limit is None else limit - sent
+        report = publisher.publish(requests, every_seconds=every_seconds, limit=left, stop=stop)
+        sent += report.sent
+        for symbol, error in report.failures.items():
+            output.warning(f"{symbol}: {error.problem}")
+        if report.failures and not any(
+            isinstance(error, UnreachableError) for error in report.failures.values()
+        ):
+            report.raise_if_incomplete()
+        if report.sent or stop.is_set():
+            tell_report(report, output, event="published")
+        stop.wait(poll_seconds)

@@ -1,0 +1,143 @@
+"""`publish`: fetch what is missing and put it on the stream."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tickerlake.cli.arguments import add_range, duration_seconds, open_workspace, positive
+from tickerlake.cli.output import Output
+from tickerlake.cli.publishing import follow, on_event, tell_report
+from tickerlake.cli.stopping import Stop, stopping
+from tickerlake.errors import UsageError
+
+if TYPE_CHECKING:
+    from tickerlake.app import Workspace
+    from tickerlake.publish import Publisher, PublishReport
+    from tickerlake.sources import BarsRequest
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What, from where, and how fast."""
+    parser.add_argument(
+        "symbols",
+        nargs="*",
+        metavar="SYMBOL",
+        help="with --file: whose bars, if it does not say",
+    )
+    parser.add_argument("--source", metavar="NAME", help="default: yahoo")
+    parser.add_argument(
+        "--file", metavar="F", type=Path, help="publish a CSV, JSON lines or Parquet file"
+    )
+    add_range(parser)
+    parser.add_argument(
+        "--every",
+        metavar="D",
+        type=duration_seconds,
+        help="one record at a time, this far apart, as a live feed would come (0.8s)",
+    )
+    parser.add_argument("--limit", metavar="N", type=positive, help="send at most N records")
+    parser.add_argument("--live", action="store_true", help="ask again and again until stopped")
+    parser.add_argument(
+        "--poll",
+        metavar="D",
+        type=duration_seconds,
+        default=60.0,
+        help="with --live: how often to ask (default: 1m)",
+    )
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """Publish, tell, and say at the end what was not done."""
+    _check(arguments)
+    requests = _requests(arguments)
+    with (
+        open_workspace(arguments, output, _file_flags(arguments)) as workspace,
+        stopping() as stop,
+        output.progress("publishing") as progress,
+    ):
+        publisher = workspace.publisher(
+            "files" if arguments.file else arguments.source or "yahoo",
+            on_event=on_event(output, progress, each=arguments.every is not None),
+        )
+        if arguments.live:
+            follow(
+                publisher,
+                requests,
+                output,
+                poll_seconds=arguments.poll,
+                stop=stop.event,
+                every_seconds=arguments.every,
+                limit=arguments.limit,
+            )
+            return stop.exit_code(endless=True)
+        report = _once(arguments, workspace, publisher, requests, stop)
+    if report.failures and not report.fetched:
+        report.raise_if_incomplete()  # nothing at all was done: the error alone says it best
+    tell_report(report, output)
+    if stop.asked_by is None:
+        report.raise_if_incomplete()
+    return stop.exit_code(endless=False)
+
+
+def _once(
+    arguments: argparse.Namespace,
+    workspace: Workspace,
+    publisher: Publisher,
+    requests: list[BarsRequest],
+    stop: Stop,
+) -> PublishReport:
+    if arguments.file is not None:
+        return publisher.publish_answer(
+            workspace.read_file(arguments.file),
+            every_seconds=arguments.every,
+            limit=arguments.limit,
+            stop=stop.event,
+        )
+    return publisher.publish(
+        requests, every_seconds=arguments.every, limit=arguments.limit, stop=stop.event
+    )
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if not arguments.symbols and arguments.file is None:
+        raise UsageError(
+            "There is nothing to publish.",
+            expected="a SYMBOL, or --file F",
+            todo="such as `tickerlake publish AAPL --source sample`",
+        )
+    if arguments.file is None:
+        return
+    if arguments.live or arguments.source or arguments.start or arguments.end:
+        raise UsageError(
+            "A file is published as it is.",
+            expected="--file without --source, --live, --start and --end",
+            todo="leave them out",
+        )
+    if len(arguments.symbols) > 1:
+        raise UsageError("A file without a symbol column holds one symbol.", todo="name one")
+
+
+def _file_flags(arguments: argparse.Namespace) -> dict[str, object]:
+    """What the file does not say itself, as settings of the source `files`."""
+    if arguments.file is None:
+        return {}
+    return {
+        "sources.files.symbol": arguments.symbols[0] if arguments.symbols else None,
+        "sources.files.interval": arguments.interval,
+    }
+
+
+def _requests(arguments: argparse.Namespace) -> list[BarsRequest]:
+    from tickerlake.sources import BarsRequest
+
+    if arguments.file is not None:
+        return []
+    interval = arguments.interval or "1d"
+    return [
+        BarsRequest(symbol, interval, arguments.start, arguments.end)
+        for symbol in arguments.symbols
+    ]
