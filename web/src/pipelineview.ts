@@ -7,6 +7,7 @@ import type { Beat, Hop } from "./live";
 import { problemBox } from "./problem";
 
 const KEPT = 120;
+const SHOWN_MIN = 30;
 const NAMESPACE = "http://www.w3.org/2000/svg";
 
 export class PipelineView {
@@ -82,9 +83,10 @@ export class PipelineView {
 /** Rates of the last two minutes as a line; flat at the bottom when nothing flows. */
 export function sparklinePath(values: number[], width: number, height: number): string {
   const top = Math.max(...values, 1e-9);
+  const step = width / (Math.max(values.length, SHOWN_MIN) - 1);
   return values
     .map((value, i) => {
-      const x = width - (values.length - 1 - i) * (width / (KEPT - 1));
+      const x = width - (values.length - 1 - i) * step;
       return `${i ? "L" : "M"}${x.toFixed(1)} ${(height - 1 - (value / top) * (height - 2)).toFixed(1)}`;
     })
     .join("");

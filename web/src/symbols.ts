@@ -7,6 +7,7 @@ import { percent, price } from "./format";
 
 const SHOWN_MAX = 100;
 const TYPING_PAUSE = 120;
+const REFRESH_PAUSE = 1_000;
 
 interface Line {
   row: SymbolRow;
@@ -32,6 +33,7 @@ export class SymbolList {
   private lines: Line[] = [];
   private selected: string | null = null;
   private timer = 0;
+  private refreshTimer = 0;
   private asked: AbortController | null = null;
 
   constructor(
@@ -103,11 +105,33 @@ export class SymbolList {
         const isIts = row.symbol === bar.symbol && row.provider === bar.provider;
         if (!isIts || row.interval !== bar.interval || bar.close === null) continue;
         if (bar.time < line.time) continue;
-        if (bar.time > line.time) row.previous = row.last;
+        if (bar.time > line.time) {
+          // Most likely the close before; the list may be older than that, so it is asked again.
+          row.previous = row.last;
+          this.refreshTimer ||= setTimeout(() => void this.refresh(), REFRESH_PAUSE);
+        }
         line.time = bar.time;
         row.last = bar.close;
         this.paint(line);
       }
+    }
+  }
+
+  /** Newest and previous closes as the server knows them; the list itself stays as it is. */
+  private async refresh(): Promise<void> {
+    this.refreshTimer = 0;
+    const shown = this.lines;
+    const query = new URLSearchParams({ q: this.input.value, limit: String(SHOWN_MAX) });
+    const rows = await getJson<SymbolRow[]>(`/api/search?${query}`).catch(() => []);
+    for (const row of rows) {
+      const line = shown.find(
+        (l) => l.row.symbol === row.symbol && l.row.provider === row.provider,
+      );
+      const time = Date.parse(row.ts) / 1000;
+      if (!line || time < line.time) continue;
+      line.row = time === line.time ? { ...row, last: line.row.last } : row;
+      line.time = time;
+      this.paint(line);
     }
   }
 

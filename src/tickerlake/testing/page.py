@@ -92,7 +92,7 @@ class BarsChain:
         return unsubscribe
 
     def sql(self, query: str, *, as_of: datetime | None = None) -> Result:
-        """One SELECT over `bars` and `bars_history`."""
+        """One SELECT over `bars`, `bars_history` and `latest`."""
         import duckdb
 
         if not query.lstrip().lower().startswith(("select", "with", "explain")):
@@ -111,6 +111,11 @@ class BarsChain:
                     partition by provider, symbol, interval, session, ts
                     order by case state when 'forming' then 0 when 'provisional' then 1 else 2 end
                         desc, fetched_at desc, event_id desc) = 1"""
+            )
+            cursor.execute(
+                """create or replace temp view latest as
+                select symbol, provider, ts, close as price, currency from bars
+                qualify row_number() over (partition by symbol, provider order by ts desc) = 1"""
             )
             try:
                 return Result(cursor.sql(query).to_arrow_table())
