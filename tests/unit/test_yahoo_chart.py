@@ -465,5 +465,5 @@ def test_columns_that_do_not_fit_are_refused(name: str, values: list[object]) ->
     """Columns of other lengths, or without numbers, are no answer."""
     body = chart({"2024-02-28T14:30": GOOD, "2024-02-29T14:30": GOOD})
     body["chart"]["result"][0]["indicators"]["quote"][0][name] = values
-    with pytest.raises(MalformedError, match="do not fit"):
+    with pytest.raises(MalformedError, match="another shape"):
         parse(body)

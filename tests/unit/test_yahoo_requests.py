@@ -238,6 +238,13 @@ def test_nobody_there_and_no_address() -> None:
             source.bars(BarsRequest("ACME"))
 
 
+@pytest.mark.parametrize("name", ["attempts_max", "body_bytes_max", "requests_per_second"])
+def test_settings_that_would_never_ask_are_refused(name: str) -> None:
+    """No attempts, no bytes, no pace: a matter of configuration, told before anything is asked."""
+    with pytest.raises(ConfigError, match=f"{name} must be positive"):
+        open_source("yahoo", settings={name: 0})
+
+
 def test_a_clock_that_is_off_takes_yahoos_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """More than a minute apart, the Date header counts and a note says so, unless ours was set."""
     yahoos = clock.real_now().replace(microsecond=0) - timedelta(hours=1)

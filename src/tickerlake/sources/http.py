@@ -48,6 +48,17 @@ class HttpSettings:
     #: Our pace; null for none.
     requests_per_second: float | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("attempts_max", "body_bytes_max", "requests_per_second"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(
+                    f"{name} must be positive.",
+                    expected="more than 0" + (", or none" if name.startswith("req") else ""),
+                    found=str(value),
+                    todo="mend it in the source's table, [sources.NAME]",
+                )
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:

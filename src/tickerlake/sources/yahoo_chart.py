@@ -16,6 +16,7 @@ from tickerlake.sources.base import Answer
 from tickerlake.sources.yahoo_market import Market, state_of
 from tickerlake.sources.yahoo_recording import Recording
 from tickerlake.sources.yahoo_rows import Cleaning, Period, anchor, read_rows
+from tickerlake.sources.yahoo_shape import epoch, mapping, misshapen, text
 
 __all__ = ["parse_chart"]
 
@@ -43,7 +44,7 @@ def parse_chart(
         MalformedError: The answer is not of the shape that Yahoo gives, or of another interval.
     """
     meta = recording.result["meta"]
-    granularity = str(meta.get("dataGranularity") or interval or "")
+    granularity = text(meta.get("dataGranularity"), "meta.dataGranularity") or interval or ""
     told = _INTERVALS.get(granularity, granularity)
     if told not in INTERVALS or (interval is not None and told != interval):
         raise MalformedError(
@@ -71,11 +72,11 @@ def parse_chart(
     keys = cleaning.rows.stamps.tolist() if intraday else dates
     dates = [dates[at] for at in cleaning.merge_doubles(keys)]
     states = list(_states(cleaning, dates, told, market, as_of))
-    name = meta.get("symbol") or symbol
+    name = text(meta.get("symbol"), "meta.symbol") or symbol
     common = {
         "provider": "yahoo",
         "symbol": name,
-        "currency": meta.get("currency"),
+        "currency": text(meta.get("currency"), "meta.currency"),
         "fetched_at": received,
     }
     common_to_bars = {
@@ -198,30 +199,32 @@ def _actions(
     result: Mapping[str, Any], market: Market, common: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """Dividends, capital gains and splits, each dated by its own `date`, never by its map key."""
+    events = mapping(result.get("events"), "events")
     for name, action in _ACTIONS.items():
-        told = (result.get("events") or {}).get(name) or {}
-        for event in told.values() if isinstance(told, Mapping) else told:
-            try:
-                day = market.local(int(event["date"])).date()
-                values = _split(event) if action == "split" else {"amount": float(event["amount"])}
-            except (KeyError, TypeError, ValueError) as error:
-                raise MalformedError(
-                    f"Yahoo's answer has a {action} that cannot be read.",
-                    expected="date, and amount or numerator and denominator",
-                    found=repr(event)[:120],
-                    todo="try again; if it stays, Yahoo has changed: report it",
-                ) from error
-            own = {"currency": event["currency"]} if event.get("currency") else {}
+        for event in mapping(events.get(name), f"events.{name}").values():
+            told = mapping(event, f"events.{name}")
+            instant = epoch(told.get("date"), f"events.{name}.date")
+            if instant is None:
+                raise misshapen(f"events.{name}", "a date", event)
+            day = market.local(instant).date()
+            own = {"currency": text(told.get("currency"), "currency") or common["currency"]}
+            values = _split(told) if action == "split" else {"amount": _number(told, "amount")}
             stamp = datetime(day.year, day.month, day.day, tzinfo=UTC)
             yield {**common, **own, **values, "action": action, "ex_date": day, "ts": stamp}
 
 
 def _split(event: Mapping[str, Any]) -> dict[str, float]:
-    if "numerator" in event:
-        numbers = event["numerator"], event["denominator"]
-    else:
-        numbers = tuple(event["splitRatio"].replace("/", ":").split(":"))
-    return {"numerator": float(numbers[0]), "denominator": float(numbers[1])}
+    parts = str(event.get("splitRatio")).replace("/", ":").split(":")
+    if "numerator" not in event and len(parts) == 2:
+        event = dict(zip(("numerator", "denominator"), parts, strict=True))
+    return {name: _number(event, name) for name in ("numerator", "denominator")}
+
+
+def _number(event: Mapping[str, Any], name: str) -> float:
+    try:
+        return float(event[name])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise misshapen(f"an event's {name}", "a number", event) from error
 
 
 def _table(records: list[dict[str, Any]], kind: Kind) -> pa.Table:

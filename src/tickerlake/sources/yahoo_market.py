@@ -13,6 +13,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from tickerlake.calendars import calendar_for, sessions
+from tickerlake.sources.yahoo_shape import epoch, mapping, text
 
 __all__ = ["Market", "closed_days", "state_of"]
 
@@ -50,28 +51,29 @@ class Market:
     @classmethod
     def of(cls, meta: Mapping[str, Any]) -> Market:
         """Read `meta`; what is missing there is None."""
-        current = (meta.get("currentTradingPeriod") or {}).get("regular") or {}
-        kind = meta.get("instrumentType")
+        periods = mapping(meta.get("currentTradingPeriod"), "meta.currentTradingPeriod")
+        current = mapping(periods.get("regular"), "meta.currentTradingPeriod.regular")
+        kind = text(meta.get("instrumentType"), "meta.instrumentType")
         return cls(
             zone=_zone(meta),
-            instrument_type=_TYPES.get(str(kind), str(kind).lower()) if kind else None,
-            exchange=meta.get("exchangeName"),
-            last_trade=meta.get("regularMarketTime"),
-            open=current.get("start"),
-            close=current.get("end"),
+            instrument_type=None if kind is None else _TYPES.get(kind, kind.lower()),
+            exchange=text(meta.get("exchangeName"), "meta.exchangeName"),
+            last_trade=epoch(meta.get("regularMarketTime"), "meta.regularMarketTime"),
+            open=epoch(current.get("start"), "meta.currentTradingPeriod.regular.start"),
+            close=epoch(current.get("end"), "meta.currentTradingPeriod.regular.end"),
         )
 
-    def local(self, stamp: int) -> datetime:
+    def local(self, instant: int) -> datetime:
         """The exchange's wall clock."""
-        return datetime.fromtimestamp(stamp, self.zone)
+        return datetime.fromtimestamp(instant, self.zone)
 
-    def date_of(self, stamp: int) -> date:
+    def date_of(self, instant: int) -> date:
         """The session date of an ordinary stamp.
 
         Futures trade from 18:00 New York on for the next day; neither they nor currencies have
         sessions of Saturday or Sunday: what trades on Sunday evening is Monday's.
         """
-        local = self.local(stamp)
+        local = self.local(instant)
         if self.instrument_type == "future":
             local += timedelta(hours=6)
         day = local.date()
@@ -79,20 +81,21 @@ class Market:
             return day + (7 - day.weekday()) * _DAY if day.weekday() == 6 else day - _DAY
         return day
 
-    def date_of_live(self, stamp: int) -> date:
+    def date_of_live(self, instant: int) -> date:
         """The session that runs at a live stamp or ended last, never the stamp's own date."""
-        if self.open is not None and stamp >= self.open:
+        if self.open is not None and instant >= self.open:
             return self.date_of(self.open)
-        return self.date_of(stamp)
+        return self.date_of(instant)
 
     @property
     def current_date(self) -> date | None:
         """The date of the session that Yahoo calls current."""
         return None if self.open is None else self.date_of(self.open)
 
-    def runs_at(self, stamp: int) -> bool:
+    def runs_at(self, instant: int) -> bool:
         """Whether the current session runs at this time."""
-        return self.open is not None and self.close is not None and self.open <= stamp < self.close
+        opened, closed = self.open, self.close
+        return opened is not None and closed is not None and opened <= instant < closed
 
 
 def state_of(day: date, *, market: Market, as_of: int, answered: Sequence[date]) -> str:
@@ -140,4 +143,6 @@ def _zone(meta: Mapping[str, Any]) -> tzinfo:
         return ZoneInfo(str(meta["exchangeTimezoneName"]))
     except (KeyError, ValueError, OSError):
         offset = meta.get("gmtoffset")
-        return timezone(timedelta(seconds=offset)) if isinstance(offset, int) else UTC
+        if isinstance(offset, int) and abs(offset) < 86_400:
+            return timezone(timedelta(seconds=offset))
+        return UTC

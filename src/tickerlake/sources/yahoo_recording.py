@@ -60,9 +60,11 @@ def open_recording(payload: bytes, *, symbol: str | None = None, status: int = 2
     date, period = None, None
     if isinstance(body, Mapping) and isinstance(body.get("response"), Mapping):
         response = body["response"]
-        status = int(response.get("status") or status)
+        told = response.get("status")
+        status = told if isinstance(told, int) else status
         date = parse_http_date(_header(response.get("headers"), "date"))
-        url = urllib.parse.urlsplit(str((body.get("request") or {}).get("url") or ""))
+        asked = body.get("request")
+        url = _url(asked.get("url") if isinstance(asked, Mapping) else None)
         period = _period(url.query)
         symbol = symbol or urllib.parse.unquote(url.path.rsplit("/", 1)[-1]) or None
         body = response.get("bodyJson") or response.get("body")
@@ -188,6 +190,13 @@ def _json(payload: bytes, status: int, symbol: str | None) -> Any:  # noqa: ANN4
             found=f"{len(payload):,} bytes: {payload[:60]!r}",
             todo="try again; if it stays, Yahoo has changed: report it",
         ) from error
+
+
+def _url(told: object) -> urllib.parse.SplitResult:
+    try:
+        return urllib.parse.urlsplit(str(told or ""))
+    except ValueError:
+        return urllib.parse.urlsplit("")
 
 
 def _header(headers: object, name: str) -> str | None:

@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tickerlake.errors import MalformedError
 from tickerlake.sources.yahoo_market import Market, closed_days
+from tickerlake.sources.yahoo_shape import STAMPS, epoch, items, mapping, misshapen
 
 __all__ = ["Cleaning", "Rows", "anchor", "read_rows"]
 
@@ -61,23 +61,24 @@ def read_rows(result: Mapping[str, Any], market: Market, interval: str) -> Rows:
     Raises:
         MalformedError: Columns of different lengths, or values that are no numbers.
     """
-    stamps = result.get("timestamp") or []
-    indicators = result.get("indicators") or {}
-    quote = (indicators.get("quote") or [{}])[0] or {}
-    adjusted = (indicators.get("adjclose") or [{}])[0] or {}
-    columns = {name: quote.get(name) for name in (*_PRICES, "volume")}
-    columns["adjclose"] = adjusted.get("adjclose")
+    indicators = mapping(result.get("indicators"), "indicators")
+    quote = _first(indicators, "quote")
+    columns = {name: items(quote.get(name), name) for name in (*_PRICES, "volume")}
+    columns["adjclose"] = items(_first(indicators, "adjclose").get("adjclose"), "adjclose")
+    stamps = items(result.get("timestamp"), "timestamp")
     try:
         times = np.array(stamps, dtype=np.int64)
         numbers = {
-            name: np.full(len(times), np.nan) if not told else np.array(told, dtype=np.float64)
+            name: np.array(told, dtype=np.float64) if told else np.full(len(times), np.nan)
             for name, told in columns.items()
         }
     except (TypeError, ValueError, OverflowError) as error:
-        raise _malformed("a column that holds no numbers", str(error)) from error
+        raise misshapen("indicators", "columns of numbers", error) from error
     for name, values in numbers.items():
-        if values.shape != times.shape:
-            raise _malformed(f"{len(times)} stamps", f"{name} with {values.size} values")
+        if values.shape != (len(stamps),):
+            raise misshapen(name, f"{len(stamps)} values, as many as timestamps", values.size)
+    if len(times) and (int(times.min()) not in STAMPS or int(times.max()) not in STAMPS):
+        raise misshapen("timestamp", "epoch seconds", stamps[:3])
     rows = Rows(
         stamps=times,
         prices=np.column_stack([numbers[name] for name in _PRICES]),
@@ -89,13 +90,19 @@ def read_rows(result: Mapping[str, Any], market: Market, interval: str) -> Rows:
     return replace(rows, live=_live(rows.stamps, market, interval))
 
 
+def _first(indicators: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Yahoo lists one object where it gives any."""
+    told = items(indicators.get(name), f"indicators.{name}")
+    return mapping(told[0], f"indicators.{name}[0]") if told else {}
+
+
 def _live(stamps: npt.NDArray[np.int64], market: Market, interval: str) -> npt.NDArray[np.bool_]:
     live = stamps == (-1 if market.last_trade is None else market.last_trade)
     if interval in _MINUTES:
         return live | (stamps % 60 != 0)
     if len(stamps) > 1 and not live[-1]:
         # Stamped at an hour of its own: no session's open.
-        hours = {market.local(int(stamp)).time() for stamp in stamps[-30:-1]}
+        hours = {market.local(int(at)).time() for at in stamps[-30:-1]}
         last = market.local(int(stamps[-1])).time()
         live[-1] = last not in hours and last.hour + last.minute + last.second > 0
         opening = None if market.open is None else market.local(market.open).time()
@@ -157,18 +164,27 @@ class Cleaning:
     def drop_closing_prints(self) -> None:
         """Intraday rows without volume at or after the close: the close told once more."""
         rows = self.rows
-        if not self._intraday or not len(rows):
+        if not self._intraday or not len(rows) or not self._periods:
             return
+        latest = self._latest_period(rows.stamps)
+        ends = np.array([period.end for period in self._periods])
+        starts = np.array([period.start for period in self._periods])
+        # Round-the-clock markets have no closing print: their day ends where the next begins.
+        closing = (latest >= 0) & (rows.stamps >= ends[latest])
+        closing &= ends[latest] - starts[latest] < 23 * 3600
         quiet = np.nan_to_num(rows.volume) == 0
-        closing = np.array([self._is_after_close(int(stamp)) for stamp in rows.stamps])
         self._keep(~(quiet & closing), "the closing print")
 
-    def _is_after_close(self, stamp: int) -> bool:
-        started = [period for period in self._periods if period.start <= stamp]
-        if not started or any(stamp < period.end for period in started):
-            return False
-        # Round-the-clock markets have no closing print: their day ends where the next begins.
-        return started[-1].end - started[-1].start < 23 * 3600
+    def _latest_period(self, stamps: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The position of the period that started last before each stamp; -1 before the first."""
+        starts = [period.start for period in self._periods]
+        return np.searchsorted(starts, stamps, side="right") - 1
+
+    def _period_of(self, stamp: int) -> Period | None:
+        """The period that holds a stamp."""
+        latest = int(self._latest_period(np.array([stamp]))[0])
+        found = self._periods[latest] if latest >= 0 else None
+        return found if found is not None and stamp < found.end else None
 
     def drop_placeholders(self) -> None:
         """Flat days at the previous close on which the exchange was certainly closed."""
@@ -190,8 +206,9 @@ class Cleaning:
             return
         for at in np.flatnonzero(self.rows.live):
             stamp = int(stamps[at])
-            inside = [p.start for p in self._periods if p.start <= stamp < p.end]
-            start = inside[-1] if inside else int(stamps[at - 1]) if at else stamp - stamp % step
+            period = self._period_of(stamp)
+            before = int(stamps[at - 1]) if at else stamp - stamp % step
+            start = before if period is None else period.start
             stamps[at] = start + (stamp - start) // step * step
         self.rows = replace(self.rows, stamps=stamps)
 
@@ -212,8 +229,8 @@ class Cleaning:
 
     def _intraday_date(self, stamp: int) -> date:
         if self._market.instrument_type not in ("future", "currency"):
-            inside = [p.start for p in self._periods if p.start <= stamp < p.end]
-            stamp = inside[-1] if inside else stamp
+            period = self._period_of(stamp)
+            stamp = stamp if period is None else period.start
         return self._market.date_of(stamp)
 
     def merge_doubles(self, keys: Sequence[object]) -> npt.NDArray[np.int64]:
@@ -248,11 +265,11 @@ class Cleaning:
         """`regular` or `extended`, by the trading periods that the answer lists."""
         if not self._intraday or all(period.regular for period in self._periods):
             return ["regular"] * len(self.rows)
-        regular = [period for period in self._periods if period.regular]
-        return [
-            "regular" if any(p.start <= stamp < p.end for p in regular) else "extended"
-            for stamp in self.rows.stamps.tolist()
-        ]
+        latest = self._latest_period(self.rows.stamps)
+        regular = np.array([period.regular for period in self._periods])
+        ends = np.array([period.end for period in self._periods])
+        inside = (latest >= 0) & (self.rows.stamps < ends[latest]) & regular[latest]
+        return ["regular" if is_regular else "extended" for is_regular in inside]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -266,14 +283,17 @@ class Period:
     @classmethod
     def listed(cls, meta: Mapping[str, Any]) -> list[Period]:
         """`tradingPeriods`: lists of lists, or one such for each of pre, regular and post."""
-        told = meta.get("tradingPeriods") or []
+        told = meta.get("tradingPeriods")
         named = told if isinstance(told, Mapping) else {"regular": told}
-        return sorted(
-            cls(int(item["start"]), int(item["end"]), name == "regular")
-            for name, days in named.items()
-            for day in days
-            for item in (day if isinstance(day, list) else [day])
-        )
+        found = []
+        for name, days in named.items():
+            for day in items(days, f"tradingPeriods.{name}"):
+                for item in day if isinstance(day, list) else [day]:
+                    part = mapping(item, f"tradingPeriods.{name}")
+                    start, end = (epoch(part.get(key), key) for key in ("start", "end"))
+                    if start is not None and end is not None:
+                        found.append(cls(start, end, name == "regular"))
+        return sorted(found)
 
 
 def _holds(bar: npt.NDArray[np.float64], live: npt.NDArray[np.float64]) -> bool:
@@ -286,12 +306,3 @@ def _folded(bar: npt.NDArray[np.float64], live: npt.NDArray[np.float64]) -> npt.
     opened = live[0] if np.isnan(bar[0]) else bar[0]
     closed = bar[3] if np.isnan(live[3]) else live[3]
     return np.array([opened, np.fmax(bar[1], live[1]), np.fmin(bar[2], live[2]), closed])
-
-
-def _malformed(expected: str, found: str) -> MalformedError:
-    return MalformedError(
-        "Yahoo's answer has columns that do not fit together.",
-        expected=expected,
-        found=found,
-        todo="try again; if it stays, Yahoo has changed: report it",
-    )
