@@ -213,6 +213,8 @@ def test_what_cannot_be_told_apart_has_no_id() -> None:
     found = from_json(trade, trade, named, named, kind="trade")
     assert [row["dead_reason"] for row in found] == [None] * 4
     assert [row["event_id"] is None for row in found] == [True, True, False, False]
+    mended = from_json(trade | {"origin": "s/0/7/0"}, trade | {"origin": "s/0/7/0"}, kind="trade")
+    assert mended[0]["event_id"] == mended[1]["event_id"] is not None
 
 
 def test_later_versions_of_an_arrow_message_are_read_as_far_as_we_know_them() -> None:

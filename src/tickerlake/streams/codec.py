@@ -113,7 +113,8 @@ def _identified(kind: Kind, decoded: Decoded) -> pa.Table:
     # records that could not be decoded, and trades of a provider without trade ids.
     nameless = decoded.reasons.is_valid()
     if kind == "trade":
-        nameless = pc.or_(nameless, records["trade_id"].is_null().combine_chunks())
+        without = pc.and_(records["trade_id"].is_null(), records["origin"].is_null())
+        nameless = pc.or_(nameless, without.combine_chunks())
     ids = pc.if_else(nameless, records["event_id"], filled["event_id"])
     return records.set_column(records.schema.get_field_index("event_id"), "event_id", ids)
 

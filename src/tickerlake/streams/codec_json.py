@@ -69,16 +69,17 @@ def _text(column: pa.ChunkedArray) -> pa.Array:
     if pa.types.is_dictionary(values.type):
         quoted = [json.dumps(text, ensure_ascii=False) for text in values.dictionary.to_pylist()]
         return pa.array(quoted, pa.string()).take(values.indices)
-    written = values.cast(pa.string())
     if pa.types.is_timestamp(values.type):
+        # Ours are UTC. Without its zone a time is written thirty times faster.
+        written = values.cast(pa.timestamp("us")).cast(pa.string())
         written = pc.replace_substring(written, " ", "T", max_replacements=1)
-    elif pa.types.is_floating(values.type):
+        return pc.binary_join_element_wise('"', written, 'Z"', "")
+    written = values.cast(pa.string())
+    if pa.types.is_floating(values.type):
         if pc.all(pc.is_finite(values)).as_py() is not False:
             return written
         return pc.if_else(pc.is_finite(values), written, _quoted(written))
-    elif not pa.types.is_date(values.type):
-        return written
-    return _quoted(written)
+    return _quoted(written) if pa.types.is_date(values.type) else written
 
 
 def _quoted(written: pa.Array) -> pa.Array:
