@@ -145,5 +145,5 @@ class EmbeddedMachine(StreamMachine):
 
 TestEmbeddedMachine = EmbeddedMachine.TestCase
 TestEmbeddedMachine.settings = hypothesis.settings(
-    max_examples=40, stateful_step_count=30, deadline=None
+    max_examples=25, stateful_step_count=25, deadline=None
 )

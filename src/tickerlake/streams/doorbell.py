@@ -7,13 +7,12 @@ import ctypes
 import os
 import select
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
 from tickerlake import clock
 
-__all__ = ["Bell", "listening"]
+__all__ = ["Bell", "bell_for"]
 
 # Where the system cannot ring, we look: often at first, then less often.
 _PAUSE_SECONDS_MIN: Final = 0.001
@@ -26,24 +25,21 @@ _IN_CLOSE_WRITE: Final = 0x8  # <sys/inotify.h>: a file that was open for writin
 
 
 class Bell(Protocol):
-    """Something to wait on between two looks."""
+    """Something to wait on between two looks; may ring for what happened before the wait."""
 
     def wait(self, seconds: float) -> None:
         """Return when it is time to look again: after a ring, or `seconds` at the latest."""
         ...
 
+    def close(self) -> None:
+        """Stop listening. Slow (the kernel takes 15 ms): keep a bell for the next wait."""
+        ...
 
-@contextlib.contextmanager
-def listening(path: Path) -> Iterator[Bell]:
+
+def bell_for(path: Path) -> Bell:
     """A bell for an existing file. What happens from now on is heard, also before `wait`."""
     handle = _inotify(path)
-    if handle is None:
-        yield _Looking()
-        return
-    try:
-        yield _Ringing(handle)
-    finally:
-        os.close(handle)
+    return _Looking() if handle is None else _Ringing(handle)
 
 
 def _inotify(path: Path) -> int | None:
@@ -71,11 +67,21 @@ class _Ringing:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._handle, 1 << 16)
 
+    def close(self) -> None:
+        os.close(self._handle)
+
 
 class _Looking:
     def __init__(self) -> None:
         self._pause_seconds = _PAUSE_SECONDS_MIN
+        self._waited_at = 0.0
 
     def wait(self, seconds: float) -> None:
+        if clock.monotonic_seconds() - self._waited_at > _LOOK_SECONDS:  # somebody had work to do
+            self._pause_seconds = _PAUSE_SECONDS_MIN
         clock.sleep(min(seconds, self._pause_seconds))
         self._pause_seconds = min(self._pause_seconds * 1.2, _PAUSE_SECONDS_MAX)
+        self._waited_at = clock.monotonic_seconds()
+
+    def close(self) -> None:
+        pass

@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tickerlake import clock
-from tickerlake.errors import MalformedError, NotFoundError, RetentionPassedError, StorageError
+from tickerlake.errors import MalformedError, NotFoundError, RetentionPassedError
 from tickerlake.records import KINDS, TOPICS, Kind, conform
 from tickerlake.streams.base import Bounds, Message, Published, StreamIdentity, Wire
 from tickerlake.streams.codec import encode_slices
-from tickerlake.streams.doorbell import listening
+from tickerlake.streams.doorbell import bell_for
 from tickerlake.streams.log_file import (
     bell_path,
     create_log,
@@ -35,10 +35,13 @@ from tickerlake.streams.log_file import (
     turn,
 )
 from tickerlake.streams.partitioning import partitions_of
+from tickerlake.streams.pool import Pool
 from tickerlake.streams.retention import retain
 from tickerlake.streams.settings import StreamsSettings
 
 __all__ = ["EmbeddedStream", "EmbeddedTopic"]
+
+T = TypeVar("T", list[Message], bool)
 
 #: A longer batch becomes several rows of the same transaction, so that no reader needs more
 #: memory than one such piece at a time.
@@ -61,10 +64,9 @@ class EmbeddedTopic:
         self._path = path
         self._settings = settings
         self._wire: Wire = settings.wire or "arrow"
-        self._lock = threading.Lock()
-        self._idle: list[sqlite3.Connection] = []
-        self._process = os.getpid()
-        self._closed = False
+        owner = f"The topic {TOPICS[kind]}"
+        self._connections = Pool(lambda: open_connection(path), owner)
+        self._bells = Pool(lambda: bell_for(bell_path(path)), owner)
         if not path.exists():
             create_log(path, kind, settings.partitions)
         with self._connection() as connection, turn(path) as mine:
@@ -145,20 +147,18 @@ class EmbeddedTopic:
             CorruptLogError: The stored bytes are damaged.
         """
         number = self._number(partition)
-        found: list[Message] = []
         with self._connection() as connection:
-            for _ in self._changes(connection, wait_seconds):
-                found = self._read(connection, number, position, records_max)
-                if found:
-                    break
-        return found
+            return self._look(
+                connection,
+                lambda: self._read(connection, number, position, records_max),
+                wait_seconds,
+            )
 
     def wait(self, positions: Mapping[str, int], *, wait_seconds: float) -> bool:
         """Wait until any of the partitions holds something at or after its position."""
         wanted = {self._number(partition): at for partition, at in positions.items()}
         with self._connection() as connection:
-            changes = self._changes(connection, wait_seconds)
-            return any(_any_new(connection, wanted) for _ in changes)
+            return self._look(connection, lambda: _any_new(connection, wanted), wait_seconds)
 
     def acknowledge(self, positions: Mapping[str, int]) -> None:
         """Note how far the lake is, then drop what the settings no longer keep."""
@@ -173,11 +173,8 @@ class EmbeddedTopic:
 
     def close(self) -> None:
         """Close all connections; readers that wait return with nothing."""
-        with self._lock:
-            self._closed = True
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+        self._connections.close()
+        self._bells.close()
 
     def _append(
         self, batches: Mapping[int, Sequence[tuple[int, bytes]]], wire: Wire
@@ -246,49 +243,32 @@ class EmbeddedTopic:
             )
         return int(partition)
 
-    def _changes(self, connection: sqlite3.Connection, wait_seconds: float) -> Iterator[None]:
-        """Yield at once, then after each commit of anybody, until the time is over."""
+    def _look(
+        self, connection: sqlite3.Connection, look: Callable[[], T], wait_seconds: float
+    ) -> T:
+        """Look now, and after each commit of anybody, until something is found or time is over."""
         if wait_seconds <= 0:
-            yield
-            return
+            return look()
         deadline = clock.monotonic_seconds() + wait_seconds
-        with listening(bell_path(self._path)) as bell:
+        with self._bells.lend() as bell:
             seen = _version(connection)
-            yield
-            while not self._closed and (left := deadline - clock.monotonic_seconds()) > 0:
+            found = look()
+            while not found and not self._bells.closed:
+                left = deadline - clock.monotonic_seconds()
+                if left <= 0:
+                    break
                 bell.wait(left)
-                found = _version(connection)
-                if found != seen:
-                    seen = found
-                    yield
+                version = _version(connection)
+                if version != seen:
+                    seen = version
+                    found = look()
+        return found
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        """A connection that no other thread uses meanwhile."""
-        with self._lock:
-            if self._closed:
-                raise StorageError(
-                    f"The topic {TOPICS[self.kind]} has been closed.",
-                    todo="open the stream again",
-                )
-            if self._process != os.getpid():  # forked: a connection belongs to who opened it
-                self._process, self._idle = os.getpid(), []
-            connection = self._idle.pop() if self._idle else None
-        connection = connection or open_connection(self._path)
-        try:
-            with translated(self._path):
-                yield connection
-        except BaseException:
-            connection.close()  # whatever it was in the middle of is rolled back
-            raise
-        self._give_back(connection)
-
-    def _give_back(self, connection: sqlite3.Connection) -> None:
-        with self._lock:
-            if not self._closed:
-                self._idle.append(connection)
-                return
-        connection.close()
+        """A connection for this thread alone; one that met an error is rolled back and closed."""
+        with translated(self._path), self._connections.lend() as connection:
+            yield connection
 
 
 class EmbeddedStream:
