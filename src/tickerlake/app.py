@@ -149,17 +149,21 @@ class Workspace:
 
         return Flow(self.stream, self.lake)
 
-    def source(self, name: str) -> Source:
-        """The source `name`, behind the cache.
+    def source(self, name: str, *, offline: bool = False) -> Source:
+        """The source `name`, behind the cache; `offline` answers from the cache alone.
 
         Raises:
             ConfigError: No source has that name.
             MissingExtraError: Its package is not installed; names the pip command.
         """
+        from tickerlake.cache import CachedSource
         from tickerlake.sources.registry import open_source
 
         settings = with_secrets(name, self._settings.sources.get(name, {}))
-        return open_source(name, settings=settings)
+        if "path" in settings:
+            settings["path"] = str(self.folder / settings["path"])
+        folder = self.folder / self._settings.cache.folder
+        return CachedSource(open_source(name, settings=settings), folder, offline=offline)
 
     def read_file(self, path: Path) -> Answer:
         """Bars of a file, as `[sources.files]` says.

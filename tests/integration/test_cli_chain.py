@@ -107,13 +107,18 @@ def test_json_is_one_document(workspace: Path, words: list[str]) -> None:
 
 
 def test_fetch_writes_a_file_and_publishes_nothing(workspace: Path, tmp_path: Path) -> None:
-    """`fetch --output` leaves the stream as it was."""
+    """`fetch` leaves the stream as it was; `--offline` gives the same prices from the cache."""
     before = tickerlake("stream", "list", "--json", cwd=workspace).json
-    words = ("fetch", "GOOG", *START)
-    tickerlake(*words, "--output", tmp_path / "a.jsonl", cwd=workspace)
-    rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
-    assert len(rows) > 10
-    assert {row["symbol"] for row in rows} == {"GOOG"}
+
+    def fetched(name: str, *more: str) -> list[tuple[str, float]]:
+        words = ("fetch", "GOOG", *START, *more, "--output", tmp_path / name)
+        tickerlake(*words, cwd=workspace)
+        lines = (tmp_path / name).read_text().splitlines()
+        return [(row["session_date"], row["close"]) for row in map(json.loads, lines)]
+
+    online = fetched("a.jsonl")
+    assert len(online) > 10
+    assert fetched("b.jsonl", "--offline") == online
     assert tickerlake("stream", "list", "--json", cwd=workspace).json == before
 
 

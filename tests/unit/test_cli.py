@@ -116,6 +116,8 @@ def test_completion_knows_every_verb(shell: str, capsys: pytest.CaptureFixture[s
     """The script that a shell reads names all verbs."""
     assert main(["completion", shell]) == 0
     said = capsys.readouterr().out
+    assert main(["--print-completion", shell]) == 0
+    assert capsys.readouterr().out == said
     assert all(name in said for name in NAMES)
 
 

@@ -46,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str], output: Output) -> int:
+    if words[:1] == ["--print-completion"]:  # as other programs call it
+        words = ["completion", *words[1:]]
     wanted = {verb.name for verb in VERBS} & set(words)
     parser = build_parser(wanted)
     if not words:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,6 +17,8 @@ __all__ = ["Output", "Progress", "counted", "moment"]
 
 #: Nothing that is over sooner needs a bar.
 QUIET_SECONDS = 1.0
+#: Longer than this nobody should look at nothing.
+SILENCE_SECONDS = 2.0
 #: In a pipe a line this often says that we live.
 LINE_EVERY_SECONDS = 5.0
 
@@ -94,6 +97,26 @@ class Output:
             _rich_table(columns, cells, right)
         else:
             _plain_table(columns, cells, right)
+
+    @contextmanager
+    def working(self, what: str) -> Iterator[None]:
+        """Say now and then that we live, where the work itself tells nothing."""
+        over = threading.Event()
+
+        def tell() -> None:
+            began = clock.monotonic_seconds()
+            pause = SILENCE_SECONDS
+            while not over.wait(pause):
+                self.note(f"{what} … {clock.monotonic_seconds() - began:.0f} s")
+                pause = LINE_EVERY_SECONDS
+
+        teller = threading.Thread(target=tell, daemon=True)
+        teller.start()
+        try:
+            yield
+        finally:
+            over.set()
+            teller.join()
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Progress]:

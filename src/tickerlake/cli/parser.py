@@ -44,6 +44,9 @@ def build_parser(fill: Collection[str]) -> Parser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=tickerlake.__version__)
+    parser.add_argument(
+        "--print-completion", metavar="SHELL", help="the same as `tickerlake completion SHELL`"
+    )
     add_global_flags(parser)
     parser.set_defaults(
         workspace=None, stream=None, lake=None, catalog=None, engine=None, json=False, debug=False

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
+from tickerlake.cache.settings import CacheSettings
 from tickerlake.delivery.settings import DeliverySettings
 from tickerlake.lake.settings import LakeSettings
 from tickerlake.query.settings import QuerySettings
@@ -28,6 +29,7 @@ class Settings:
     catalog: str = "sqlite:"
     #: Who answers SQL.
     engine: str = "duckdb"
+    cache: CacheSettings = field(default_factory=CacheSettings)
     streams: StreamsSettings = field(default_factory=StreamsSettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     tables: LakeSettings = field(default_factory=LakeSettings)

@@ -144,8 +144,15 @@ class Source(Protocol):
     Not promised: that an answer is complete (providers drop bars) or final (see a bar's `state`).
     """
 
-    name: str
-    limits: Limits
+    @property
+    def name(self) -> str:
+        """What `--source` calls it, and every record's `provider`."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """What the provider allows."""
+        ...
 
     def bars(self, request: BarsRequest) -> Answer:
         """Fetch and normalise.

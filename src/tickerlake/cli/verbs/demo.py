@@ -42,7 +42,7 @@ from bars group by symbol order by symbol"""
 MOVERS = """\
 select symbol, max_by(close, ts) as close,
   round(100 * (max_by(close, ts) / min_by(close, ts) - 1), 1) as percent
-from bars where session_date >= '2013-02-01' group by symbol order by percent desc"""
+from bars where session_date >= '2012-11-01' group by symbol order by percent desc"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -106,7 +106,9 @@ class _Demo:
         with Together(self._stop) as together:
             together.start(self._deliver)
             self._serve(together)
-            for step in (self._load, self._replay, self._settle, self._ask, self._compare):
+            # Who watches gets the answers first, and need not wait for the replay.
+            middle = (self._replay, self._ask) if self._once else (self._ask, self._replay)
+            for step in (self._load, *middle, self._settle, self._compare):
                 step()
                 if self._stop.is_set():
                     self._output.note("Stopped. Run it again and it goes on from here.")
@@ -164,8 +166,9 @@ class _Demo:
             last = pc.max(recent["session_date"]).as_py()
             self._output.note(f"Replaying {REPLAY_FROM} to {last} as if live: watch the page.")
         with self._output.progress("replaying") as progress:
+            total = 2 * recent.num_rows
             publisher = self._workspace.publisher(
-                "sample", on_event=lambda event: progress(getattr(event, "sent", 0))
+                "sample", on_event=lambda event: progress(getattr(event, "sent", 0), total)
             )
             report = publisher.replay(
                 recent,

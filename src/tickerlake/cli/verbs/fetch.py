@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plan", action="store_true", help="say what would be asked for, and ask nobody"
     )
+    parser.add_argument("--offline", action="store_true", help="answer from the cache alone")
     parser.add_argument(
         "--output",
         metavar="FILE",
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         for symbol in arguments.symbols
     ]
     with open_workspace(arguments, output) as workspace:
-        source = workspace.source(arguments.source)
+        source = workspace.source(arguments.source, offline=arguments.offline)
         if arguments.plan:
             _tell_plan([_plan(source, request) for request in requests], output)
             return 0

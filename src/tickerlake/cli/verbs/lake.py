@@ -68,7 +68,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         names = _checked(lake, arguments.tables)
         if arguments.action == "verify":
             return _verify(lake, names, output)
-        _maintain(arguments, lake, names, output)
+        with output.working(f"lake {arguments.action}"):
+            _maintain(arguments, lake, names, output)
     return 0
 
 

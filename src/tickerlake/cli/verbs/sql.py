@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,9 @@ def _answer(
 ) -> None:
     from tickerlake.cli.answers import rows_of, write_table
 
-    result = workspace.sql(query, as_of=as_of)
+    # Only where somebody waits: a script reads no news on stderr.
+    with output.working("asking") if sys.stderr.isatty() else nullcontext():
+        result = workspace.sql(query, as_of=as_of)
     for text in result.warnings:
         output.warning(text)
     if result.truncated:
