@@ -107,8 +107,9 @@ class _Demo:
             together.start(self._deliver)
             self._serve(together)
             # Who watches gets the answers first, and need not wait for the replay.
-            middle = (self._replay, self._ask) if self._once else (self._ask, self._replay)
-            for step in (self._load, *middle, self._settle, self._compare):
+            story = (self._replay, self._settle, self._ask)
+            live = (self._ask, self._replay, self._settle)
+            for step in (self._load, *(story if self._once else live), self._compare):
                 step()
                 if self._stop.is_set():
                     self._output.note("Stopped. Run it again and it goes on from here.")
