@@ -221,6 +221,17 @@ def test_rows_outside_the_range_are_dropped() -> None:
     assert column(now, "session_date") == [date(2024, 2, 28), date(2024, 3, 1)]
 
 
+def test_a_day_that_starts_at_the_end_of_the_range_was_asked_for() -> None:
+    """Currencies and coins start at midnight: Yahoo gives the day at which the range ends."""
+    url = f"https://x/v8/finance/chart/X?period1={at('2024-02-28T00:00')}&period2="
+    rows = {"2024-02-28T00:00": GOOD, "2024-02-29T00:00": GOOD}
+    days = chart(rows, instrumentType="CRYPTOCURRENCY", exchangeTimezoneName="UTC")
+    assert parse(wrapped(days, url + str(at("2024-02-29T00:00")))).bars.num_rows == 2
+    hours = days["chart"]["result"][0]["meta"] | {"dataGranularity": "1h"}
+    days["chart"]["result"][0]["meta"] = hours
+    assert parse(wrapped(days, url + str(at("2024-02-29T00:00")))).bars.num_rows == 1
+
+
 def test_rows_of_the_future_are_dropped() -> None:
     """What is stamped after the answer arrived has not happened."""
     answer = parse(chart({"2024-02-28T14:30": GOOD, "2024-02-29T14:30": GOOD}), "2024-02-29T00:00")
@@ -349,6 +360,14 @@ def test_a_week_that_holds_its_live_row_is_not_counted_twice() -> None:
     assert column(answer, "state") == ["forming"]
 
 
+def test_a_live_row_joins_a_week_of_any_weekday() -> None:
+    """Yahoo may start weeks on the weekday that it was asked from; the live row joins the last."""
+    rows = {"2024-02-21T05:00": GOOD, "2024-02-28T05:00": GOOD, "2024-03-01T17:35": FLAT}
+    body = chart(rows, dataGranularity="1wk", last_trade="2024-03-01T17:35", **FRIDAY)
+    days = column(parse(body, "2024-03-01T17:36"), "session_date")
+    assert days == [date(2024, 2, 21), date(2024, 2, 28)]
+
+
 @pytest.mark.parametrize(
     ("interval", "first", "received", "state"),
     [
@@ -443,6 +462,15 @@ def test_an_error_names_the_symbol_of_the_recorded_request() -> None:
         error("Not Found", "No data"), "https://x/v8/finance/chart/%5EABC?a=1", status=404
     )
     with pytest.raises(NotFoundError, match=r"does not know \^ABC"):
+        parse(body)
+
+
+def test_bars_must_be_somebodys() -> None:
+    """Where meta names no symbol, the caller or the recorded address does; else it is refused."""
+    body = chart({"2024-02-29T14:30": GOOD}, symbol=None)
+    assert column(parse(body, symbol="TOLD"), "symbol") == ["TOLD"]
+    assert column(parse(wrapped(body, "https://x/v8/finance/chart/%5EABC")), "symbol") == ["^ABC"]
+    with pytest.raises(MalformedError, match=r"meta\.symbol"):
         parse(body)
 
 

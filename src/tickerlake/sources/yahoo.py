@@ -134,7 +134,7 @@ class YahooSource:
             MalformedError: No history answer of Yahoo's, or one of another interval.
         """
         recording = open_recording(payload, symbol=symbol)
-        return parse_chart(recording, symbol=symbol, interval=interval, received_at=received_at)
+        return parse_chart(recording, interval=interval, received_at=received_at)
 
     def _reachable(
         self, request: BarsRequest, now: datetime
@@ -190,7 +190,6 @@ class YahooSource:
         received, notes = _received(reply)
         answer = parse_chart(
             dataclasses.replace(recording, period=asked),
-            symbol=request.symbol,
             interval=request.interval,
             received_at=received,
         )

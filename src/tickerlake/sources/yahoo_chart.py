@@ -28,7 +28,6 @@ _ACTIONS: Final = {"dividends": "dividend", "capitalGains": "capital_gain", "spl
 def parse_chart(
     recording: Recording,
     *,
-    symbol: str | None = None,
     interval: str | None = None,
     received_at: datetime | None = None,
 ) -> Answer:
@@ -36,7 +35,6 @@ def parse_chart(
 
     Args:
         recording: The answer.
-        symbol: Stands in where `meta` names none.
         interval: What was asked for; another in the answer is an error.
         received_at: When the answer arrived. None: the recording's Date header, then now.
 
@@ -72,7 +70,9 @@ def parse_chart(
     keys = cleaning.rows.stamps.tolist() if intraday else dates
     dates = [dates[at] for at in cleaning.merge_doubles(keys)]
     states = list(_states(cleaning, dates, told, market, as_of))
-    name = text(meta.get("symbol"), "meta.symbol") or symbol
+    name = text(meta.get("symbol"), "meta.symbol") or recording.symbol
+    if name is None:
+        raise misshapen("meta.symbol", "whose bars these are, or a symbol told beside it", None)
     common = {
         "provider": "yahoo",
         "symbol": name,
@@ -201,7 +201,8 @@ def _actions(
     """Dividends, capital gains and splits, each dated by its own `date`, never by its map key."""
     events = mapping(result.get("events"), "events")
     for name, action in _ACTIONS.items():
-        for event in mapping(events.get(name), f"events.{name}").values():
+        listed = events.get(name)
+        for event in listed if isinstance(listed, list) else mapping(listed, name).values():
             told = mapping(event, f"events.{name}")
             instant = epoch(told.get("date"), f"events.{name}.date")
             if instant is None:

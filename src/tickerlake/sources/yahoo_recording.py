@@ -45,6 +45,8 @@ class Recording:
     """
 
     result: Mapping[str, Any]
+    #: As the caller or the recorded request names it, where one does.
+    symbol: str | None
     date: datetime | None
     period: tuple[int, int] | None
 
@@ -74,7 +76,7 @@ def open_recording(payload: bytes, *, symbol: str | None = None, status: int = 2
     if refused is not None:
         raise refused
     result = _result(body)
-    return Recording(result=result, date=date, period=period)
+    return Recording(result=result, symbol=symbol, date=date, period=period)
 
 
 def refusal(status: int, body: object, symbol: str | None) -> TickerlakeError | None:

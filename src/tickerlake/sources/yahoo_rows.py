@@ -100,7 +100,8 @@ def _live(stamps: npt.NDArray[np.int64], market: Market, interval: str) -> npt.N
     live = stamps == (-1 if market.last_trade is None else market.last_trade)
     if interval in _MINUTES:
         return live | (stamps % 60 != 0)
-    if len(stamps) > 1 and not live[-1]:
+    is_recent = market.last_trade is not None and abs(market.last_trade - stamps[-1:]) < 86_400
+    if len(stamps) > 1 and not live[-1] and is_recent:
         # Stamped at an hour of its own: no session's open.
         hours = {market.local(int(at)).time() for at in stamps[-30:-1]}
         last = market.local(int(stamps[-1])).time()
@@ -143,7 +144,8 @@ class Cleaning:
     def drop_outside(self, period: tuple[int, int] | None, received: int) -> None:
         """Rows outside what was asked for, and rows of the future.
 
-        A live row counts by its session's open. Days and longer may start before the period does.
+        A live row counts by its session's open. Days and longer may start before the period does,
+        and one that starts exactly at its end was asked for (Yahoo gives it: seen).
         """
         self._keep(self.rows.stamps <= received + _SKEW_SECONDS, "of the future")
         if period is None or not len(self.rows):
@@ -152,9 +154,10 @@ class Cleaning:
         opened = self._market.open
         if opened is not None and not self._intraday:
             stamps[self.rows.live & (stamps >= opened)] = opened
-        inside = stamps < period[1]
         if self._intraday:
-            inside &= stamps >= period[0]
+            inside = (stamps >= period[0]) & (stamps < period[1])
+        else:
+            inside = stamps <= period[1]
         self._keep(inside, "outside the range that was asked for")
 
     def drop_empty(self) -> None:
@@ -217,15 +220,19 @@ class Cleaning:
         rows, market = self.rows, self._market
         if self._intraday:
             return [self._intraday_date(int(stamp)) for stamp in rows.stamps]
-        days = [
-            market.date_of_live(int(stamp)) if live else market.date_of(int(stamp))
-            for stamp, live in zip(rows.stamps, rows.live, strict=True)
-        ]
-        # A settled row keeps its own first day, on the anchor or not: the caller judges.
-        return [
-            anchor(day, self._interval) if live else day
-            for day, live in zip(days, rows.live, strict=True)
-        ]
+        days: list[date] = []
+        for stamp, live in zip(rows.stamps.tolist(), rows.live, strict=True):
+            # A settled row keeps its own first day, on the anchor or not: the caller judges.
+            day = market.date_of_live(stamp) if live else market.date_of(stamp)
+            days.append(self._first_day(day, days[-1] if days else None) if live else day)
+        return days
+
+    def _first_day(self, day: date, before: date | None) -> date:
+        """The first day of the period that a live row is in, `before` being the last settled."""
+        is_weekly = self._interval in ("5d", "1wk")
+        if is_weekly and before is not None and timedelta(0) <= day - before < timedelta(days=7):
+            return before  # Yahoo starts weeks on Monday, unless asked from another day on
+        return anchor(day, self._interval)
 
     def _intraday_date(self, stamp: int) -> date:
         if self._market.instrument_type not in ("future", "currency"):
