@@ -143,7 +143,7 @@ class EmbeddedMachine(StreamMachine):
         return open_stream("embedded:", workspace=folder, settings=settings)
 
 
-TestEmbeddedMachine = EmbeddedMachine.TestCase
+TestEmbeddedMachine = pytest.mark.slow(EmbeddedMachine.TestCase)
 TestEmbeddedMachine.settings = hypothesis.settings(
     max_examples=25, stateful_step_count=25, deadline=None
 )

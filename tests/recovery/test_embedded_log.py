@@ -74,6 +74,25 @@ def closed() -> Iterator[None]:
         _opened.pop().close()
 
 
+# A program that publishes, forks, and goes on publishing in both.
+FORKING = f"""
+import os, sys
+from pathlib import Path
+from tickerlake.streams import StreamsSettings, open_stream
+from tickerlake.testing.sample_records import sample_bars
+stream = open_stream("embedded:", workspace=Path(sys.argv[1]), settings=StreamsSettings())
+topic = stream.topic("bar")
+topic.publish(sample_bars({BATCH}))
+child = os.fork()
+for batch in range(1, 10):
+    topic.publish(sample_bars({BATCH}, first=(batch * 2 + bool(child)) * {BATCH}))
+if not child:
+    os._exit(0)
+os.waitpid(child, 0)
+topic.publish(sample_bars({BATCH}, first={BATCH}))
+"""
+
+
 def opened(folder: Path, partitions: int = 6) -> Stream:
     settings = StreamsSettings(partitions=partitions)
     _opened.append(open_stream("embedded:", workspace=folder, settings=settings))
@@ -137,6 +156,13 @@ def test_many_processes_publish_and_read_at_once(tmp_path: Path) -> None:
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
         assert sorted(map(int, out.split())) == list(range(3 * batches * BATCH))
+
+
+def test_a_program_that_forks_goes_on_in_both_processes(tmp_path: Path) -> None:
+    """A connection is not used across a fork: both publish on, and nothing is lost."""
+    _, err = (program := start(FORKING, tmp_path)).communicate(timeout=120)
+    assert program.returncode == 0, err
+    assert numbers(opened(tmp_path)) == list(range(20 * BATCH))
 
 
 def test_a_full_disk_loses_nothing_and_publishes_nothing_by_half(tmp_path: Path) -> None:

@@ -208,6 +208,9 @@ def turn(path: Path) -> Iterator[Turn]:
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield Turn(path, handle)
     finally:
+        if sys.platform != "win32":
+            # In so many words: a process forked meanwhile has the handle, too, and would keep it.
+            fcntl.flock(handle, fcntl.LOCK_UN)
         os.close(handle)
 
 
