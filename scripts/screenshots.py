@@ -62,6 +62,9 @@ def wait_until_shown(page: Page, view: str) -> None:
     """Wait for what the picture is about: data, and a stream that has brought some."""
     expect(page.locator("#strip li").first).to_be_visible(timeout=30_000)
     expect(page.locator("#badge")).to_have_text(re.compile("LIVE|REPLAY"), timeout=60_000)
+    # A fresh demo's history is in the lake after some seconds.
+    lag = page.locator("#strip [data-hop=lake] .lag")
+    expect(lag).to_have_text(re.compile(r"^lag (\d\d? · .*|0)$"), timeout=60_000)
     if view == "chart":
         expect(page.locator(".symbols a")).not_to_have_count(0, timeout=60_000)
         expect(page.locator(".quote .change")).to_contain_text("%", timeout=60_000)
