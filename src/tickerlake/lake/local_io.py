@@ -73,7 +73,14 @@ class _LocalStream:
         self._overwrite = overwrite
         self._fsync = fsync
         self._buffer = BytesIO()
-        self._closed = False
+        #: pyarrow asks for this before it writes.
+        self.closed = False
+
+    def writable(self) -> bool:
+        return not self.closed
+
+    def flush(self) -> None:
+        """Nothing is promised before `close`."""
 
     def write(self, b: bytes) -> int:
         return self._buffer.write(b)
@@ -82,9 +89,9 @@ class _LocalStream:
         return self._buffer.tell()
 
     def close(self) -> None:
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         self._path.parent.mkdir(parents=True, exist_ok=True)
         mode = "wb" if self._overwrite else "xb"
         try:
@@ -111,6 +118,7 @@ class _LocalStream:
         # A file that its writer did not finish is not written at all.
         if exctype is None:
             self.close()
+        self.closed = True
 
 
 class _LocalOutput(OutputFile):
