@@ -100,6 +100,9 @@ class _LocalStream:
                 if self._fsync:
                     file.flush()
                     os.fsync(file.fileno())
+            if self._fsync and self._path.name.endswith(".metadata.json"):
+                # The last file before the catalog is asked: with it all names are on the disk.
+                sync_folder(self._path.parent)
         except FileExistsError:
             raise
         except OSError as error:

@@ -31,7 +31,8 @@ def commit_until_landed(
         table: The table.
         decide: Called with each fresh state; null means that there is nothing to do any more.
         files: Data files that every answer of `decide` appends. When they are live, an earlier
-            try has landed after all. When nothing is to be done any more, they are removed.
+            try has landed after all. They are removed only if they certainly stand in no
+            snapshot: when nothing was to be done before the first try. Else the sweep decides.
 
     Returns:
         The snapshot that the change made or was found in; null if `decide` said there was nothing
@@ -47,7 +48,8 @@ def commit_until_landed(
             return loaded.snapshot_id
         change = decide(loaded)
         if change is None:
-            table.discard(files)
+            if not unclear:
+                table.discard(files)
             return None
         try:
             return table.commit(loaded, change)

@@ -33,9 +33,6 @@ from tickerlake.records import TABLES
 
 __all__ = ["CompactReport", "compact"]
 
-#: Rows that are sorted in memory at once.
-_SLICE_ROWS = 1_000_000
-
 
 @dataclass(frozen=True, slots=True)
 class CompactReport:
@@ -177,8 +174,8 @@ def _ordered(table: IcebergTable, rows: pa.Table) -> pa.Table:
 
 def _slices(table: IcebergTable, inputs: list[LiveFile]) -> Iterator[pa.Table]:
     """All rows, cut by symbol into pieces that fit into memory, in order of symbol."""
-    first = table.spec.sort[0]
-    if sum(file.row_count for file in inputs) <= _SLICE_ROWS:
+    first, rows_max = table.spec.sort[0], table.settings.compaction_rows_max
+    if sum(file.row_count for file in inputs) <= rows_max:
         yield table.read_files(inputs)
         return
     symbols = table.read_files(inputs, columns=[first]).column(first).dictionary_encode()
@@ -188,7 +185,7 @@ def _slices(table: IcebergTable, inputs: list[LiveFile]) -> Iterator[pa.Table]:
     batch: list[str] = []
     rows = 0
     for symbol in sorted(counts):
-        if batch and rows + counts[symbol] > _SLICE_ROWS:
+        if batch and rows + counts[symbol] > rows_max:
             yield _between(table, inputs, first, batch)
             batch, rows = [], 0
         batch.append(symbol)
