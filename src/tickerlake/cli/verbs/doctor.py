@@ -99,7 +99,7 @@ def _workspace(workspace: Workspace) -> Iterator[Check]:
     yield Check("workspace", "ok", str(folder))
     yield _writable(folder)
     yield _space(folder)
-    yield _tried("stream", lambda: workspace.stream.url)
+    yield _tried("stream", lambda: _opened(workspace))
     yield _tried("lake", lambda: _probed(workspace))
 
 
@@ -119,6 +119,12 @@ def _space(folder: Path) -> Check:
         return Check("disk", "ok", found)
     state = "warning" if free_bytes >= FREE_BYTES_MIN / 10 else "failed"
     return Check("disk", state, found, "make room: a full disk stops publishing and delivery")
+
+
+def _opened(workspace: Workspace) -> str:
+    stream = workspace.stream
+    topics = [stream.topic(kind) for kind in stream.kinds()]  # opening one finds damage
+    return f"{stream.url} {len(topics)} topics"
 
 
 def _probed(workspace: Workspace) -> str:
