@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tickerlake.delivery import Delivered, DeliveryReport, DeliverySettings, Event, deliver
+from tickerlake import clock
+from tickerlake.delivery import (
+    Delivered,
+    DeliveryReport,
+    DeliverySettings,
+    Event,
+    Worker,
+    deliver,
+)
 from tickerlake.lake.lake import Lake
+from tickerlake.lake.positions import offsets_of
 from tickerlake.lake.registry import open_lake
 from tickerlake.lake.settings import LakeSettings
 from tickerlake.records import KINDS, TABLES
-from tickerlake.streams import Stream, StreamsSettings
+from tickerlake.streams import Stream, StreamsSettings, Topic
 from tickerlake.streams.registry import open_stream
+from tickerlake.testing.invariants import findings
 from tickerlake.testing.sample_records import sample_bars
 
 
@@ -90,3 +101,61 @@ def test_several_workers_share_a_tables_partitions(tmp_path: Path, workers: int)
     report = delivered_once(stream, lake, workers=workers, flush_rows=150)
     assert report.total.rows == 2_000
     assert volumes(lake) == list(range(2_000))
+
+
+class Growing:
+    """A topic that shows only its first partitions, until it is told to show all."""
+
+    def __init__(self, topic: Topic, shown: int) -> None:
+        self._topic = topic
+        self.shown = shown
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._topic, name)
+
+    def partitions(self) -> list[str]:
+        return self._topic.partitions()[: self.shown]
+
+
+def test_a_new_partition_gets_its_offset_written_before_it_is_read(tmp_path: Path) -> None:
+    """A topic that grew: the new partition is registered, and nothing of it is missed."""
+    stream, lake = opened(tmp_path)
+    stream.topic("bar").publish(sample_bars(700))
+    topic = Growing(stream.topic("bar"), shown=2)
+    table = lake.table(TABLES["bar"])
+    identity = topic.identity().id
+
+    def offsets() -> dict[str, int]:
+        return offsets_of(table.load().properties, identity)
+
+    Worker(topic, table, settings=DeliverySettings()).run(threading.Event(), once=True)
+    assert sorted(offsets()) == ["0", "1"]
+    topic.shown = 6
+    Worker(topic, table, settings=DeliverySettings()).run(threading.Event(), once=True)
+    assert sorted(offsets()) == ["0", "1", "2", "3", "4", "5"]
+    assert volumes(lake) == list(range(700))
+    assert findings(stream.topic("bar"), tmp_path / "catalog.db", repeat_window=100_000) == []
+
+
+def test_an_exchange_that_closes_commits_what_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Buffers may wait an hour, but not beyond the close of a session."""
+    monkeypatch.setenv("TICKERLAKE_NOW", "2024-01-02T20:59:57Z")  # XNYS closes at 21:00 UTC
+    clock._offset.cache_clear()
+    stream, lake = opened(tmp_path)
+    stream.topic("bar").publish(sample_bars(50))
+    stop = threading.Event()
+    causes: list[str] = []
+
+    def stop_at_commit(event: Event) -> None:
+        if isinstance(event, Delivered):
+            causes.append(event.cause)
+            stop.set()
+
+    settings = DeliverySettings(flush_seconds=3600, poll_seconds=0.02)
+    deliver(
+        stream, lake, ["bar"], once=False, stop=stop, settings=settings, on_event=stop_at_commit
+    )
+    monkeypatch.delenv("TICKERLAKE_NOW")
+    assert causes == ["close"]

@@ -23,7 +23,7 @@ class DeliverySettings:
     #: Waiting records of all tables together: beyond it reading stops until a commit.
     memory_bytes: int = 256 * 1024 * 1024
     #: About how many records one read takes.
-    read_records: int = 65_536
+    read_records: int = 131_072
     #: How long an idle worker waits for new records before it looks at its clock again.
     poll_seconds: float = 0.2
     #: A record that repeats one within this many positions before it is dropped.

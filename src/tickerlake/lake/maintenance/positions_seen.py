@@ -28,7 +28,13 @@ class PositionsSeen:
         self.strangers = 0
 
     def add(self, rows: pa.Table) -> None:
-        """Count the rows of a batch with `_stream`, `_partition`, `_offset` and `_index`."""
+        """Count the rows of a batch with `_stream`, `_partition`, `_offset`, `_index`, `origin`.
+
+        A row that came from no stream and names a dead letter says that somebody discarded it.
+        """
+        rows = rows.filter(
+            pc.or_(pc.is_valid(rows.column("_stream")), pc.is_null(rows.column("origin")))
+        )
         placed = rows.filter(
             pc.and_(pc.is_valid(rows.column("_stream")), pc.is_valid(rows.column("_partition")))
         )

@@ -143,7 +143,7 @@ def _check_deliveries(lake: Lake, table: IcebergTable, loaded: Loaded) -> Iterat
         for partition, offset in offsets_of(loaded.properties, stream).items()
     }
     seen = PositionsSeen(history, offsets)
-    for batch in table.batches(loaded, ["_stream", "_partition", "_offset", "_index"]):
+    for batch in table.batches(loaded, ["_stream", "_partition", "_offset", "_index", "origin"]):
         seen.add(batch)
     for key, offset in offsets.items():
         for problem, found in _problems(history.get(key), offset, seen, key):
