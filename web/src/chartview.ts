@@ -163,8 +163,6 @@ export class ChartView {
       this.currency = rows[0]?.currency ?? "";
       this.chart.draw(this.series, this.interval, days);
       this.say(rows.length ? null : h("p", {}, "No bars in this range."), about.warnings);
-      this.start.placeholder = barTime(this.series.first?.time ?? 0, false);
-      this.end.placeholder = barTime(this.series.newest?.time ?? 0, false);
       this.paintQuote();
       this.describe(null);
       const arrived = this.waiting ?? [];
@@ -266,7 +264,9 @@ export class ChartView {
   }
 
   private paintQuote(): void {
-    const newest = this.series.newest;
+    const { first, newest } = this.series;
+    this.start.placeholder = first ? barTime(first.time, false) : "";
+    this.end.placeholder = newest ? barTime(newest.time, false) : "";
     if (!newest) {
       this.quote.replaceChildren();
       return;
