@@ -18,7 +18,7 @@ class LakeSettings:
     #: Compaction starts another file beyond this many rows.
     compacted_file_rows_max: int = 8_000_000
     #: Rows that compaction sorts in memory at once.
-    compaction_rows_max: int = 1_000_000
+    compaction_rows_max: int = 500_000
     #: Files of closed days in one month at which a delivering worker compacts it.
     compact_at_files: int = 32
     #: Live snapshots that expiry leaves: without expiry each commit gets slower.

@@ -24,7 +24,7 @@ from tickerlake.lake.local_io import local_path, location_of
 from tickerlake.lake.manifests import LiveFile, Manifests, may_hold
 from tickerlake.lake.settings import LakeSettings
 from tickerlake.lake.tables import TableSpec
-from tickerlake.lake.writer import FRESH, write_rows
+from tickerlake.lake.writer import FRESH, stored_type, write_rows
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -170,13 +170,29 @@ class IcebergTable:
         *,
         columns: Sequence[str] | None = None,
         condition: ds.Expression | None = None,
+        encoded: bool = False,
     ) -> pa.Table:
-        """Rows of some data files. Columns that a file does not have yet are null."""
+        """Rows of some data files. Columns that a file does not have yet are null.
+
+        Args:
+            files: Which files.
+            columns: Which columns; all of them if null.
+            condition: Only rows for which this holds.
+            encoded: Repeated strings as dictionaries, as they lie in the file: a third of the
+                memory.
+        """
         names = list(columns) if columns is not None else self.spec.schema.names
+        fields = [
+            field.with_type(stored_type(field)) if encoded else field for field in self.spec.schema
+        ]
+        schema = pa.schema(fields)
         if not files:
-            return pa.schema([self.spec.schema.field(name) for name in names]).empty_table()
+            return pa.schema([schema.field(name) for name in names]).empty_table()
+        coded = [field.name for field in fields if pa.types.is_dictionary(field.type)]
         dataset = ds.dataset(
-            [file.path for file in files], schema=self.spec.schema, format="parquet"
+            [file.path for file in files],
+            schema=schema,
+            format=ds.ParquetFileFormat(dictionary_columns=coded),
         )
         return dataset.to_table(columns=names, filter=condition)
 

@@ -48,6 +48,7 @@ __all__ = [
     "month_numbers",
     "sort_key",
     "sort_rows",
+    "stored_type",
     "write_rows",
 ]
 
@@ -326,7 +327,7 @@ def _file_schema(spec: TableSpec, table: Table) -> pa.Schema:
         [
             pa.field(
                 field.name,
-                _stored_type(field),
+                stored_type(field),
                 metadata={"PARQUET:field_id": str(ids.find_field(field.name).field_id)},
             )
             for field in spec.schema
@@ -334,7 +335,8 @@ def _file_schema(spec: TableSpec, table: Table) -> pa.Schema:
     )
 
 
-def _stored_type(field: pa.Field) -> pa.DataType:
+def stored_type(field: pa.Field) -> pa.DataType:
+    """How a column lies in memory while it is sorted: repeated strings as dictionaries."""
     repeated = pa.types.is_string(field.type) and field.name not in _DISTINCT
     return pa.dictionary(pa.int32(), pa.string()) if repeated else field.type
 
@@ -347,7 +349,7 @@ def _encoded(rows: pa.Table, spec: TableSpec) -> pa.Table:
     """
     columns = []
     for column, field in zip(rows.columns, spec.schema, strict=True):
-        stored = _stored_type(field)
+        stored = stored_type(field)
         if pa.types.is_dictionary(stored) and not pa.types.is_dictionary(column.type):
             column = _dictionary(column.cast(pa.string()))  # noqa: PLW2901
         columns.append(column if column.type == stored else column.cast(stored))

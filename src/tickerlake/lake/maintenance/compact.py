@@ -176,12 +176,12 @@ def _slices(table: IcebergTable, inputs: list[LiveFile]) -> Iterator[pa.Table]:
     """All rows, cut by symbol into pieces that fit into memory, in order of symbol."""
     first, rows_max = table.spec.sort[0], table.settings.compaction_rows_max
     if sum(file.row_count for file in inputs) <= rows_max:
-        yield table.read_files(inputs)
+        yield table.read_files(inputs, encoded=True)
         return
     symbols = table.read_files(inputs, columns=[first]).column(first).dictionary_encode()
     counts = {item["values"]: item["counts"] for item in symbols.value_counts().to_pylist()}
     if counts.pop(None, 0):
-        yield table.read_files(inputs, condition=ds.field(first).is_null())
+        yield table.read_files(inputs, condition=ds.field(first).is_null(), encoded=True)
     batch: list[str] = []
     rows = 0
     for symbol in sorted(counts):
@@ -200,4 +200,4 @@ def _between(
     # A range, not a set: row groups outside it are not even opened.
     after, until = pc.scalar(values[0]), pc.scalar(values[-1])
     inside = (ds.field(column) >= after) & (ds.field(column) <= until)
-    return table.read_files(inputs, condition=inside)
+    return table.read_files(inputs, condition=inside, encoded=True)
