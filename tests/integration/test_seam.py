@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tickerlake.delivery import DeliverySettings, deliver
 from tickerlake.lake.lake import Lake
+from tickerlake.lake.maintenance import compact, expire
 from tickerlake.lake.registry import open_lake
 from tickerlake.query.duckdb import DuckDBEngine
 from tickerlake.streams import Stream, StreamsSettings, open_stream
@@ -77,3 +79,41 @@ def test_counts_only_grow_while_publisher_and_delivery_run(lake: Lake, stream: S
     assert engine.sql(COUNTS).table.column("rows").to_pylist() == [RECORDS, RECORDS]
     assert len(set(seen)) > 3, "the test must look while the records move"
     engine.close()
+
+
+class Meddling:
+    """Something whose use makes `meddle` happen first; all else is as it was."""
+
+    def __init__(self, thing: Any, uses: dict[str, Callable[[], None]]) -> None:
+        self._thing = thing
+        self._uses = uses
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._uses:
+            self._uses[name]()
+        return getattr(self._thing, name)
+
+
+@pytest.mark.parametrize("moment", ["partitions", "bounds", "read"])
+def test_a_delivery_between_the_looks_changes_nothing(
+    lake: Lake, stream: Stream, moment: str
+) -> None:
+    """Delivery, compaction and expiry just after the load, or in the middle of the tail."""
+
+    def move_on() -> None:
+        deliver(stream, lake, ["bar"], once=True, stop=threading.Event())
+        compact(lake, ["bars_log"])
+        expire(lake, ["bars_log"], keep=1)
+
+    topic = Meddling(stream.topic("bar"), {moment: move_on})
+    meddled = Meddling(stream, {})
+    meddled.topic = lambda _: topic
+    engine, bystander = DuckDBEngine(lake, meddled), DuckDBEngine(lake, stream)
+    for first in range(0, 600, 200):
+        for _ in range(2):
+            stream.topic("bar").publish(sample_bars(200, first=first))
+        seen = engine.sql(COUNTS).table.to_pylist()
+        assert seen == [{"rows": first + 200, "records": first + 200}] * 2
+        assert bystander.sql(COUNTS).table.to_pylist() == seen
+    engine.close()
+    bystander.close()

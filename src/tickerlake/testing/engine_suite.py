@@ -220,6 +220,21 @@ class EngineSuite:
         house.publish(bar(fetched=2))
         assert one(engine, "select count(*) from bars_history") == 2
 
+    def test_repeats_of_what_others_delivered_are_recognised(
+        self, house: House, engine: Engine, open_engine: Callable[[House, QuerySettings], Engine]
+    ) -> None:
+        """An engine that never read the first of two, or was overtaken since, sees one as well."""
+        query = "select count(*) from bars_history"
+        house.publish(bar(0))
+        assert one(engine, query) == 1
+        house.publish(bar(1))
+        house.deliver()
+        house.publish(bar(0), bar(1))
+        newcomer = open_engine(house, QuerySettings())
+        assert one(newcomer, query) == 2
+        assert one(engine, query) == 2
+        newcomer.close()
+
     def test_dead_letters_stand_apart_with_what_became_of_them(
         self, house: House, engine: Engine
     ) -> None:
