@@ -45,8 +45,10 @@ def bars(symbols: list[str], days: np.ndarray) -> pa.Table:
     rng = np.random.default_rng(int(days[0]))
     minutes = (OPEN_US + days[:, None] * DAY_US + np.arange(MINUTES) * MINUTE_US).ravel()
     ts = np.repeat(minutes, len(symbols))
-    # Prices in cents that move a little, as prices do.
-    close = np.round(100 + np.cumsum(rng.normal(0, 0.02, len(minutes))), 2).repeat(len(symbols))
+    # Prices in cents that move a little, each symbol its own way.
+    moves = rng.normal(0, 0.02, (len(minutes), len(symbols)))
+    close = np.round(100 + moves.cumsum(axis=0), 2).ravel()
+    spread = np.round(np.abs(rng.normal(0, 0.02, (2, count))), 2)
     instant = pa.timestamp("us", tz="UTC")
     codes = np.tile(np.arange(len(symbols), dtype=np.int32), len(minutes))
     columns = {
@@ -58,9 +60,9 @@ def bars(symbols: list[str], days: np.ndarray) -> pa.Table:
         "fetched_at": pa.array(ts + MINUTE_US, instant),
         "interval": constant("1m", count),
         "session_date": pa.array((ts // DAY_US).astype(np.int32)).cast(pa.date32()),
-        "open": pa.array(close - 0.01),
-        "high": pa.array(close + 0.02),
-        "low": pa.array(close - 0.03),
+        "open": pa.array(np.round(close + (spread[0] - spread[1]) / 2, 2)),
+        "high": pa.array(np.round(close + spread[0], 2)),
+        "low": pa.array(np.round(close - spread[1], 2)),
         "close": pa.array(close),
         "volume": pa.array(rng.integers(1, 500, count) * 100.0),
         "currency": constant("USD", count),
