@@ -98,6 +98,14 @@ def test_a_mirror_may_live_under_a_path() -> None:
     assert server.requests[0][0] == "/mirror/v8/finance/chart/ACME"
 
 
+def test_a_mirror_on_this_machine_needs_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy of the environment is for the world outside, not for this machine."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    with yahoo(good) as (source, _):
+        assert source.bars(BarsRequest("ACME")).bars.num_rows == 3
+
+
 def test_minutes_are_asked_for_in_spans_of_seven_days() -> None:
     """1m: at most 7 days a request; parts follow each other without hole or overlap."""
     with yahoo(good, prepost=True) as (source, server):

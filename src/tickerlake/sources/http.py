@@ -170,6 +170,8 @@ class Session:
             settings = self._settings
             self._client = httpx.Client(
                 headers={"user-agent": f"tickerlake/{__version__}"},  # the truth, no browser's
+                # Proxies of the environment are used, but not for mirrors on this machine.
+                mounts={f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")},
                 timeout=httpx.Timeout(
                     settings.read_timeout_seconds, connect=settings.connect_timeout_seconds
                 ),
