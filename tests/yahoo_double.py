@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -110,7 +110,8 @@ def yahoo_server(answer: Callable[[str, dict[str, str]], Answer]) -> Iterator[Ya
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(sent.body) + sent.bytes_missing))
             self.end_headers()
-            self.wfile.write(sent.body)
+            with suppress(BrokenPipeError, ConnectionResetError):  # a client that has had enough
+                self.wfile.write(sent.body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
             """Say nothing."""

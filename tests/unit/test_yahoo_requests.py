@@ -32,7 +32,7 @@ PATIENCE = {
     "requests_per_second": None,
     "attempts_max": 3,
     "backoff_seconds": 0.01,
-    "read_timeout_seconds": 0.2,
+    "read_timeout_seconds": 20.0,
     "body_bytes_max": 10_000,
 }
 
@@ -205,7 +205,6 @@ def test_a_server_error_is_tried_again(status: int) -> None:
     ("answer", "kind", "message", "requests"),
     [
         (Answer(b"oops", 503), UnreachableError, r"HTTP 503, 3 times", 3),
-        (Answer(silent=True), UnreachableError, r"ReadTimeout.*3 times", 3),
         (Answer(b'{"chart"', bytes_missing=50), UnreachableError, r"RemoteProtocolError", 3),
         (Answer(b"slow", 429, {"Retry-After": "7"}), RateLimitedError, "wait 7 s", 1),
         (Answer(b"slow", 429, {"Retry-After": "Fri, 08 Mar 2024 23:00:00 GMT"}), RateLimitedError,
@@ -226,6 +225,14 @@ def test_what_goes_wrong_on_the_wire_has_a_name(
         with pytest.raises(kind, match=message):
             source.bars(BarsRequest("ACME"))
         assert len(server.requests) == requests
+
+
+def test_silence_is_given_up_after_all_attempts() -> None:
+    """A provider that takes the request and says nothing is asked again, then unreachable."""
+    with yahoo(in_turn(Answer(silent=True)), read_timeout_seconds=0.2) as (source, server):
+        with pytest.raises(UnreachableError, match=r"ReadTimeout.*3 times"):
+            source.bars(BarsRequest("ACME"))
+        assert len(server.requests) == 3
 
 
 def test_an_answer_that_drips_is_given_up() -> None:
