@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -80,3 +82,27 @@ def test_a_slow_reader_finds_its_snapshot(lake: Lake) -> None:
     age(table.folder)
     sweep(lake)
     assert table.read(slow).num_rows == 30
+
+
+KILLED_PROBE = """
+import os, signal, sys
+from pathlib import Path
+from tickerlake.lake.registry import open_lake
+
+lake = open_lake("./lake", "sqlite:", workspace=Path(sys.argv[1]))
+lake.catalog.commit_table = lambda *request: os.kill(os.getpid(), signal.SIGKILL)
+lake.probe()
+"""
+
+
+def test_a_killed_probe_is_forgotten(lake: Lake, tmp_path: Path) -> None:
+    """Its scratch table is no table of the lake; a later sweep removes it."""
+    done = subprocess.run([sys.executable, "-c", KILLED_PROBE, str(tmp_path)], check=False)
+    assert done.returncode == -9
+    assert len(list(lake.folder.glob(".probe_*"))) == 1
+    assert lake.names() == []
+    sweep(lake)
+    assert len(list(lake.folder.glob(".probe_*"))) == 1
+    sweep(lake, age_hours=0)
+    assert not list(lake.folder.glob(".probe_*"))
+    assert lake.catalog.list_tables("tickerlake") == []

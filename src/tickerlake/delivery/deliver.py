@@ -54,9 +54,11 @@ def deliver(
         on_event: Told what happens, from several threads.
 
     Raises:
+        ConfigError: The lake's catalog cannot tell a stale writer from a fresh one.
         TickerlakeError: The first error of any kind; the other kinds stop gracefully before it
             is raised. Whatever was not committed is still in the stream.
     """
+    lake.probe()
     chosen = settings or DeliverySettings()
     began_seconds = clock.monotonic_seconds()
     budget = MemoryBudget(chosen.memory_bytes)

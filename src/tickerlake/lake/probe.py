@@ -16,7 +16,10 @@ from tickerlake.lake.local_io import location_of
 from tickerlake.lake.manifests import Manifests
 from tickerlake.lake.tables import iceberg_schema
 
-__all__ = ["probe_catalog"]
+__all__ = ["PROBE", "forget_old_probes", "probe_catalog"]
+
+#: How names of scratch tables begin.
+PROBE = "probe_"
 
 
 def probe_catalog(catalog: LakeCatalog, folder: Path) -> None:
@@ -25,8 +28,8 @@ def probe_catalog(catalog: LakeCatalog, folder: Path) -> None:
     Raises:
         ConfigError: Both landed, so the catalog cannot fence a stale writer.
     """
-    name = f"probe_{uuid.uuid4().hex}"
-    place = folder / f".{name}"
+    name = f"{PROBE}{uuid.uuid4().hex}"
+    place = _place(folder, name)
     identifier = (NAMESPACE, name)
     try:
         catalog.create_table(
@@ -50,3 +53,18 @@ def probe_catalog(catalog: LakeCatalog, folder: Path) -> None:
         if catalog.pointer(identifier) is not None:
             catalog.drop_table(identifier)
         shutil.rmtree(place, ignore_errors=True)
+
+
+def forget_old_probes(catalog: LakeCatalog, folder: Path, *, before_seconds: float) -> None:
+    """Remove what probes that were killed left behind before `before_seconds` (epoch)."""
+    for _, name in catalog.list_tables(NAMESPACE):
+        if not name.startswith(PROBE):
+            continue
+        place = _place(folder, name)
+        if not place.exists() or place.stat().st_mtime < before_seconds:
+            catalog.drop_table((NAMESPACE, name))
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _place(folder: Path, name: str) -> Path:
+    return folder / f".{name}"

@@ -31,6 +31,7 @@ from tickerlake.lake.catalog import NAMESPACE, LakeCatalog, catalog_path, open_c
 from tickerlake.lake.hint import update_hint
 from tickerlake.lake.local_io import LocalFileIO, local_path, location_of
 from tickerlake.lake.marker import read_marker, write_marker
+from tickerlake.lake.probe import PROBE
 from tickerlake.lake.registry import lake_folder
 from tickerlake.lake.settings import LakeSettings
 
@@ -114,6 +115,8 @@ class _Move:
         turned: dict[str, tuple[str, str]] = {}
         for _, name in self._catalog.list_tables(NAMESPACE):
             pointer = self._catalog.pointer((NAMESPACE, name))
+            if name.startswith(PROBE):
+                continue  # A scratch table of a probe that was killed: the sweep forgets it.
             if pointer is not None and pointer.startswith(f"{self._before}/"):
                 turned[name] = (pointer, self._rewrite(pointer))
         with Session(self._catalog.engine) as session:

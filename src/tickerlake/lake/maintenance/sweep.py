@@ -9,7 +9,6 @@ in no snapshot and no metadata log of the fenced metadata.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from tickerlake.lake.base import Change, Loaded
 from tickerlake.lake.hint import HINT_FILE, LOCK_FILE
 from tickerlake.lake.lake import Lake
 from tickerlake.lake.local_io import local_path
+from tickerlake.lake.probe import forget_old_probes
 from tickerlake.lake.retry import commit_until_landed
 from tickerlake.lake.table import IcebergTable
 
@@ -53,7 +53,8 @@ def sweep(
     """
     hours = lake.settings.sweep_age_hours if age_hours is None else age_hours
     reports = [_sweep(lake.table(name), hours) for name in (names or lake.names())]
-    _remove_old_probes(lake, hours)
+    oldest_seconds = clock.real_now().timestamp() - hours * 3600
+    forget_old_probes(lake.catalog, lake.folder, before_seconds=oldest_seconds)
     return reports
 
 
@@ -97,11 +98,3 @@ def _named(table: IcebergTable, loaded: Loaded) -> set[Path]:
 
 def _files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.is_file())
-
-
-def _remove_old_probes(lake: Lake, hours: float) -> None:
-    """A probe that was killed leaves its scratch folder behind."""
-    oldest_seconds = clock.real_now().timestamp() - hours * 3600
-    for folder in lake.folder.glob(".probe_*"):
-        if folder.stat().st_mtime < oldest_seconds:
-            shutil.rmtree(folder, ignore_errors=True)
