@@ -49,35 +49,41 @@ def published(stream: Stream) -> None:
             stream.topic("bar").publish(records)
 
 
+def watched(engine: DuckDBEngine, ended: Callable[[], bool]) -> list[int]:
+    """Ask again and again until all is there, and check each answer; return the counts seen."""
+    seen = [0]
+    while seen[-1] < RECORDS:
+        was_ended = ended()
+        history, newest = engine.sql(COUNTS).table.to_pylist()
+        assert history["rows"] == history["records"], "a record was seen twice"
+        assert newest["rows"] == newest["records"] == history["records"]
+        assert history["rows"] >= seen[-1], "a record was seen and is gone"
+        assert not was_ended or history["rows"] == RECORDS, "a published record is missing"
+        seen.append(history["rows"])
+    return seen
+
+
 def test_counts_only_grow_while_publisher_and_delivery_run(lake: Lake, stream: Stream) -> None:
-    """Queries during publishing and delivery see each record once, and never less than before."""
+    """Queries from two threads see each record once, and never fewer than they saw before."""
     engine = DuckDBEngine(lake, stream)
     stop = threading.Event()
     often = DeliverySettings(flush_rows=100, flush_seconds=0.05, poll_seconds=0.01)
-    seen: list[int] = []
-    with ThreadPoolExecutor(2) as threads:
+    with ThreadPoolExecutor(4) as threads:
         delivering = threads.submit(
             deliver, stream, lake, ["bar"], once=False, stop=stop, settings=often
         )
         publishing = threads.submit(published, stream)
+        watching = [threads.submit(watched, engine, publishing.done) for _ in range(2)]
         try:
-            while not seen or seen[-1] < RECORDS:
-                ended = publishing.done()
-                history, newest = engine.sql(COUNTS).table.to_pylist()
-                assert history["rows"] == history["records"], "a record was seen twice"
-                assert newest["rows"] == newest["records"] == history["records"]
-                if seen:
-                    assert history["rows"] >= seen[-1], "a record was seen and is gone"
-                seen.append(history["rows"])
-                assert not ended or seen[-1] == RECORDS, "a published record is missing"
+            counts = [seen.result() for seen in watching]
         finally:
             stop.set()
         publishing.result()
         report = delivering.result()
     assert report.kinds["bar"].commits > 1, "the delivery must move while the test looks"
+    assert all(len(set(seen)) > 3 for seen in counts), "the test must look while records move"
     deliver(stream, lake, ["bar"], once=True, stop=threading.Event())
     assert engine.sql(COUNTS).table.column("rows").to_pylist() == [RECORDS, RECORDS]
-    assert len(set(seen)) > 3, "the test must look while the records move"
     engine.close()
 
 
@@ -94,7 +100,7 @@ class Meddling:
         return getattr(self._thing, name)
 
 
-@pytest.mark.parametrize("moment", ["partitions", "bounds", "read"])
+@pytest.mark.parametrize("moment", ["partitions", "read"])
 def test_a_delivery_between_the_looks_changes_nothing(
     lake: Lake, stream: Stream, moment: str
 ) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import pyarrow as pa
+
+from tickerlake.errors import MissingExtraError
 
 if TYPE_CHECKING:
     import pandas
@@ -42,11 +45,21 @@ class Result:
         return self.table
 
     def to_pandas(self) -> pandas.DataFrame:
-        """A pandas DataFrame; needs pandas installed."""
+        """A pandas DataFrame.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        _require("pandas")
         return self.table.to_pandas()
 
     def to_polars(self) -> polars.DataFrame:
-        """A polars DataFrame; needs polars installed."""
+        """A polars DataFrame.
+
+        Raises:
+            MissingExtraError: polars is not installed.
+        """
+        _require("polars")
         import polars
 
         frame = polars.from_arrow(self.table)
@@ -55,6 +68,14 @@ class Result:
 
     def __len__(self) -> int:
         return self.table.num_rows
+
+
+def _require(package: str) -> None:
+    if find_spec(package) is None:
+        raise MissingExtraError(
+            f"The answer cannot become a {package} DataFrame: {package} is not installed.",
+            todo=f"run `pip install {package}`, or use the Arrow table itself (`.table`)",
+        )
 
 
 @runtime_checkable

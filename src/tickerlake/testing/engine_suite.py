@@ -359,6 +359,18 @@ class EngineSuite:
         assert one(engine, "select 1") == 1
         engine.close()
 
+    def test_a_query_that_needs_too_much_memory_is_stopped(
+        self, house: House, open_engine: Callable[[House, QuerySettings], Engine]
+    ) -> None:
+        """The memory limit ends a query, and the engine answers the next one."""
+        engine = open_engine(house, QuerySettings(memory_bytes_max=32 * 1024**2))
+        with pytest.raises(LimitError, match="memory"):
+            engine.sql(
+                "select count(*) from (select distinct range, hash(range) from range(100000000))"
+            )
+        assert one(engine, "select 1") == 1
+        engine.close()
+
     def test_unknown_names_come_with_the_nearest(self, engine: Engine) -> None:
         """A misspelt view or column is named, with the one that was probably meant."""
         for query, name, meant in [
