@@ -144,7 +144,7 @@ def test_a_lake_folder_that_was_deleted(tmp_path: Path) -> None:
     filled(tmp_path)
     shutil.rmtree(tmp_path / "lake")
     lake = open_here(tmp_path)
-    with pytest.raises(StorageError, match="metadata of the table bars_log is gone"):
+    with pytest.raises(StorageError, match="metadata of the table bars_log cannot be read"):
         lake.table("bars_log").load()
     lake.close()
 

@@ -56,6 +56,7 @@ from tickerlake.errors import (
 from tickerlake.lake.base import Change
 from tickerlake.lake.manifests import Manifests
 from tickerlake.lake.positions import CHECK, stream_ids
+from tickerlake.lake.vendor import reading
 
 if TYPE_CHECKING:
     from pyiceberg.partitioning import PartitionSpec
@@ -74,9 +75,10 @@ def commit(
     Raises:
         CommitRefusedError: The catalog refused. It may still have landed: load again.
         CommitUnknownError: The answer is unknown: load again.
-        StorageError: The disk is full; the catalog was not asked.
+        StorageError: A file cannot be read or written; the catalog was not asked.
     """
-    staged = _Stage(table, merge_at, manifests).stage(change)
+    with reading(table.name()[-1], "manifests"):
+        staged = _Stage(table, merge_at, manifests).stage(change)
     try:
         return table.catalog.commit_table(table, staged.requirements, staged.updates)
     except CommitFailedException as error:

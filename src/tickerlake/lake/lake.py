@@ -22,6 +22,7 @@ from tickerlake.lake.tables import (
     spec_of,
     table_properties,
 )
+from tickerlake.lake.vendor import reading
 
 __all__ = ["Lake"]
 
@@ -38,7 +39,8 @@ class Lake:
 
     def names(self) -> list[str]:
         """Names of the tables that exist, in a fixed order."""
-        there = {name for _, name in self.catalog.list_tables(NAMESPACE)}
+        with reading("lake", "tables"):
+            there = {name for _, name in self.catalog.list_tables(NAMESPACE)}
         return [name for name in SPECS if name in there]
 
     def table(self, name: str) -> IcebergTable:
@@ -67,8 +69,9 @@ class Lake:
 
     def _open(self, spec: TableSpec) -> IcebergTable:
         folder = self.folder / spec.name
-        if self.catalog.pointer((NAMESPACE, spec.name)) is None:
-            self._create(spec, folder)
+        with reading(spec.name, "metadata"):
+            if self.catalog.pointer((NAMESPACE, spec.name)) is None:
+                self._create(spec, folder)
         return IcebergTable(self.catalog, spec, self.settings, folder)
 
     def _create(self, spec: TableSpec, folder: Path) -> None:

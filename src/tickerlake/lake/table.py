@@ -13,9 +13,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table.snapshots import ancestors_of
-from sqlalchemy.exc import SQLAlchemyError
 
-from tickerlake.errors import CommitRefusedError, NotFoundError, StorageError
+from tickerlake.errors import CommitRefusedError
 from tickerlake.lake.base import Change, Loaded, SnapshotInfo, WrittenFile
 from tickerlake.lake.catalog import NAMESPACE, LakeCatalog
 from tickerlake.lake.commit import commit
@@ -24,6 +23,7 @@ from tickerlake.lake.local_io import local_path, location_of
 from tickerlake.lake.manifests import LiveFile, Manifests, may_hold
 from tickerlake.lake.settings import LakeSettings
 from tickerlake.lake.tables import TableSpec
+from tickerlake.lake.vendor import reading
 from tickerlake.lake.writer import FRESH, stored_type, write_rows
 
 if TYPE_CHECKING:
@@ -116,10 +116,10 @@ class IcebergTable:
         ts_to: datetime | None = None,
     ) -> list[LiveFile]:
         """Live data files that may hold rows of these symbols in [`ts_from`, `ts_to`)."""
+        with reading(self.name, "list of files"):
+            live = self._manifests.live(loaded.handle, loaded.handle.current_snapshot())
         return [
-            file
-            for file in self._manifests.live(loaded.handle, loaded.handle.current_snapshot())
-            if may_hold(file, symbols=symbols, ts_from=ts_from, ts_to=ts_to)
+            file for file in live if may_hold(file, symbols=symbols, ts_from=ts_from, ts_to=ts_to)
         ]
 
     def files(
@@ -189,17 +189,18 @@ class IcebergTable:
         if not files:
             return pa.schema([schema.field(name) for name in names]).empty_table()
         coded = [field.name for field in fields if pa.types.is_dictionary(field.type)]
-        dataset = ds.dataset(
-            [file.path for file in files],
-            schema=schema,
-            format=ds.ParquetFileFormat(dictionary_columns=coded),
-        )
-        return dataset.to_table(columns=names, filter=condition)
+        with reading(self.name, "data"):
+            dataset = ds.dataset(
+                [file.path for file in files],
+                schema=schema,
+                format=ds.ParquetFileFormat(dictionary_columns=coded),
+            )
+            return dataset.to_table(columns=names, filter=condition)
 
     def batches(self, loaded: Loaded, columns: Sequence[str]) -> Iterator[pa.Table]:
         """All rows of one state, a bounded number at a time."""
         for file in self.live_files(loaded):
-            with pq.ParquetFile(file.path) as parquet:
+            with reading(self.name, "data"), pq.ParquetFile(file.path) as parquet:
                 for batch in parquet.iter_batches(1_000_000, columns=list(columns)):
                     yield pa.Table.from_batches([batch]).select(list(columns))
 
@@ -219,10 +220,11 @@ class IcebergTable:
 
     def metadata_location(self) -> str:
         """The newest metadata file, as the catalog says now."""
-        location = self.catalog.pointer(self._identifier)
-        if location is None:
-            raise self._gone()
-        return location
+        with reading(self.name, "metadata"):
+            location = self.catalog.pointer(self._identifier)
+            if location is None:
+                raise NoSuchTableError(self.name)
+            return location
 
     def mend_hint(self) -> None:
         """Make `version-hint.text` say what the catalog says now.
@@ -233,28 +235,8 @@ class IcebergTable:
         update_hint(self.folder, self.metadata_location)
 
     def _load(self) -> Table:
-        try:
+        with reading(self.name, "metadata"):
             return self.catalog.load_table(self._identifier)
-        except NoSuchTableError as error:
-            raise self._gone() from error
-        except FileNotFoundError as error:
-            raise StorageError(
-                f"The metadata of the table {self.name} is gone.",
-                found=str(error),
-                todo="restore the lake folder from a backup; the catalog still names it",
-            ) from error
-        except SQLAlchemyError as error:
-            raise StorageError(
-                "The lake's catalog cannot be read.",
-                found=str(error.__cause__ or error),
-                todo="see that no other program locks the catalog's file, then try again",
-            ) from error
-
-    def _gone(self) -> NotFoundError:
-        return NotFoundError(
-            f"The catalog no longer has the table {self.name}.",
-            todo="restore the catalog's file from a backup",
-        )
 
 
 def _by_location(change: Change) -> Change:

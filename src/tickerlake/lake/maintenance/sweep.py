@@ -22,6 +22,7 @@ from tickerlake.lake.local_io import local_path
 from tickerlake.lake.probe import forget_old_probes
 from tickerlake.lake.retry import commit_until_landed
 from tickerlake.lake.table import IcebergTable
+from tickerlake.lake.vendor import reading
 
 if TYPE_CHECKING:
     from pyiceberg.table.metadata import TableMetadata
@@ -61,7 +62,8 @@ def sweep(
 def _sweep(table: IcebergTable, hours: float) -> SweepReport:
     oldest_seconds = clock.real_now().timestamp() - hours * 3600
     commit_until_landed(table, lambda _: Change(summary={"tickerlake.fence": "sweep"}))
-    named = _named(table, table.load())
+    with reading(table.name, "manifests"):
+        named = _named(table, table.load())
     deleted = freed = young = 0
     for path in _files(table.folder):
         if path in named:

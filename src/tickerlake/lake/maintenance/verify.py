@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tickerlake.errors import NotFoundError, StorageError
 from tickerlake.lake.base import Loaded
 from tickerlake.lake.chain import Chain, chains
 from tickerlake.lake.derived import delivery_rows, folded_deliveries
@@ -68,22 +69,28 @@ def verify(
     """
     findings: list[Finding] = []
     mended: list[str] = []
-    files = rows = tables = 0
-    for name in names or lake.names():
+    files = rows = 0
+    chosen = names or lake.names()
+    for name in chosen:
         if on_table is not None:
             on_table(name)
         table = lake.table(name)
-        if _hint_was_behind(table):
-            mended.append(name)
-        loaded = table.load()
-        live = table.live_files(loaded)
-        tables, files = tables + 1, files + len(live)
+        try:
+            if _hint_was_behind(table):
+                mended.append(name)
+            loaded = table.load()
+            live = table.live_files(loaded)
+        except (NotFoundError, StorageError) as error:
+            found, todo = error.found or "", "restore what is missing from a backup"
+            findings.append(Finding(name, error.problem, found, todo))
+            continue
+        files += len(live)
         rows += sum(file.row_count for file in live)
         broken = list(_check_files(table, live))
         findings.extend(broken)
         if name in TABLES.values() and not broken:
             findings.extend(_check_deliveries(lake, table, loaded))
-    return VerifyReport(tables, files, rows, tuple(findings), tuple(mended))
+    return VerifyReport(len(chosen), files, rows, tuple(findings), tuple(mended))
 
 
 def _hint_was_behind(table: IcebergTable) -> bool:
