@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Output", "Progress", "counted", "moment"]
 
-#: Nothing that is over sooner needs a bar.
+#: What is over sooner needs no bar.
 QUIET_SECONDS = 1.0
 #: Longer than this nobody should look at nothing.
 SILENCE_SECONDS = 2.0
@@ -134,14 +134,14 @@ class _Lines:
     def __init__(self, what: str, output: Output) -> None:
         self._what = what
         self._output = output
-        self._next_seconds = clock.monotonic_seconds() + QUIET_SECONDS
+        self._next_seconds = clock.monotonic_seconds() + SILENCE_SECONDS
 
     def __call__(self, done: int, total: int | None = None) -> None:
         now = clock.monotonic_seconds()
         if now >= self._next_seconds:
             self._next_seconds = now + LINE_EVERY_SECONDS
             of = f" of {total:,}" if total else ""
-            self._output.note(f"{self._what}: {done:,}{of}")
+            self._output.note(f"{self._what}: {done:,}{of} so far")
 
     def close(self) -> None:
         """Nothing to tidy away."""

@@ -43,7 +43,9 @@ def build_parser(fill: Collection[str]) -> Parser:
         formatter_class=_formatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=tickerlake.__version__)
+    parser.add_argument(
+        "--version", action="version", version=f"tickerlake {tickerlake.__version__}"
+    )
     parser.add_argument(
         "--print-completion", metavar="SHELL", help="the same as `tickerlake completion SHELL`"
     )

@@ -79,6 +79,8 @@ def tell_report(report: PublishReport, output: Output, *, event: str = "done") -
         },
         f"{text}.",
     )
+    if not report.fetched and not report.failures:
+        output.note("The source has no bars in that range.")
     for note in report.notes:
         output.note(note)
     if report.dead_letters:

@@ -23,5 +23,9 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     from tickerlake.cli.registry import VERBS
 
     parser = build_parser({verb.name for verb in VERBS})
-    output.result(shtab.complete(parser, shell=arguments.shell))
+    script = shtab.complete(parser, shell=arguments.shell)
+    if output.json_mode:
+        output.document({"shell": arguments.shell, "script": script})
+    else:
+        output.result(script)
     return 0

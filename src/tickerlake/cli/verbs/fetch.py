@@ -106,7 +106,7 @@ def _tell(
             output.result(f"Written to {path}")
     for symbol, answer in answers.items():
         for note in answer.notes:
-            output.note(f"{symbol}: {note}")
+            output.note(note if note.startswith(symbol) else f"{symbol}: {note}")
     for symbol, error in failures.items():
         output.error(f"{symbol}: {error}")
 

@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         output.document({"workspace": folder, "made": made})
     elif made:
         output.result(f"Made a workspace in {folder}")
-        output.note("Next: tickerlake publish AAPL --source sample, then tickerlake run")
+        output.note("Next: tickerlake publish AAPL --source sample; tickerlake deliver --once")
     else:
         output.result(f"{folder} is a workspace already; nothing was changed.")
     return 0
