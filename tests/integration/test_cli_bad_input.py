@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from command import environment, tickerlake
+from tickerlake.cli import main
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cli_bad_input")]
 
@@ -22,6 +23,12 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bad") / "lake"
     tickerlake("init", folder, cwd=folder.parent)
     return folder
+
+
+@pytest.fixture
+def in_empty(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in the empty workspace."""
+    monkeypatch.chdir(empty)
 
 
 @pytest.mark.parametrize(
@@ -61,12 +68,16 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else str(value),
 )
-def test_wrong_words(empty: Path, words: list[str], code: int, said: list[str]) -> None:
+@pytest.mark.usefixtures("in_empty")
+def test_wrong_words(
+    words: list[str], code: int, said: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     """Each mistake names the thing, says what would be right, and has its exit code."""
-    answer = tickerlake(*words, cwd=empty, expect=code)
-    assert answer.out == ""
+    assert main(words) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
     for text in said:
-        assert text in answer.err
+        assert text in captured.err
 
 
 def test_nothing_of_a_malformed_file_is_published(empty: Path, tmp_path: Path) -> None:
