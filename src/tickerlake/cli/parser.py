@@ -6,8 +6,8 @@ import argparse
 import difflib
 import importlib
 import re
-from collections.abc import Collection
-from typing import NoReturn
+from collections.abc import Collection, Iterable
+from typing import Any, NoReturn
 
 import tickerlake
 from tickerlake.cli.registry import VERBS
@@ -15,11 +15,33 @@ from tickerlake.errors import UsageError
 
 __all__ = ["Parser", "add_global_flags", "build_parser"]
 
+_EVERYWHERE = {"workspace", "stream", "lake", "catalog", "engine", "json", "debug"}
 _CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
+
+
+class _Help(argparse.HelpFormatter):
+    """Help as wide as a page, whose first lines leave out what every verb takes."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=26, width=96)
+
+    def add_usage(
+        self,
+        usage: str | None,
+        actions: Iterable[argparse.Action],
+        groups: Iterable[Any],
+        prefix: str | None = None,
+    ) -> None:
+        own = [action for action in actions if action.dest not in _EVERYWHERE]
+        super().add_usage(usage, own, groups, prefix)
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose mistakes are our errors, with what to do."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - as argparse takes them
+        ours: dict[str, Any] = {"formatter_class": _Help, "allow_abbrev": False}
+        super().__init__(**(ours | options))
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and name the help of just this verb."""
@@ -40,15 +62,12 @@ def build_parser(fill: Collection[str]) -> Parser:
         prog="tickerlake",
         description=tickerlake.__doc__,
         epilog="`tickerlake VERB --help` explains a verb. Start with `tickerlake demo`.",
-        formatter_class=_formatter,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "--version", action="version", version=f"tickerlake {tickerlake.__version__}"
     )
-    parser.add_argument(
-        "--print-completion", metavar="SHELL", help="the same as `tickerlake completion SHELL`"
-    )
+    # `main` takes it out; here it is so that the completion itself knows it.
+    parser.add_argument("--print-completion", metavar="SHELL", help=argparse.SUPPRESS)
     add_global_flags(parser)
     parser.set_defaults(
         workspace=None, stream=None, lake=None, catalog=None, engine=None, json=False, debug=False
@@ -59,8 +78,6 @@ def build_parser(fill: Collection[str]) -> Parser:
             verb.name,
             help=verb.help,
             description=f"{verb.help[0].upper()}{verb.help[1:]}.",
-            formatter_class=_formatter,
-            allow_abbrev=False,
         )
         if verb.name in fill:
             importlib.import_module(verb.module).add_arguments(child)
@@ -86,10 +103,6 @@ def add_global_flags(parser: argparse.ArgumentParser) -> None:
         ("--debug", "show tracebacks"),
     ):
         group.add_argument(name, action="store_true", default=argparse.SUPPRESS, help=text)
-
-
-def _formatter(prog: str) -> argparse.HelpFormatter:
-    return argparse.HelpFormatter(prog, max_help_position=26, width=96)
 
 
 def _below(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:

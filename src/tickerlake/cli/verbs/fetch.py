@@ -21,7 +21,7 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which symbols, from where, and what to do with them."""
-    parser.add_argument("symbols", nargs="+", metavar="SYMBOL")
+    parser.add_argument("symbols", nargs="+", metavar="SYMBOL", help="such as AAPL")
     parser.add_argument("--source", default="yahoo", metavar="NAME", help="default: yahoo")
     add_range(parser)
     parser.add_argument(

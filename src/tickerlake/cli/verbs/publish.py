@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "symbols",
         nargs="*",
         metavar="SYMBOL",
-        help="with --file: whose bars, if it does not say",
+        help="such as AAPL; with --file: whose bars, if it does not say",
     )
     parser.add_argument("--source", metavar="NAME", help="default: yahoo")
     parser.add_argument(

@@ -23,7 +23,10 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to publish, how often to ask, and where to listen."""
     parser.add_argument(
-        "symbols", nargs="*", metavar="SYMBOL", help="none: deliver and serve what others publish"
+        "symbols",
+        nargs="*",
+        metavar="SYMBOL",
+        help="such as AAPL; none: deliver and serve what others publish",
     )
     parser.add_argument("--source", default="yahoo", metavar="NAME", help="default: yahoo")
     add_range(parser)

@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """A list, unless `parse` is asked for."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     parse = actions.add_parser("parse", help="the normalised records of one recorded answer")
-    parse.add_argument("provider", metavar="PROVIDER")
-    parse.add_argument("file", metavar="FILE", type=Path)
+    parse.add_argument("provider", metavar="PROVIDER", help="such as yahoo")
+    parse.add_argument("file", metavar="FILE", type=Path, help="what it answered")
     parse.add_argument("--symbol", help="whose answer it is, where it does not say")
     parse.add_argument("--interval", help="length of its bars, where it does not say")
     parse.add_argument(

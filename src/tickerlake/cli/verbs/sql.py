@@ -37,9 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--format",
+        metavar="F",
         choices=FORMATS,
-        default=None,
-        help="how the answer looks (default: table, or json with --json)",
+        help=f"{', '.join(FORMATS)} (default: table, or json with --json)",
     )
 
 
