@@ -1,0 +1,139 @@
+"""Every Python and shell block of the documentation is run, page by page, as a reader would."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# What a reader does in the checkout itself, and what CI does anyway: not run a second time here.
+IN_THE_CHECKOUT = ("make ", "git clone", "pip install", "cd tickerlake")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One fenced block and the line that it starts at."""
+
+    language: str
+    text: str
+    line: int
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text()
+    return [
+        Block(m[1], m[2], text[: m.start()].count("\n") + 1)
+        for m in FENCE.finditer(text)
+        if m[1] in {"python", "bash", "sh", "shell"}
+    ]
+
+
+def runnable(page: Path) -> list[Block]:
+    found = []
+    for block in blocks(page):
+        lines = block.text.splitlines()
+        if block.language != "python":
+            lines = [line for line in lines if not line.startswith(IN_THE_CHECKOUT)]
+        if any(line.strip() and not line.lstrip().startswith("#") for line in lines):
+            found.append(Block(block.language, "\n".join(lines) + "\n", block.line))
+    return found
+
+
+@pytest.fixture(scope="session")
+def demo_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a reader has run `tickerlake demo --once`."""
+    folder = tmp_path_factory.mktemp("reader")
+    subprocess.run(
+        [sys.executable, "-m", "tickerlake", "demo", "--once"],
+        cwd=folder,
+        env=reader_environment(),
+        check=True,
+        timeout=120,
+        capture_output=True,
+    )
+    return folder
+
+
+def reader_environment() -> dict[str, str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("TICKERLAKE_")}
+    here = str(Path(sys.executable).parent)
+    return environment | {
+        "PATH": f"{here}{os.pathsep}{environment['PATH']}",
+        "PYTHONPATH": str(ROOT / "src"),
+    }
+
+
+def script_of(page: Path) -> str:
+    """All blocks of a page as one bash script: Python blocks share a namespace through one file."""
+    script = ["set -euo pipefail"]
+    python: list[str] = []
+    for block in runnable(page):
+        where = f"{page.relative_to(ROOT)}:{block.line}"
+        if block.language == "python":
+            python.append(f"# {where}\n{block.text}")
+        else:
+            script.append(f"echo '── {where}'\n{block.text}")
+    if python:
+        Path("page.py").write_text("\n".join(python))
+        script.append(f"echo '── {page.name}: Python'\n{sys.executable} page.py")
+    return "\n".join(script)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("docs")
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if runnable(p)], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_each_block_runs(
+    page: Path, demo_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page's blocks, in their order, in a folder where the demo was run, all succeed."""
+    folder = tmp_path / "reader"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    script = script_of(page)
+    if "tickerlake-demo" in script or "tickerlake" in script:
+        shutil.copytree(demo_workspace / "tickerlake-demo", folder / "tickerlake-demo")
+        _relocate(folder / "tickerlake-demo")
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=folder,
+        env=reader_environment(),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+
+
+def _relocate(workspace: Path) -> None:
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "tickerlake"),
+            *("lake", "relocate", "--workspace", str(workspace)),
+        ],
+        env=reader_environment(),
+        check=True,
+        timeout=60,
+        capture_output=True,
+    )
+
+
+def test_links_lead_somewhere() -> None:
+    """Each relative link of a page leads to a file that is there."""
+    broken = []
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+            if "://" not in target and not (page.parent / target).exists():
+                broken.append(f"{page.relative_to(ROOT)} → {target}")
+    assert not broken
