@@ -7,6 +7,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READER := .venvs/duckdb-reader
 WORKERS ?= 2
+# pip's own lines, cut down to one short line a step: a wait without a word looks like a hang.
+SAY := sed -nu -e 's/^Collecting \([^ ;]*\).*/  \1/p' \
+	-e 's/^ *Installing build dependencies.*/  what the page is built with …/p' \
+	-e 's/^ *Preparing editable metadata.*/  building the page …/p' \
+	-e 's/^Installing collected packages.*/  unpacking (half a minute) …/p'
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -18,8 +23,7 @@ $(VENV)/.made: pyproject.toml hatch_build.py constraints/dev.txt
 	@echo "Making the environment in $(VENV) (a minute or two on a fresh machine) …"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade pip
-	@echo "  installing tickerlake with its page, sample and tools …"
-	@$(BIN)/python -m pip install --quiet --constraint constraints/dev.txt --editable ".[all,dev]"
+	@$(BIN)/python -m pip install --constraint constraints/dev.txt --editable ".[all,dev]" | $(SAY)
 	@touch $@
 
 .PHONY: setup
@@ -28,7 +32,7 @@ setup: $(VENV)/.made ## Make the environment with all extras and tools
 $(READER)/.made: constraints/duckdb-reader.txt
 	@echo "Making an environment with other people's DuckDB in $(READER) …"
 	@test -x $(READER)/bin/python || $(PYTHON) -m venv $(READER)
-	@$(READER)/bin/python -m pip install --quiet --requirement constraints/duckdb-reader.txt
+	@$(READER)/bin/python -m pip install --requirement constraints/duckdb-reader.txt | $(SAY)
 	@touch $@
 
 .PHONY: browser
