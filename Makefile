@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READER := .venvs/duckdb-reader
 WORKERS ?= 2
 # pip's own lines, cut down to one short line a step: a wait without a word looks like a hang.
-SAY := sed -nu -e 's/^Collecting \([^ ;]*\).*/  \1/p' \
+SAY := sed -nu -e 's/^Collecting \([A-Za-z0-9_.-]*\).*/  \1/p' \
 	-e 's/^ *Installing build dependencies.*/  what the page is built with …/p' \
 	-e 's/^ *Preparing editable metadata.*/  building the page …/p' \
 	-e 's/^Installing collected packages.*/  unpacking (half a minute) …/p'
