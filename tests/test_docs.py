@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -49,9 +50,10 @@ def runnable(page: Path) -> list[Block]:
 
 
 @pytest.fixture(scope="session")
-def demo_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which a reader has run `tickerlake demo --once`."""
-    folder = tmp_path_factory.mktemp("reader")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder `reader` in which `tickerlake demo --once` was run, and a copy of it beside."""
+    folder = tmp_path_factory.mktemp("docs") / "reader"
+    folder.mkdir()
     subprocess.run(
         [sys.executable, "-m", "tickerlake", "demo", "--once"],
         cwd=folder,
@@ -60,7 +62,16 @@ def demo_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         timeout=120,
         capture_output=True,
     )
+    shutil.copytree(folder, folder.with_name("pristine"))
     return folder
+
+
+@pytest.fixture
+def reader(pristine: Path) -> Path:
+    """The folder as the demo left it, always at the same place: the lake's paths are absolute."""
+    shutil.rmtree(pristine)
+    shutil.copytree(pristine.with_name("pristine"), pristine)
+    return pristine
 
 
 def reader_environment() -> dict[str, str]:
@@ -72,41 +83,19 @@ def reader_environment() -> dict[str, str]:
     }
 
 
-def script_of(page: Path) -> str:
-    """All blocks of a page as one bash script: Python blocks share a namespace through one file."""
-    script = ["set -euo pipefail"]
-    python: list[str] = []
-    for block in runnable(page):
-        where = f"{page.relative_to(ROOT)}:{block.line}"
-        if block.language == "python":
-            python.append(f"# {where}\n{block.text}")
-        else:
-            script.append(f"echo '── {where}'\n{block.text}")
-    if python:
-        Path("page.py").write_text("\n".join(python))
-        script.append(f"echo '── {page.name}: Python'\n{sys.executable} page.py")
-    return "\n".join(script)
-
-
 @pytest.mark.slow
 @pytest.mark.xdist_group("docs")
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if runnable(p)], ids=lambda p: str(p.relative_to(ROOT))
 )
-def test_each_block_runs(
-    page: Path, demo_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_block_runs(page: Path, reader: Path) -> None:
     """A page's blocks, in their order, in a folder where the demo was run, all succeed."""
-    folder = tmp_path / "reader"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    script = script_of(page)
-    if "tickerlake-demo" in script or "tickerlake" in script:
-        shutil.copytree(demo_workspace / "tickerlake-demo", folder / "tickerlake-demo")
-        _relocate(folder / "tickerlake-demo")
+    name = str(page.relative_to(ROOT))
+    told = json.dumps([[b.language, b.text, f"{name}:{b.line}"] for b in runnable(page)])
     done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=folder,
+        [sys.executable, str(ROOT / "tests" / "page_reader.py")],
+        input=told,
+        cwd=reader,
         env=reader_environment(),
         capture_output=True,
         text=True,
@@ -114,19 +103,6 @@ def test_each_block_runs(
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-
-
-def _relocate(workspace: Path) -> None:
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "tickerlake"),
-            *("lake", "relocate", "--workspace", str(workspace)),
-        ],
-        env=reader_environment(),
-        check=True,
-        timeout=60,
-        capture_output=True,
-    )
 
 
 def test_links_lead_somewhere() -> None:
