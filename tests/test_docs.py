@@ -114,3 +114,12 @@ def test_links_lead_somewhere() -> None:
         if "://" not in target and not (page.parent / target).exists()
     ]
     assert not broken
+
+
+def test_every_decision_is_listed() -> None:
+    """The list of decisions names each of them, and each says its number in its title."""
+    folder = ROOT / "docs" / "adr"
+    listed = (folder / "README.md").read_text()
+    for page in sorted(folder.glob("[0-9]*.md")):
+        assert f"]({page.name})" in listed, f"docs/adr/README.md does not list {page.name}"
+        assert page.read_text().startswith(f"# {page.name[:4]}: ")
