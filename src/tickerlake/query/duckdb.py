@@ -65,12 +65,13 @@ class DuckDBEngine:
         with closing(self._database.cursor()) as cursor:
             checked = check(query, partial(_parse, cursor))
             present = Present(cursor, self._lake, self._tail, as_of)
-            warnings = present.create_views(checked)
+            statement = present.prepare(checked)
             with (
                 _translated(cursor, checked),
                 _time_limit(cursor, self._settings.time_limit_seconds),
             ):
-                table, truncated = _run(cursor, checked.statement, self._settings.rows_max)
+                table, truncated = _run(cursor, statement, self._settings.rows_max)
+        warnings = tuple(present.warnings())
         if truncated:
             cut = f"The answer was cut after {self._settings.rows_max:,} rows ([query] rows_max)"
             warnings += (f"{cut}: filter, aggregate or add a LIMIT.",)
@@ -217,10 +218,7 @@ def _query_error(
 
 
 def _columns(cursor: duckdb.DuckDBPyConnection, names: list[str]) -> list[str]:
-    query = (
-        "select distinct column_name from duckdb_columns() where table_name in (select unnest(?))"
-    )
-    return sorted(row[0] for row in cursor.execute(query, [names]).fetchall())
+    return sorted({column for view in names for column in cursor.sql(views.nothing(view)).columns})
 
 
 def _first_line(error: Exception) -> str:

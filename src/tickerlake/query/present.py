@@ -48,22 +48,30 @@ class Present:
         self._as_of = as_of
         self._states: dict[Kind, Fresh] = {}
 
-    def create_views(self, checked: Checked) -> tuple[str, ...]:
-        """Create the views that the query names; return what its reader should know.
+    def prepare(self, checked: Checked) -> str:
+        """Make what the query names visible on its connection; return the statement to run.
 
         A query that asks what there is sees every view, but only what it names has rows.
         """
-        for view in VIEWS:
-            if view in checked.tables:
-                self._create(view, self._definition(view, _needed(view, checked)))
-            elif checked.asks_catalog:
-                self._create(view, views.nothing(view))
+        definitions = {
+            view: self._definition(view, _needed(view, checked))
+            for view in VIEWS
+            if view in checked.tables
+        }
         if _MACRO in checked.functions:
             body = views.as_of_macro(self._rows(_MACRO, EVERYTHING, "bar"))
             self._cursor.execute(f"create temp macro {_MACRO}(t) as table {body}").fetchall()
-        return tuple(self._warnings())
+        reading = checked.reading(definitions)
+        if reading is not None:
+            return reading
+        if checked.asks_catalog:
+            definitions = {view: definitions.get(view) or views.nothing(view) for view in VIEWS}
+        for view, definition in definitions.items():
+            self._cursor.execute(f"create temp view {view} as {definition}").fetchall()
+        return checked.statement
 
-    def _warnings(self) -> Iterator[str]:
+    def warnings(self) -> Iterator[str]:
+        """What the reader of the answer should know."""
         for kind, state in self._states.items():
             if state.unread:
                 yield (
@@ -77,9 +85,6 @@ class Present:
                     f"missing until `tickerlake lake rewind {TABLES[kind]}` has run and they "
                     "were delivered again."
                 )
-
-    def _create(self, view: str, definition: str) -> None:
-        self._cursor.execute(f"create temp view {view} as {definition}").fetchall()
 
     def _definition(self, view: str, needed: Wanted) -> str:
         if view == "deliveries":

@@ -8,7 +8,7 @@ setting can be changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -44,8 +44,10 @@ _NODES: Final = frozenset(
 class Checked:
     """SQL that may run, and what it names."""
 
-    #: What to run: put together again from what was checked.
-    statement: str
+    #: EXPLAIN and ANALYZE, or nothing.
+    prefix: str
+    #: The SELECT that was checked.
+    text: str
     tree: Tree = field(repr=False)
     #: Lower-case names in FROM, views and others; how often each stands there.
     tables: dict[str, int]
@@ -53,6 +55,42 @@ class Checked:
     functions: frozenset[str]
     #: It asks what there is (SHOW, information_schema …), so every view must exist.
     asks_catalog: bool
+
+    @property
+    def statement(self) -> str:
+        """What to run: put together again from what was checked."""
+        return self.prefix + self.text
+
+    def reading(self, definitions: Mapping[str, str]) -> str | None:
+        """The statement with views defined inside it, which spares the engine to bind them twice.
+
+        Null where they must be real views: names with a schema before them, DESCRIBE and its
+        like, and common table expressions of the query's own that have a view's name.
+        """
+        word, rest = _first_word(self.text)
+        if word not in {"select", "from", "with"} or self._needs_views(definitions):
+            return None
+        # Not materialised: the query's own conditions must reach the files.
+        views = [f"{name} as not materialized ({text})" for name, text in definitions.items()]
+        if not views:
+            return self.statement
+        if word == "with":
+            second, after = _first_word(rest)
+            word, rest = ("with recursive", after) if second == "recursive" else (word, rest)
+            return f"{self.prefix}{word} {', '.join(views)}, {rest}"
+        return f"{self.prefix}with {', '.join(views)} {word}{rest}"
+
+    def _needs_views(self, definitions: Mapping[str, str]) -> bool:
+        for item in walk(self.tree):
+            kind = item.get("type")
+            if kind == "SHOW_REF":
+                return True
+            if kind == "BASE_TABLE" and len(item.get("qualified_name", {}).get("path", ())) != 1:
+                return True
+            expressions = item.get("cte_map", {}).get("map", [])
+            if any(str(entry.get("key")).lower() in definitions for entry in expressions):
+                return True
+        return self.asks_catalog
 
 
 def check(query: str, parse: Callable[[str], Tree]) -> Checked:
@@ -79,7 +117,7 @@ def check(query: str, parse: Callable[[str], Tree]) -> Checked:
             found=_shown(query),
             todo="send one statement at a time",
         )
-    return _checked(prefix + text, statements[0])
+    return _checked(prefix, text, statements[0])
 
 
 def walk(tree: object) -> Iterator[Tree]:
@@ -94,14 +132,14 @@ def walk(tree: object) -> Iterator[Tree]:
             waiting.extend(item)
 
 
-def _checked(statement: str, tree: Tree) -> Checked:
+def _checked(prefix: str, text: str, tree: Tree) -> Checked:
     tables: dict[str, int] = {}
     functions = set()
     asks_catalog = False
     for item in walk(tree):
         kind = item.get("type")
         if isinstance(kind, str) and kind.endswith("_NODE") and kind not in _NODES:
-            raise _not_a_select(kind.removesuffix("_NODE"), statement)
+            raise _not_a_select(kind.removesuffix("_NODE"), text)
         if kind == "BASE_TABLE":
             name = str(item.get("table_name", "")).lower()
             tables[name] = tables.get(name, 0) + 1
@@ -116,10 +154,10 @@ def _checked(statement: str, tree: Tree) -> Checked:
         raise QueryRefusedError(
             f"The table function {unknown[0]}() is not allowed here.",
             expected="a view, or one of " + ", ".join(sorted(_TABLE_FUNCTIONS)),
-            found=_shown(statement),
+            found=_shown(text),
             todo="query the views; `show tables` lists them",
         )
-    return Checked(statement, tree, tables, frozenset(functions), asks_catalog)
+    return Checked(prefix, text, tree, tables, frozenset(functions), asks_catalog)
 
 
 def _is_catalog(table: Tree) -> bool:
