@@ -209,7 +209,7 @@ def test_refusals_say_what_is_allowed(engine: DuckDBEngine, folder: Path, statem
         "with bars as (select 1 as one) select one from bars",
         "with b as (with bars as (select 1 as one) from bars) select one from b join bars on true",
         "with recursive t(n) as (select 1 union all select n + 1 from t where n < 3) from t, bars",
-        "WITH b AS MATERIALIZED (SELECT * FROM bars) SELECT max(close) FROM b, b AS c",
+        "WITH b AS MATERIALIZED (SELECT * FROM bars) SELECT max(b.close) FROM b, b AS c",
         "from bars select close limit 1",
         "select * from temp.bars",
         "select * from Bars as b where B.Close > 1 order by 1; -- the end",
