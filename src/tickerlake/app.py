@@ -75,6 +75,12 @@ class Workspace:
     ) -> None:
         self.close()
 
+    def ready(self) -> Self:
+        """Open all parts now, in this thread: what follows shares them between threads."""
+        for part in ("stream", "lake", "engine", "live", "flow"):
+            getattr(self, part)
+        return self
+
     def close(self) -> None:
         """Give back files and connections."""
         self._opened.close()

@@ -156,6 +156,16 @@ def test_an_unexpected_error_is_called_a_bug(
         main(["completion", "bash", "--debug"])
 
 
+@pytest.mark.parametrize("text", ["yesterday", "2013-03-01T00:00:00"])
+def test_a_clock_that_cannot_start_stops_the_verb(
+    text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A `TICKERLAKE_NOW` that is no instant with a zone is wrong use, whatever the verb."""
+    monkeypatch.setenv("TICKERLAKE_NOW", text)
+    assert main(["completion", "bash"]) == 2
+    assert "TICKERLAKE_NOW" in capsys.readouterr().err
+
+
 def test_every_error_has_its_exit_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

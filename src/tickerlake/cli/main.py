@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from tickerlake import clock
 from tickerlake.cli.output import Output
 from tickerlake.cli.parser import build_parser
 from tickerlake.cli.registry import VERBS
@@ -48,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(words: list[str], output: Output) -> int:
     if words[:1] == ["--print-completion"]:  # as other programs call it
         words = ["completion", *words[1:]]
+    if clock.pinned_now() is not None:
+        clock.now()  # refuses what is no instant, before anything is done at a wrong time
     wanted = {verb.name for verb in VERBS} & set(words)
     parser = build_parser(wanted)
     if not words:

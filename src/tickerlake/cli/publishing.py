@@ -10,7 +10,7 @@ from tickerlake.cli.output import Output, Progress, counted
 from tickerlake.errors import UnreachableError
 
 if TYPE_CHECKING:
-    from tickerlake.publish import Event, Publisher, PublishReport
+    from tickerlake.publish import Event, Publisher, PublishReport, Put
     from tickerlake.sources import BarsRequest
 
 __all__ = ["follow", "on_event", "tell_report"]
@@ -20,7 +20,7 @@ def on_event(output: Output, progress: Progress, *, each: bool) -> Callable[[Eve
     """A listener that tells each put (`each`), else one line a symbol and a bar's progress."""
 
     def told(event: Event) -> None:
-        from tickerlake.publish import Chosen, Put
+        from tickerlake.publish import Chosen
         from tickerlake.records import TOPICS
 
         if isinstance(event, Chosen):
@@ -29,23 +29,22 @@ def on_event(output: Output, progress: Progress, *, each: bool) -> Callable[[Eve
                 known = "all known already" if event.new == 0 else f"{event.new:,} new"
                 output.result(f"{text}, {known}")
             return
-        assert isinstance(event, Put)  # noqa: S101 - the only other kind of event
         progress(event.sent)
         topic = TOPICS[event.kind]
         if each or output.json_mode:
-            output.event(
-                _put_as_object(event, topic),
-                f"{event.symbol}  {event.ts:%Y-%m-%d %H:%M}Z  {event.state or event.kind}  "
-                f"{topic} partition {event.partition} position {event.last_position}  "
-                f"{event.status}"
-                if event.ts is not None
-                else f"{topic} partition {event.partition}: {counted(event.records, 'record')}",
-            )
+            output.event(_put_as_object(event, topic), _put_as_text(event, topic))
 
     return told
 
 
-def _put_as_object(put: Any, topic: str) -> dict[str, Any]:  # noqa: ANN401 - a Put, imported late
+def _put_as_text(put: Put, topic: str) -> str:
+    where = f"{topic} partition {put.partition} position {put.last_position}  {put.status}"
+    if put.ts is None:
+        return f"{counted(put.records, 'record')}  {where}"
+    return f"{put.symbol}  {put.ts:%Y-%m-%d %H:%M}Z  {put.state or put.kind}  {where}"
+
+
+def _put_as_object(put: Put, topic: str) -> dict[str, Any]:
     return {
         "event": "put",
         "topic": topic,

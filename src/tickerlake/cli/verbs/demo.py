@@ -100,9 +100,7 @@ class _Demo:
 
     def run(self) -> None:
         """The whole story; a stop ends it after any step, and the next run goes on."""
-        workspace = self._workspace
-        # Opened here, once: the threads share them.
-        workspace.stream, workspace.lake, workspace.engine, workspace.live  # noqa: B018
+        self._workspace.ready()
         with Together(self._stop) as together:
             together.start(self._deliver)
             self._serve(together)

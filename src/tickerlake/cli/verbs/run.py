@@ -50,8 +50,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     ]
     flags = address_flags(arguments)
     with open_workspace(arguments, output, flags) as workspace, stopping() as stop:
-        # Opened here, once: the threads share them.
-        workspace.engine, workspace.live, workspace.flow  # noqa: B018 - opening is the effect
+        workspace.ready()
         publisher = workspace.publisher(arguments.source) if requests else None
 
         def serve() -> None:
