@@ -37,6 +37,7 @@ from tickerlake.lake.local_io import (
 )
 from tickerlake.lake.settings import LakeSettings
 from tickerlake.lake.tables import TableSpec
+from tickerlake.records import is_constant
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -392,10 +393,9 @@ def _encodings(schema: pa.Schema, settings: LakeSettings) -> dict[str, Any]:
 
 
 def _dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if len(column) and not column.null_count and _is_constant(column):
-        # Seen at a third of what finding all different values costs.
-        codes = pa.array(np.zeros(len(column), np.int32))
-        return pa.chunked_array(
-            [pa.DictionaryArray.from_arrays(codes, column[:1].combine_chunks())]
-        )
-    return column.dictionary_encode()
+    chunks = column.chunks
+    alike = all(is_constant(chunk) and chunk[0].equals(chunks[0][0]) for chunk in chunks)
+    if not chunks or not alike:
+        return column.dictionary_encode()
+    codes = pa.array(np.zeros(len(column), np.int32))
+    return pa.chunked_array([pa.DictionaryArray.from_arrays(codes, chunks[0][:1])])

@@ -16,6 +16,7 @@ from tickerlake.records.schemas import (
     conform,
     lake_schema,
 )
+from tickerlake.records.strings import is_constant
 
 __all__ = [
     "INTERVALS",
@@ -30,6 +31,7 @@ __all__ = [
     "RepeatWindow",
     "conform",
     "dead_reasons",
+    "is_constant",
     "key_hashes",
     "lake_schema",
     "repeated_origins",

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tickerlake.records.schemas import KEYS, SCHEMAS, Kind
+from tickerlake.records.strings import is_constant
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,7 +113,7 @@ def _words(values: pa.Array) -> Words:
 
     kind = values.type
     if pa.types.is_string(kind):
-        if _is_constant(values):
+        if is_constant(values):
             return np.full(len(values), _word(values[0].as_py()), np.uint64)
         encoded = values.dictionary_encode()
         hashed = np.array([_word(text) for text in encoded.dictionary.to_pylist()], np.uint64)
@@ -127,12 +128,6 @@ def _words(values: pa.Array) -> Words:
         values = values.cast(pa.int32())
     whole = pc.fill_null(values.cast(pa.int64()), 0)
     return whole.to_numpy(zero_copy_only=False).view(np.uint64)
-
-
-def _is_constant(values: pa.Array) -> bool:
-    # Most strings of a batch are: to see it costs a third of finding all different values.
-    alike = len(values) > 0 and values.null_count == 0 and values[0].equals(values[-1])
-    return alike and bool(pc.all(pc.equal(values, values[0])).as_py())
 
 
 @functools.lru_cache(maxsize=1 << 16)

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickerlake.records import SCHEMAS, Kind
+from tickerlake.records import SCHEMAS, Kind, is_constant
 from tickerlake.streams.base import Message
 from tickerlake.streams.decoded import Decoded
 
@@ -49,7 +49,7 @@ def _flat(column: pa.ChunkedArray | pa.Array) -> pa.Array:
 def _packed(array: pa.Array) -> pa.Array:
     """Strings as a dictionary with indices as narrow as they can be; all else as it is."""
     if pa.types.is_string(array.type):
-        if _is_constant(array):
+        if is_constant(array):
             return constant(array[0].as_py(), len(array))
         array = array.dictionary_encode()
     if pa.types.is_dictionary(array.type):
@@ -58,22 +58,6 @@ def _packed(array: pa.Array) -> pa.Array:
                 indices = array.indices.cast(width)
                 return pa.DictionaryArray.from_arrays(indices, array.dictionary)
     return array
-
-
-def _is_constant(array: pa.Array) -> bool:
-    """Whether all strings are the same: most columns of a batch are (provider, currency, state).
-
-    Compares memory with memory, which costs a tenth of finding all different values.
-    """
-    if array.null_count or not array[0].equals(array[-1]):
-        return False
-    _, offsets, data = array.buffers()
-    ends = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
-    first, length = int(ends[0]), int(ends[1] - ends[0])
-    if length == 0 or np.any(np.diff(ends) != length):
-        return False
-    text = data[first : int(ends[-1])]
-    return bool(text.equals(pa.py_buffer(data[first : first + length].to_pybytes() * len(array))))
 
 
 def constant(value: str, count: int) -> pa.DictionaryArray:
