@@ -22,6 +22,8 @@ __all__ = ["Flow", "Position", "TopicFlow"]
 
 #: Rates are means over this long.
 RATE_SECONDS = 10.0
+#: A delivery whose oldest waiting record is older than this does not keep up.
+BEHIND_SECONDS = 30.0
 #: Asked more often than this, the last answer is still good.
 FRESH_SECONDS = 0.5
 
@@ -38,8 +40,13 @@ class Position:
 
     @property
     def lag(self) -> int:
-        """Records that the lake does not have yet."""
+        """Records that the lake does not have yet, those that are gone included."""
         return self.end - (self.beginning if self.lake is None else self.lake)
+
+    @property
+    def lost(self) -> int:
+        """Records that the log dropped before the lake had them."""
+        return 0 if self.lake is None else max(0, self.beginning - self.lake)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +122,9 @@ class Flow:
         while now_seconds - self._seen[0][0] > RATE_SECONDS:
             self._seen.popleft()
         age_seconds = self._oldest_seconds(topics) if lag else 0.0
-        state: HopState = "behind" if age_seconds > RATE_SECONDS * 3 else "ok"
+        state: HopState = "behind" if age_seconds > BEHIND_SECONDS else "ok"
+        if any(position.lost for topic in topics for position in topic.positions):
+            state = "stopped"
         return Pipeline(
             hops=(
                 Hop("stream", published, self._rate(1), 0, 0.0, "ok", self._stream.url),
@@ -137,10 +146,10 @@ class Flow:
             message.published_at
             for topic in topics
             for position in topic.positions
-            if position.lag
+            if position.lag > position.lost
             for message in self._stream.topic(topic.kind).read(
                 position.partition,
-                position.beginning if position.lake is None else position.lake,
+                max(position.beginning, position.lake or 0),
                 records_max=1,
                 wait_seconds=0.0,
             )[:1]

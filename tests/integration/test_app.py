@@ -9,6 +9,7 @@ import pytest
 
 import tickerlake
 from tickerlake import app, config
+from tickerlake.cli import main
 from tickerlake.errors import ConfigError, WorkspaceMovedError
 from tickerlake.sources import BarsRequest
 
@@ -48,6 +49,27 @@ def test_an_old_record_that_nobody_delivers_is_behind(workspace: Path) -> None:
     assert delivery.lag_records == 196
     assert delivery.lag_seconds is not None
     assert delivery.lag_seconds > 0
+
+
+def test_a_hole_in_the_log_is_said_and_not_stumbled_over(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where retention dropped what was not delivered, the strip says stopped and still shows."""
+    settings = {
+        "streams.retention_hours": 0.0,
+        "streams.retention_drops_undelivered": True,
+    }
+    with tickerlake.open(workspace) as opened:
+        opened.publisher("sample").publish([BarsRequest("FB")], limit=5)
+        opened.deliver(once=True)
+        opened.publisher("sample").publish([BarsRequest("FB")])
+    with tickerlake.open(workspace, settings=settings) as opened:
+        opened.stream.acknowledge("bar", {})  # retention works at every acknowledgement
+        assert sum(p.lost for p in opened.flow.topics()[0].positions) == 191
+        delivery = next(h for h in opened.flow.pipeline().hops if h.name == "delivery")
+    assert delivery.state == "stopped"
+    assert main(["status", "--workspace", str(workspace)]) == 0
+    assert "191 records went before the lake had them" in capsys.readouterr().err
 
 
 def test_a_moved_workspace_is_refused_and_mended(workspace: Path, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tickerlake import clock
 from tickerlake.cli.arguments import open_workspace
-from tickerlake.cli.output import Output, moment
+from tickerlake.cli.output import Output, counted, moment
+from tickerlake.errors import RetentionPassedError
 
 if TYPE_CHECKING:
     from tickerlake.app import Workspace
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     return 0
 
 
-def _tell(topics: list[TopicFlow], dead: dict[str, int], output: Output) -> None:
+def _tell(topics: list[TopicFlow], dead: dict[str, int] | None, output: Output) -> None:
     used = [topic for topic in topics if topic.end]
     if not used:
         output.result("The stream is empty: nothing was published yet.")
@@ -60,19 +61,35 @@ def _tell(topics: list[TopicFlow], dead: dict[str, int], output: Output) -> None
             for p in topic.positions
         ],
     )
+    for topic in used:
+        for p in topic.positions:
+            if p.lost:
+                output.warning(
+                    f"{topic.topic} partition {p.partition}: {counted(p.lost, 'record')} went "
+                    "before the lake had them; `tickerlake deliver --accept-loss` goes on behind"
+                )
     output.result("")
     output.table(
         ("table", "published", "lag", "dead letters", "last commit"),
         [
-            (t.table, t.end, t.lag, dead.get(t.kind, 0), moment(t.committed_at) or "none yet")
+            (
+                t.table,
+                t.end,
+                t.lag,
+                None if dead is None else dead.get(t.kind, 0),
+                moment(t.committed_at) or "none yet",
+            )
             for t in used
         ],
     )
 
 
-def _dead_letters(workspace: Workspace) -> dict[str, int]:
-    """Dead letters by kind."""
-    table = workspace.sql("select kind, count(*) as n from dead_letters group by kind").table
+def _dead_letters(workspace: Workspace) -> dict[str, int] | None:
+    """Dead letters by kind; null where a hole in the log lets nobody count."""
+    try:
+        table = workspace.sql("select kind, count(*) as n from dead_letters group by kind").table
+    except RetentionPassedError:
+        return None
     return dict(zip(table["kind"].to_pylist(), table["n"].to_pylist(), strict=True))
 
 
