@@ -19,6 +19,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
+MET = {True: "yes", False: "**no**", None: ""}
 MARKS = ("<!-- table: begin -->", "<!-- table: end -->")
 
 
@@ -52,12 +53,12 @@ def table(rows: list[dict[str, Any]], quick: bool) -> str:
         + (", with --quick" if quick else "")
         + ".",
         "",
-        "| benchmark | what | figure | goal | met |",
-        "|---|---|---|---|---|",
+        "| benchmark | what | figure | peer, same run | goal | met |",
+        "|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {cell(r, 'name')} | {cell(r, 'what')} | {cell(r, 'figure') or figure(r)} "
-        f"| {cell(r, 'goal')} | {cell(r, 'met')} |"
+        f"| {cell(r, 'peer')} | {cell(r, 'goal')} | {MET[r.get('met')]} |"
         for r in rows
     ]
     return "\n".join(lines)
