@@ -150,7 +150,8 @@ def _is_constant(column: pa.ChunkedArray) -> bool:
     if column.null_count:
         return bool(column.null_count == len(column))
     if pa.types.is_dictionary(column.type):
-        return all(len(chunk.dictionary) == 1 for chunk in column.chunks)
+        # Chunks may have one value each, and not the same one.
+        return column.num_chunks == 1 and len(column.chunk(0).dictionary) == 1
     if pa.types.is_nested(column.type) or not column[0].equals(column[-1]):
         return False
     return bool(pc.all(pc.equal(column, column[0])).as_py())

@@ -2,7 +2,8 @@
 
 Never by a filter: rows that arrive meanwhile would be deleted with it. The outputs are written
 first; then, in a loop, a fresh state is loaded, all inputs are checked to be live in it, and one
-commit deletes exactly these files and adds the outputs. Offsets stay untouched.
+commit deletes exactly these files and adds the outputs. Offsets stay untouched. Small months share
+a commit: a history of many years would else leave a snapshot for each of its months.
 
 All compacted files of a month are always among the inputs, so that for each key at most one
 compacted row has no superseded mark.
@@ -46,8 +47,16 @@ class CompactReport:
     rows: int
     bytes_before: int
     bytes_after: int
-    #: False: others changed these files meanwhile; what was written is gone again.
+    #: False: others changed these files meanwhile; what was written goes with a later sweep.
     landed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Month:
+    """What was read, and what was written in its place."""
+
+    inputs: tuple[LiveFile, ...]
+    outputs: tuple[WrittenFile, ...]
 
 
 def compact(
@@ -78,7 +87,8 @@ def compact(
         table = lake.table(name)
         known = _known_to_latest(lake, name)
         months = list(_months(table, table.load(), cut, known, fresh_files_min))
-        reports.extend(_compact_files(lake, table, inputs) for inputs in months)
+        for batch in _batches(months, lake.settings.compaction_rows_max):
+            reports.extend(_compact_months(lake, table, batch))
     return reports
 
 
@@ -101,13 +111,22 @@ def _months(
         if file.compacted or (seen and _closed(table, file, cut)):
             months[file.month].append(file)
     for files in months.values():
-        fresh = sum(not file.compacted for file in files)
-        # A single fresh file is worth it only where superseded marks are set.
-        enough = max(
-            fresh_files_min, 1 if table.name == TABLES["bar"] else 2 - (fresh < len(files))
-        )
-        if fresh >= enough:
+        if sum(not file.compacted for file in files) >= max(1, fresh_files_min):
             yield files
+
+
+def _batches(months: Sequence[list[LiveFile]], rows_max: int) -> Iterator[list[list[LiveFile]]]:
+    """Months that share a commit: about `rows_max` rows, at least one month."""
+    batch: list[list[LiveFile]] = []
+    rows = 0
+    for files in months:
+        batch.append(files)
+        rows += sum(file.row_count for file in files)
+        if rows >= rows_max:
+            yield batch
+            batch, rows = [], 0
+    if batch:
+        yield batch
 
 
 def _closed(table: IcebergTable, file: LiveFile, cut: int) -> bool:
@@ -117,25 +136,49 @@ def _closed(table: IcebergTable, file: LiveFile, cut: int) -> bool:
     return last is not None and last < cut
 
 
-def _compact_files(lake: Lake, table: IcebergTable, inputs: list[LiveFile]) -> CompactReport:
-    paths = {file.path for file in inputs}
-    outputs = _write(lake, table, inputs)
+def _compact_months(
+    lake: Lake, table: IcebergTable, batch: list[list[LiveFile]]
+) -> list[CompactReport]:
+    months: list[_Month] = []
+    try:
+        # One by one, so that what is written already is known if the next one fails.
+        months.extend(_Month(tuple(inputs), _write(lake, table, inputs)) for inputs in batch)
+    except BaseException:
+        for month in months:
+            table.discard(month.outputs)
+        raise
 
     def decide(loaded: Loaded) -> Change | None:
-        if not paths <= set(table.files(loaded)):
-            return None  # Another compaction was first.
-        return Change(append=outputs, delete=tuple(paths))
+        live = set(table.files(loaded))
+        # A month that another compaction took, or that landed with a try whose answer was lost,
+        # is left out.
+        waiting = [month for month in months if live.issuperset(_paths(month.inputs))]
+        if not waiting:
+            return None
+        return Change(
+            append=tuple(file for month in waiting for file in month.outputs),
+            delete=tuple(path for month in waiting for path in _paths(month.inputs)),
+        )
 
-    landed = commit_until_landed(table, decide, files=outputs)
+    commit_until_landed(table, decide)
+    live = set(table.files(table.load()))
+    return [_report(table, month, live.issuperset(_paths(month.outputs))) for month in months]
+
+
+def _paths(files: Sequence[LiveFile] | Sequence[WrittenFile]) -> list[str]:
+    return [file.path for file in files]
+
+
+def _report(table: IcebergTable, month: _Month, landed: bool) -> CompactReport:
     return CompactReport(
         table=table.name,
-        month=_month_name(inputs[0].month),
-        files_before=len(inputs),
-        files_after=len(outputs),
-        rows=sum(file.row_count for file in outputs),
-        bytes_before=sum(file.byte_count for file in inputs),
-        bytes_after=sum(file.byte_count for file in outputs),
-        landed=landed is not None,
+        month=_month_name(month.inputs[0].month),
+        files_before=len(month.inputs),
+        files_after=len(month.outputs),
+        rows=sum(file.row_count for file in month.outputs),
+        bytes_before=sum(file.byte_count for file in month.inputs),
+        bytes_after=sum(file.byte_count for file in month.outputs),
+        landed=landed,
     )
 
 
