@@ -121,7 +121,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 def test_recordings_are_parsed_as_by_the_source(tmp_path: Path) -> None:
     """Parsing goes through and keeps nothing."""
     text = b"Ticker,Date,Open,High,Low,Close,Volume,Adj Close\nX,2013-03-01,1,2,1,2,5,2\n"
-    table = CachedSource(open_source("sample"), tmp_path).parse(text)
+    table = CachedSource(open_source("sample"), tmp_path).parse(text).bars
     assert isinstance(table, pa.Table)
     assert table["symbol"].to_pylist() == ["X"]
     assert files(tmp_path) == 0

@@ -165,7 +165,7 @@ def test_a_key_told_twice_is_told_to_the_user(house: House) -> None:
     """Two rows of one bar in one file: the last is sent, a note says so, a repeat adds nothing."""
     text = b"symbol,date,open,high,low,close\nA,2024-01-02,1,2,1,2\nA,2024-01-02,1,3,1,2\n"
     for sent in (1, 0):
-        report = publisher(house).publish_answer(FilesSource().parse_answer(text))
+        report = publisher(house).publish_answer(FilesSource().parse(text))
         assert report.sent == sent
         assert report.notes == ("1 bars came twice in one answer; the last of each was taken",)
 
@@ -181,7 +181,7 @@ THURSDAY, FRIDAY = (
 def answer(rows: dict[str, Any], last_trade: str, regular: tuple[str, str], **meta: Any) -> Answer:
     body = chart(rows, last_trade=last_trade, regular=regular, **meta)
     received = datetime.fromtimestamp(at(last_trade), UTC)
-    return open_source("yahoo").parse_answer(encoded(body), received_at=received)  # type: ignore[attr-defined]
+    return open_source("yahoo").parse(encoded(body), received_at=received)
 
 
 def test_the_life_of_a_bar(house: House) -> None:

@@ -27,7 +27,7 @@ DAY = {"symbol": "AAA", "open": 1.0, "high": 2.0, "low": 0.5, "close": 1.5}
 
 def read(payload: str | bytes, **settings: Any) -> Answer:
     raw = payload.encode() if isinstance(payload, str) else payload
-    return FilesSource(FilesSettings(**settings)).parse_answer(raw)
+    return FilesSource(FilesSettings(**settings)).parse(raw)
 
 
 def parquet(**columns: Any) -> bytes:
@@ -75,7 +75,7 @@ def test_the_three_formats_give_the_same_bars() -> None:
     )
     at = datetime(2024, 1, 3, tzinfo=UTC)
     bars = [
-        FilesSource().parse(f if isinstance(f, bytes) else f.encode(), received_at=at)
+        FilesSource().parse(f if isinstance(f, bytes) else f.encode(), received_at=at).bars
         for f in files
     ]
     assert bars[0].num_rows == 1

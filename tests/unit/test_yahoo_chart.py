@@ -28,7 +28,7 @@ FRIDAY = {"regular": ("2024-03-01T14:30", "2024-03-01T21:00")}
 
 def parse(body: object, received: str | None = "2024-03-08T12:00", **told: Any) -> Answer:
     when = datetime.fromisoformat(received).replace(tzinfo=UTC) if received else None
-    return YahooSource().parse_answer(encoded(body), received_at=when, **told)
+    return YahooSource().parse(encoded(body), received_at=when, **told)
 
 
 def wrapped(body: object, url: str = "", **response: Any) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from tickerlake.cache.store import Store
@@ -92,21 +91,8 @@ class CachedSource:
         symbol: str | None = None,
         interval: str | None = None,
         received_at: datetime | None = None,
-    ) -> pa.Table:
-        """As the wrapped source; a parsed recording is not kept."""
-        return self._source.parse(
-            payload, symbol=symbol, interval=interval, received_at=received_at
-        )
-
-    def parse_answer(
-        self,
-        payload: bytes,
-        *,
-        symbol: str | None = None,
-        interval: str | None = None,
-        received_at: datetime | None = None,
     ) -> Answer:
         """As the wrapped source; a parsed recording is not kept."""
-        return self._source.parse_answer(
+        return self._source.parse(
             payload, symbol=symbol, interval=interval, received_at=received_at
         )

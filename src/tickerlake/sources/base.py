@@ -177,8 +177,8 @@ class Source(Protocol):
         symbol: str | None = None,
         interval: str | None = None,
         received_at: datetime | None = None,
-    ) -> pa.Table:
-        """The bars of one recorded answer, normalised.
+    ) -> Answer:
+        """One recorded answer, normalised: its bars, corporate actions and notes.
 
         `received_at` takes the place of "now" for everything that depends on it.
 
@@ -187,15 +187,4 @@ class Source(Protocol):
                 answer itself says.
             MalformedError: No answer of this provider, or one that this version cannot read.
         """
-        ...
-
-    def parse_answer(
-        self,
-        payload: bytes,
-        *,
-        symbol: str | None = None,
-        interval: str | None = None,
-        received_at: datetime | None = None,
-    ) -> Answer:
-        """As `parse`, with the corporate actions and notes of the same answer."""
         ...

@@ -168,22 +168,8 @@ class FilesSource:
         symbol: str | None = None,
         interval: str | None = None,
         received_at: datetime | None = None,
-    ) -> pa.Table:
-        """The bars of a file's bytes; `symbol` and `interval` stand in for missing columns."""
-        answer = self.parse_answer(
-            payload, symbol=symbol, interval=interval, received_at=received_at
-        )
-        return answer.bars
-
-    def parse_answer(
-        self,
-        payload: bytes,
-        *,
-        symbol: str | None = None,
-        interval: str | None = None,
-        received_at: datetime | None = None,
     ) -> Answer:
-        """As `parse`, with notes.
+        """The bars of a file's bytes; `symbol` and `interval` stand in for missing columns.
 
         Raises:
             MalformedError: A line cannot be read; names the line.

@@ -88,22 +88,8 @@ class SampleSource:
         symbol: str | None = None,
         interval: str | None = None,
         received_at: datetime | None = None,
-    ) -> pa.Table:
-        """The bars of a CSV file with the sample's columns."""
-        answer = self.parse_answer(
-            payload, symbol=symbol, interval=interval, received_at=received_at
-        )
-        return answer.bars
-
-    def parse_answer(
-        self,
-        payload: bytes,
-        *,
-        symbol: str | None = None,
-        interval: str | None = None,
-        received_at: datetime | None = None,
     ) -> Answer:
-        """As `parse`; the sample has no corporate actions.
+        """The bars of a CSV file with the sample's columns; it has no corporate actions.
 
         Raises:
             MalformedError: Not CSV, or other columns.

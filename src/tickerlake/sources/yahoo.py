@@ -112,22 +112,8 @@ class YahooSource:
         symbol: str | None = None,
         interval: str | None = None,
         received_at: datetime | None = None,
-    ) -> pa.Table:
-        """The bars of one recorded history answer, bare or wrapped as {request, response}."""
-        answer = self.parse_answer(
-            payload, symbol=symbol, interval=interval, received_at=received_at
-        )
-        return answer.bars
-
-    def parse_answer(
-        self,
-        payload: bytes,
-        *,
-        symbol: str | None = None,
-        interval: str | None = None,
-        received_at: datetime | None = None,
     ) -> Answer:
-        """As `parse`, with corporate actions and notes.
+        """One recorded answer of the chart API, as itself, or wrapped with its request.
 
         Raises:
             NotFoundError, RangeError, RateLimitedError, UnreachableError: What the answer says.

@@ -76,7 +76,7 @@ def _parse(arguments: argparse.Namespace, config: Config, output: Output) -> Non
         payload = arguments.file.read_bytes()
     except FileNotFoundError as error:
         raise NotFoundError(f"There is no file {arguments.file}.") from error
-    answer = _open(arguments.provider, config).parse_answer(
+    answer = _open(arguments.provider, config).parse(
         payload,
         symbol=arguments.symbol,
         interval=arguments.interval,
