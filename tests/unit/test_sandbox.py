@@ -189,6 +189,12 @@ def test_refusals_say_what_is_allowed(engine: DuckDBEngine, folder: Path, statem
     assert error.exit_code == 2
 
 
+def test_a_select_with_more_behind_it_is_called_that(engine: DuckDBEngine) -> None:
+    """Nobody is told that a SELECT is not a SELECT."""
+    with pytest.raises(QueryRefusedError, match="this is more than one SELECT"):
+        engine.sql("select 1; drop table bars")
+
+
 @pytest.mark.parametrize(
     "statement",
     [

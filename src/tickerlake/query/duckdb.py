@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import partial
@@ -70,7 +71,7 @@ class DuckDBEngine:
                 _translated(cursor, checked),
                 _time_limit(cursor, self._settings.time_limit_seconds),
             ):
-                table, truncated = _run(cursor, statement, self._settings.rows_max)
+                table, truncated = _run_apart(cursor, statement, self._settings.rows_max)
         warnings = tuple(present.warnings())
         if truncated:
             cut = f"The answer was cut after {self._settings.rows_max:,} rows ([query] rows_max)"
@@ -118,6 +119,22 @@ def _parse(cursor: duckdb.DuckDBPyConnection, text: str) -> Tree:
     query = "select json_serialize_sql(?::varchar, skip_null := true, skip_empty := true)"
     tree = cursor.execute(query, [text]).fetchall()[0][0]
     return json.loads(tree)
+
+
+def _run_apart(
+    cursor: duckdb.DuckDBPyConnection, statement: str, rows_max: int
+) -> tuple[pa.Table, bool]:
+    """Run in a thread of its own, so that Ctrl-C and SIGTERM reach this one while DuckDB works.
+
+    DuckDB looks for Ctrl-C alone, and makes a nameless error of it.
+    """
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="sql") as apart:
+        answer = apart.submit(_run, cursor, statement, rows_max)
+        try:
+            return answer.result()
+        except KeyboardInterrupt:
+            cursor.interrupt()
+            raise
 
 
 def _run(cursor: duckdb.DuckDBPyConnection, statement: str, rows_max: int) -> tuple[pa.Table, bool]:

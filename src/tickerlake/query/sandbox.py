@@ -193,7 +193,10 @@ def _first_word(text: str) -> tuple[str, str]:
 def _refused(query: str, tree: Tree) -> QueryRefusedError | QueryError:
     message = str(tree.get("error_message", ""))
     if tree.get("error_type") == "not implemented":
-        return _not_a_select(_first_word(query)[0].upper() or "nothing", query)
+        word = _first_word(query)[0].upper() or "nothing"
+        # What begins to read and cannot be read whole does more behind it, or is several.
+        reads = word in {"SELECT", "FROM", "WITH", "VALUES"}
+        return _not_a_select("more than one SELECT" if reads else word, query)
     return QueryError(
         f"This is not valid SQL: {message}.",
         expected="one SELECT, or EXPLAIN of one",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tickerlake.cli.arguments import instant, open_workspace
 from tickerlake.cli.output import Output
+from tickerlake.cli.stopping import INTERRUPTED
 from tickerlake.errors import TickerlakeError
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ End a query with ; to run it. It may take several lines.
   .views     the views that there are
   .columns   the columns of a view, as in `.columns bars`
   .help      this text
-  .quit      leave; so does Ctrl-D"""
+  .quit      leave; so does Ctrl-D
+Ctrl-C stops a running query, forgets the lines of an unfinished one, and else leaves."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -110,8 +112,10 @@ def _shell(workspace: Workspace, as_of: datetime | None, form: str, output: Outp
             output.note("")
             return 0
         except KeyboardInterrupt:
-            lines = []
             output.note("")
+            if not lines:
+                return INTERRUPTED
+            lines = []
             continue
         if not lines and line.strip().startswith("."):
             if line.strip() in {".quit", ".exit"}:
@@ -127,6 +131,8 @@ def _shell(workspace: Workspace, as_of: datetime | None, form: str, output: Outp
                 _answer(workspace, query, as_of, form, output)
             except TickerlakeError as error:
                 output.error(str(error))
+            except KeyboardInterrupt:
+                output.note("Stopped.")
 
 
 def _dot(workspace: Workspace, line: str, output: Output) -> None:
