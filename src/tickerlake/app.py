@@ -210,12 +210,16 @@ class Workspace:
     ) -> DeliveryReport:
         """Move records from the stream into the lake until `stop`, or with `once` to its end.
 
+        At the end `deliveries` and `latest` are brought up to date, so that other engines find all
+        tables of the lake as our views show them.
+
         Raises:
             DataLossError: Going on would lose data; says what to do.
         """
         from tickerlake.delivery import deliver
+        from tickerlake.lake.maintenance import tell_others
 
-        return deliver(
+        report = deliver(
             self.stream,
             self.lake,
             kinds,
@@ -225,6 +229,8 @@ class Workspace:
             settings=self._settings.delivery,
             on_event=on_event,
         )
+        tell_others(self.lake)
+        return report
 
     def serve(
         self,

@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
+import tickerlake
+from tickerlake.config import make_workspace
 from tickerlake.lake.lake import Lake
 from tickerlake.lake.maintenance import compact, expire, sweep
+from tickerlake.lake.tables import SPECS
+from tickerlake.sources import BarsRequest
 from tickerlake.testing.lake_suite import deliver
 
 PYTHON = Path(__file__).resolve().parents[2] / ".venvs" / "duckdb-reader" / "bin" / "python"
@@ -95,3 +99,26 @@ def test_the_reader_follows_through_maintenance(lake: Lake, reader: Reader) -> N
     assert reader.sql(count) == [[100, 100]]
     deliver(table, 1)
     assert reader.sql(count) == [[101, 101]]
+
+
+def test_all_seven_tables_are_there_after_one_delivery(tmp_path: Path, reader: Reader) -> None:
+    """A finished delivery leaves the derived tables as fresh as the logs, for every engine."""
+    folder, _ = make_workspace(tmp_path / "one")
+    with tickerlake.open(folder) as workspace:
+        workspace.publisher("sample").publish([BarsRequest("FB"), BarsRequest("IBM")])
+        workspace.deliver(once=True)
+        ours = {
+            view: workspace.sql(f"select count(*) as n from {view}").table["n"][0].as_py()
+            for view in ("latest", "deliveries")
+        }
+
+    def rows(table: str) -> int:
+        count: int = reader.sql(f"select count(*) from iceberg_scan('{folder}/lake/{table}')")[0][0]
+        return count
+
+    assert {table: rows(table) for table in SPECS} == {
+        **dict.fromkeys(SPECS, 0),
+        "bars_log": 196 + 3270,
+        **ours,
+    }
+    assert ours["latest"] == 2

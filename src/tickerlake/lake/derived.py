@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import numpy as np
@@ -12,6 +12,7 @@ import pyarrow.dataset as ds
 
 from tickerlake.lake.base import Change, Loaded, SnapshotInfo
 from tickerlake.lake.lake import Lake
+from tickerlake.lake.manifests import LiveFile
 from tickerlake.lake.positions import RANGES, REWOUND, Range, decode_ranges
 from tickerlake.lake.retry import commit_until_landed
 from tickerlake.lake.table import IcebergTable
@@ -27,6 +28,8 @@ __all__ = [
 ]
 
 _SEEN: Final = "tickerlake.latest."
+#: Bounds the memory of a refresh.
+_ROWS_AT_ONCE: Final = 250_000
 _KINDS: Final[tuple[Kind, ...]] = ("bar", "trade")
 
 
@@ -157,19 +160,36 @@ def _arrived(table: IcebergTable, after: int) -> tuple[list[pa.Table], int]:
         for field in SPECS[LATEST].schema
         if field.name in table.spec.schema.names and field.name != "price"
     ]
+    # A compacted file holds only what fresh ones had brought before.
+    fresh = [
+        file
+        for file in files
+        if file.sequence_number > after and not (file.compacted and after > 0)
+    ]
     found = []
-    for file in files:
-        # A compacted file holds only what fresh ones had brought before.
-        if file.sequence_number <= after or (file.compacted and after > 0):
-            continue
+    for together in _in_lots(fresh):
         rows = table.read_files(
-            [file],
+            together,
             columns=[*names, price],
             condition=ds.field("dead_reason").is_null() & ds.field(price).is_valid(),
         ).rename_columns([*names, "price"])
-        # One file at a time: what stays in memory is a row a symbol.
+        # One lot at a time: what stays in memory is a row a symbol.
         found.append(_newest(_as_latest(rows)))
     return found, max(newest, after)
+
+
+def _in_lots(files: Iterable[LiveFile]) -> Iterator[list[LiveFile]]:
+    """Files that are read together: opening many small ones one by one costs more than reading."""
+    lot: list[LiveFile] = []
+    rows = 0
+    for file in files:
+        lot.append(file)
+        rows += file.row_count
+        if rows >= _ROWS_AT_ONCE:
+            yield lot
+            lot, rows = [], 0
+    if lot:
+        yield lot
 
 
 def _as_latest(rows: pa.Table) -> pa.Table:

@@ -10,7 +10,7 @@ from tickerlake.lake.maintenance.relocate import RelocateReport, relocate
 from tickerlake.lake.maintenance.rewind import RewindReport, Rewound, rewind
 from tickerlake.lake.maintenance.status import StreamStatus, TableStatus, status
 from tickerlake.lake.maintenance.sweep import SweepReport, sweep
-from tickerlake.lake.maintenance.tend import tend
+from tickerlake.lake.maintenance.tend import tell_others, tend
 from tickerlake.lake.maintenance.verify import Finding, VerifyReport, verify
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "rewind",
     "status",
     "sweep",
+    "tell_others",
     "tend",
     "verify",
 ]

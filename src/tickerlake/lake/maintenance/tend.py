@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from tickerlake.lake.derived import refresh_latest
+import contextlib
+
+from tickerlake.errors import CommitRefusedError, CommitUnknownError
+from tickerlake.lake.derived import fold_deliveries, refresh_latest
 from tickerlake.lake.lake import Lake
 from tickerlake.lake.maintenance.compact import compact
 from tickerlake.lake.maintenance.expire import expire
 from tickerlake.lake.tables import DELIVERIES, LATEST
+from tickerlake.records import TABLES
 
-__all__ = ["tend"]
+__all__ = ["tell_others", "tend"]
 
 
 def tend(lake: Lake, name: str) -> None:
@@ -27,3 +31,17 @@ def tend(lake: Lake, name: str) -> None:
     for derived in (DELIVERIES, LATEST):
         if len(lake.table(derived).load().handle.metadata.snapshots) > lake.settings.snapshots_max:
             expire(lake, [derived], keep=lake.settings.snapshots_max // 2)
+
+
+def tell_others(lake: Lake) -> None:
+    """Bring `deliveries` and `latest` up to date, for engines that read no snapshot summaries.
+
+    Our own views look at the tables themselves, so this is never late for them. Where rivals win
+    every time nothing is lost: they, or the next turn, do the same.
+    """
+    for name in lake.names():
+        if name in TABLES.values():
+            with contextlib.suppress(CommitRefusedError, CommitUnknownError):
+                fold_deliveries(lake, name)
+    with contextlib.suppress(CommitRefusedError, CommitUnknownError):
+        refresh_latest(lake)
