@@ -38,11 +38,12 @@ def parse_instant(text: str, *, name: str = "time") -> datetime:
             todo="write date, time and zone",
         ) from error
     if instant.tzinfo is None:
+        whole = text if len(text) > len("2013-03-01") else instant.isoformat()
         raise RangeError(
             f"The {name} {text!r} has no time zone.",
             expected="a zone at the end, such as Z or +01:00",
             found="a naive timestamp",
-            todo=f"write {text}Z if you mean UTC",
+            todo=f"write {whole}Z if you mean UTC",
         )
     return instant.astimezone(UTC)
 

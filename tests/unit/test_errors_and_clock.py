@@ -34,3 +34,9 @@ def test_a_time_without_a_zone_is_refused(text: str) -> None:
     """A naive or unreadable timestamp is a RangeError that says what to write."""
     with pytest.raises(errors.RangeError, match="what to do"):
         clock.parse_instant(text)
+
+
+def test_a_date_alone_is_told_how_to_become_an_instant() -> None:
+    """What the message tells a user to write is accepted."""
+    with pytest.raises(errors.RangeError, match="write 2013-03-01T00:00:00Z if"):
+        clock.parse_instant("2013-03-01")
