@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tickerlake.lake.lake import Lake
 from tickerlake.testing.lake_suite import deliver
 
@@ -33,6 +35,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_of_six_rival_processes_one_wins(lake: Lake, tmp_path: Path) -> None:
     """Round after round, with rows and without: one process lands, five are refused."""
     table = lake.table("bars_log")
