@@ -59,6 +59,15 @@ print(*(int(number) for number in numbers))
 # A producer on a disk that is full after a megabyte.
 FULL_DISK = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20,) * 2)" + PRODUCER
 
+# A process that makes a log, on a disk with room for the log and not for twice as much.
+MAKER = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (120_000, 120_000))
+from pathlib import Path
+from tickerlake.streams import StreamsSettings, open_stream
+open_stream("embedded:", workspace=Path(sys.argv[1]), settings=StreamsSettings()).topic("bar")
+"""
+
 # A producer that does not live to close its files: the write-ahead file stays.
 KILLED = PRODUCER + "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 
@@ -107,6 +116,15 @@ def start(script: str, *arguments: object) -> subprocess.Popen[str]:
         text=True,
         env=environment(),
     )
+
+
+def test_a_log_is_made_without_a_write_ahead_file(tmp_path: Path) -> None:
+    """Closing one on a full disk fails in silence: a log without its rows was damage for ever."""
+    maker = start(MAKER, tmp_path)
+    _, problem = maker.communicate(timeout=60)
+    assert maker.returncode == 0, problem
+    assert [path.name for path in (tmp_path / "stream").glob(".*")] == []
+    assert drain(opened(tmp_path).topic("bar")).num_rows == 0
 
 
 def log_file(folder: Path) -> Path:

@@ -88,8 +88,10 @@ def create_log(path: Path, kind: Kind, partition_count: int) -> None:
             connection = sqlite3.connect(draft, isolation_level=None)
             try:
                 connection.execute("pragma page_size=16384")
-                connection.execute("pragma journal_mode=wal")
                 connection.execute("pragma synchronous=full")
+                # No write-ahead file yet: on a full disk closing would leave rows in it, in
+                # silence, and what is linked into place would lack them.
+                connection.execute("pragma journal_mode=memory")
                 connection.executescript(
                     f"begin; {_SCHEMA} pragma application_id={_APPLICATION_ID};"
                     f"pragma user_version={FORMAT_VERSION}; commit;"
@@ -100,13 +102,15 @@ def create_log(path: Path, kind: Kind, partition_count: int) -> None:
                     "insert into partitions (partition) values (?)",
                     [(partition,) for partition in range(partition_count)],
                 )
+                connection.execute("pragma journal_mode=wal")
             finally:
                 connection.close()
             with contextlib.suppress(FileExistsError):  # another process was first: its log counts
                 path.hardlink_to(draft)
             _fsync_folder(path.parent)
         finally:
-            draft.unlink(missing_ok=True)
+            for left in path.parent.glob(f"{draft.name}*"):
+                left.unlink()
 
 
 def _fsync_folder(folder: Path) -> None:
