@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,39 @@ def filled(workspace: Path) -> None:
     for _ in range(3):
         deliver(lake.table("bars_log"), 10)
     lake.close()
+
+
+NO_ROOM = """
+import resource, signal, sys
+from pathlib import Path
+from tickerlake.cache.store import Store
+from tickerlake.errors import StorageError
+from tickerlake.lake.registry import open_lake
+from tickerlake.testing.sample_records import sample_bars
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+for room_bytes in (0, 4_096, 12_000, 20_000, 30_000):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room_bytes, resource.RLIM_INFINITY))
+    folder = Path(sys.argv[1]) / str(room_bytes)
+    for attempt in (
+        lambda: open_lake("./lake", "sqlite:", workspace=folder),
+        lambda: Store(folder / "cache").keep("sample", "bar", sample_bars(1_000)),
+    ):
+        try:
+            attempt()
+        except StorageError as error:
+            print(error)
+"""
+
+
+def test_no_room_for_catalog_or_index_is_said(tmp_path: Path) -> None:
+    """However far a disk lets their making come, its end is a storage error, never a stranger's."""
+    done = subprocess.run(
+        [sys.executable, "-c", NO_ROOM, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("catalog", "cache"):
+        assert re.search(rf"(?i)the (lake's )?{name} .* cannot be", done.stdout), done.stdout
 
 
 @pytest.mark.parametrize("catalog", ["postgresql://host/db", "glue:", "rest:https://host"])

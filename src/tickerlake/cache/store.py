@@ -92,13 +92,16 @@ class Store:
                     " values (?, ?, ?, ?, ?)",
                     (source, kind, symbol, name, rows.num_rows),
                 )
-        except (OSError, sqlite3.Error) as error:
-            raise StorageError(
-                f"The cache in {self._folder} cannot be written.",
-                expected="room and the right to write",
-                found=str(error),
-                todo="free some room, or mend the folder's rights",
-            ) from error
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> StorageError:
+        return StorageError(
+            f"The cache in {self._folder} cannot be written.",
+            expected="room and the right to write",
+            found=str(error),
+            todo="free some room, or mend the folder's rights",
+        )
 
     def _read(self, file: str, kind: Kind) -> pa.Table:
         try:
@@ -113,8 +116,11 @@ class Store:
 
     @contextlib.contextmanager
     def _index(self) -> Iterator[sqlite3.Connection]:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        index = sqlite3.connect(self._folder / "index.sqlite", timeout=_BUSY_SECONDS)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            index = sqlite3.connect(self._folder / "index.sqlite", timeout=_BUSY_SECONDS)
+        except (OSError, sqlite3.Error) as error:
+            raise self._unusable(error) from error
         try:
             index.execute("pragma journal_mode = wal")
             (version,) = index.execute("pragma user_version").fetchone()
@@ -135,6 +141,8 @@ class Store:
                 index.execute(f"pragma user_version = {_VERSION}")
             with index:
                 yield index
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
         finally:
             index.close()
 

@@ -19,6 +19,7 @@ from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata, TableMetadataV2
 from sqlalchemy import URL, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from tickerlake.errors import ConfigError, StorageError
@@ -169,10 +170,10 @@ def open_catalog(
                 },
             )
             catalog.create_namespace_if_not_exists(NAMESPACE)
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, sqlite3.Error, SQLAlchemyError) as error:
         raise StorageError(
             f"The lake's catalog {path} cannot be opened.",
-            found=str(error),
+            found=str(getattr(error, "orig", None) or error),
             todo="make room on the disk, or give this user the right to write there",
         ) from error
     return catalog
