@@ -41,6 +41,27 @@ def test_flags_win_over_environment_over_file_over_default(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "[streams]\npartitions = 0\n",
+        "[delivery]\nworkers = 0\n",
+        "[delivery]\nflush_seconds = -0.5\n",
+        "[web]\nport = -1\n",
+    ],
+)
+def test_a_number_too_small_to_work_with_is_refused(tmp_path: Path, text: str) -> None:
+    """In file, variable and flag alike, before anything is made with it."""
+    room, key, _, value = text.replace("[", "").replace("]", "").split()
+    with pytest.raises(ConfigError, match=rf"{key} in .* too small"):
+        load(workspace(tmp_path, text))
+    variable = f"TICKERLAKE_{room}_{key}".upper()
+    with pytest.raises(ConfigError, match=f"{variable} is too small"):
+        load(None, **{variable: value})
+    with pytest.raises(ConfigError, match="too small"):
+        load(None, {f"{room}.{key}": float(value) if "." in value else int(value)})
+
+
+@pytest.mark.parametrize(
     ("text", "key", "suggestion"),
     [
         ("[streams]\npartitons = 3\n", "partitons", "partitions"),

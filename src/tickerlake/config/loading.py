@@ -109,7 +109,10 @@ def _read_flags(
         if name.startswith("sources."):
             values[name] = value, flag
         elif name in known:
-            values[name] = coerce(value, known[name].hint, where=flag), flag
+            values[name] = (
+                coerce(value, known[name].hint, where=flag, least=known[name].least),
+                flag,
+            )
         else:
             raise ConfigError(f"There is no setting {name!r}.", todo=nearest(name, known))
     return values
@@ -135,10 +138,12 @@ def _read_file(path: Path, known: Mapping[str, Setting]) -> dict[str, Any]:
             for inner, inner_value in _table(value, f"[{key}]", path).items():
                 setting = _known_key(f"{key}.{inner}", known, f"[{key}]", path)
                 where = f"[{key}] {inner} in {path}"
-                values[setting.name] = coerce(inner_value, setting.hint, where=where)
+                values[setting.name] = coerce(
+                    inner_value, setting.hint, where=where, least=setting.least
+                )
         else:
             setting = _known_key(key, known, "the top level", path, sections)
-            values[key] = coerce(value, setting.hint, where=f"{key} in {path}")
+            values[key] = coerce(value, setting.hint, where=f"{key} in {path}", least=setting.least)
     return values
 
 
@@ -212,7 +217,10 @@ def _read_environment(
             continue
         if variable in by_variable:
             setting = by_variable[variable]
-            values[setting.name] = from_text(text, setting.hint, where=variable), variable
+            values[setting.name] = (
+                from_text(text, setting.hint, where=variable, least=setting.least),
+                variable,
+            )
         elif variable.startswith(_SOURCES):
             name = _source_key(variable, sources)
             if name is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from tickerlake.cache.settings import CacheSettings
 from tickerlake.delivery.settings import DeliverySettings
@@ -15,6 +15,10 @@ from tickerlake.streams.settings import StreamsSettings
 from tickerlake.web.settings import WebSettings
 
 __all__ = ["Setting", "Settings", "every_setting", "variable_of"]
+
+
+#: Whole numbers in which 0 says something: any port, no window, keep nothing, no compression.
+_MAY_BE_ZERO = {"port", "repeat_window", "retention_bytes", "tail_records_max", "zstd_level"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,12 @@ class Setting:
     name: str
     hint: Any
     default: Any
+
+    @property
+    def least(self) -> int:
+        """The least number that it may be: time may be nothing, but what counts is one or more."""
+        key = self.name.rpartition(".")[2]
+        return 0 if float in {self.hint, *get_args(self.hint)} or key in _MAY_BE_ZERO else 1
 
 
 def every_setting() -> Iterator[Setting]:

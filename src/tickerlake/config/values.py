@@ -48,24 +48,25 @@ def describe(hint: object) -> str:
     return next(words for kind, words in _IN_WORDS if kind is hint)
 
 
-def coerce(value: object, hint: object, *, where: str) -> object:
-    """A TOML value as the type `hint`.
+def coerce(value: object, hint: object, *, where: str, least: int) -> object:
+    """A TOML value as the type `hint`; a number is `least` or more.
 
     Raises:
-        ConfigError: It is of another type; names `where`.
+        ConfigError: It is of another type, or too small; names `where`.
     """
     for option in _options(hint):
         fits, converted = _fit(value, option)
         if fits:
-            return converted
+            return _large_enough(converted, least, where)
     raise _wrong(value, hint, where)
 
 
-def from_text(text: str, hint: object, *, where: str) -> object:
+def from_text(text: str, hint: object, *, where: str, least: int) -> object:
     """A variable's text as the type `hint`; "none" means not set, where that is possible.
 
     Raises:
-        ConfigError: The text does not read as that type; names `where`.
+        ConfigError: The text does not read as that type, or is a number below `least`; names
+            `where`.
     """
     if text.strip().lower() in {"", "none"} and _is_optional(hint):
         return None
@@ -78,14 +79,25 @@ def from_text(text: str, hint: object, *, where: str) -> object:
         elif get_origin(option) is tuple:
             item = get_args(option)[0]
             return tuple(
-                from_text(part.strip(), item, where=where)
+                from_text(part.strip(), item, where=where, least=least)
                 for part in text.split(",")
                 if part.strip()
             )
         fits, converted = _fit(value, option)
         if fits:
-            return converted
+            return _large_enough(converted, least, where)
     raise _wrong(text, hint, where)
+
+
+def _large_enough(value: object, least: int, where: str) -> object:
+    if isinstance(value, int | float) and not isinstance(value, bool) and value < least:
+        raise ConfigError(
+            f"{where} is too small.",
+            expected=f"{least} or more",
+            found=f"{value}",
+            todo="change the value",
+        )
+    return value
 
 
 def _options(hint: object) -> tuple[object, ...]:

@@ -69,10 +69,6 @@ def _answer(
         result = workspace.sql(query, as_of=as_of)
     for text in result.warnings:
         output.warning(text)
-    if result.truncated:
-        output.warning(
-            f"the answer was cut at {result.table.num_rows:,} rows; [query] rows_max allows more"
-        )
     if form == "table":
         output.table(result.table.column_names, rows_of(result.table))
     else:
