@@ -188,15 +188,21 @@ class Workspace:
         self, source: str, *, on_event: Callable[[PublishEvent], None] | None = None
     ) -> Publisher:
         """Who puts bars of `source` on the stream, each new state once."""
-        from tickerlake.publish import Publisher
+        from tickerlake.publish import Chosen, Publisher
         from tickerlake.query.known import known_actions, known_bars
+
+        def told(event: PublishEvent) -> None:
+            if isinstance(event, Chosen):
+                self.flow.fetched(source, event.fetched)
+            if on_event is not None:
+                on_event(event)
 
         return Publisher(
             self.source(source),
             self.stream,
             known=partial(known_bars, self.lake, self.stream),
             known_actions=partial(known_actions, self.lake, self.stream),
-            on_event=on_event,
+            on_event=told,
         )
 
     def deliver(

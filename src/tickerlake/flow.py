@@ -80,6 +80,12 @@ class Flow:
         self._lock = Lock()
         self._seen: deque[tuple[float, int, int]] = deque()
         self._last: tuple[float, Pipeline] | None = None
+        self._fetched: dict[str, int] = {}
+
+    def fetched(self, source: str, records: int) -> None:
+        """Count what a source of this process gave, whether or not it was news."""
+        with self._lock:
+            self._fetched[source] = self._fetched.get(source, 0) + records
 
     def topics(self) -> list[TopicFlow]:
         """Every topic, in the order of the kinds."""
@@ -127,6 +133,7 @@ class Flow:
             state = "stopped"
         return Pipeline(
             hops=(
+                self._source(published),
                 Hop("stream", published, self._rate(1), 0, 0.0, "ok", self._stream.url),
                 Hop("delivery", published - lag, self._rate(2), lag, age_seconds, state),
                 Hop("lake", published - lag, None, lag, age_seconds, "ok", _newest(topics)),
@@ -134,6 +141,14 @@ class Flow:
             ),
             as_of=clock.now(),
         )
+
+    def _source(self, published: int) -> Hop:
+        """All that was published came from a source, here or in another process."""
+        rate = self._rate(1)
+        here = (f"{name}: {count:,} fetched here" for name, count in self._fetched.items())
+        detail = ", ".join(here) or "in other processes"
+        state: HopState = "ok" if self._fetched or rate else "unknown"
+        return Hop("source", published, rate, None, None, state, detail)
 
     def _rate(self, column: int) -> float:
         first, last = self._seen[0], self._seen[-1]

@@ -12,6 +12,7 @@ from tickerlake import app, config
 from tickerlake.cli import main
 from tickerlake.errors import ConfigError, WorkspaceMovedError
 from tickerlake.sources import BarsRequest
+from tickerlake.web import Hop
 
 
 @pytest.fixture
@@ -39,6 +40,24 @@ def test_the_flow_adds_up_before_and_after_delivery(workspace: Path) -> None:
     assert hops["stream"].count == hops["lake"].count == 196
     assert hops["delivery"].lag_records == 0
     assert hops["delivery"].lag_seconds == 0.0
+
+
+def test_the_strip_begins_with_the_source(workspace: Path) -> None:
+    """Where this process publishes, the first hop says what it fetched; else that others do."""
+
+    def source() -> Hop:
+        (hop,) = (hop for hop in opened.flow.pipeline().hops if hop.name == "source")
+        return hop
+
+    with tickerlake.open(workspace) as opened:
+        opened.publisher("sample").publish([BarsRequest("FB")])
+        opened.publisher("sample").publish([BarsRequest("FB")])
+        here = source()
+    with tickerlake.open(workspace) as opened:
+        elsewhere = source()
+    assert (here.count, here.state, here.detail) == (196, "ok", "sample: 392 fetched here")
+    assert (elsewhere.count, elsewhere.state) == (196, "unknown")
+    assert "other processes" in elsewhere.detail
 
 
 def test_an_old_record_that_nobody_delivers_is_behind(workspace: Path) -> None:
