@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -58,7 +59,9 @@ def with_hub(story: Callable[[Hub], Awaitable[None]], **settings: Any) -> None:
             hub.close()
             await running
 
-    asyncio.run(run())
+    # In a thread of its own: a browser test before it leaves its event loop running in this one.
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(lambda: asyncio.run(run())).result()
 
 
 def test_a_new_page_gets_the_present_state_then_what_changes() -> None:
