@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from tickerlake.errors import CommitRefusedError, CommitUnknownError
 from tickerlake.lake import Change
@@ -80,3 +83,26 @@ def test_each_commit_asks_the_catalog_once(lake: Lake, monkeypatch: pytest.Monke
         table.commit(stale, Change(append=files))
     assert len(calls) == 1
     assert before <= {path for path in table.folder.rglob("*") if path.is_file()}
+
+
+def test_an_error_after_a_commit_is_not_one_of_the_commit(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The catalog is locked when the version hint asks it: what landed is said to have landed."""
+    table = lake.table("bars_log")
+    deliver(table, 10)
+    send = lake.catalog.commit_table
+
+    def lock_after_it(*request: Any) -> Any:
+        answer = send(*request)
+        locked = OperationalError("select", {}, sqlite3.OperationalError("database is locked"))
+        monkeypatch.setattr(lake.catalog, "pointer", Mock(side_effect=locked))
+        return answer
+
+    loaded, files = table.load(), table.write(bars(10, 5))
+    monkeypatch.setattr(lake.catalog, "commit_table", lock_after_it)
+    snapshot_id = table.commit(loaded, Change(append=files))
+    monkeypatch.undo()
+    fresh = table.load()
+    assert fresh.snapshot_id == snapshot_id
+    assert table.read(fresh).num_rows == 15

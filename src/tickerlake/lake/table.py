@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table.snapshots import ancestors_of
 
-from tickerlake.errors import CommitRefusedError
+from tickerlake.errors import CommitRefusedError, TickerlakeError
 from tickerlake.lake.base import Change, Loaded, SnapshotInfo, WrittenFile
 from tickerlake.lake.catalog import NAMESPACE, LakeCatalog
 from tickerlake.lake.commit import commit
@@ -94,7 +94,9 @@ class IcebergTable:
         )
         self.catalog.remember(landed.metadata_location, landed.metadata)
         # It has landed: what follows is housekeeping that the next load or the sweep makes good.
-        with contextlib.suppress(OSError):
+        # An error from here on, also one of the catalog, would pass for one of the commit, and
+        # the caller would remove files that are live.
+        with contextlib.suppress(OSError, TickerlakeError):
             self.mend_hint()
         _delete_old_metadata(table.metadata, landed.metadata)
         snapshot = landed.metadata.current_snapshot()
