@@ -6,10 +6,13 @@ import os
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tickerlake import clock
 from tickerlake.errors import CommitRefusedError
 from tickerlake.lake import Change
 from tickerlake.lake.lake import Lake
@@ -40,6 +43,27 @@ def test_a_paused_worker_is_fenced(lake: Lake) -> None:
     assert verify(lake).sound
     deliver(table, 10)
     assert table.read(table.load()).num_rows == 20
+
+
+def test_a_paused_compaction_gives_up(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It wrote its files, was paused for days, and a sweep took them: the inputs stay live."""
+    table = lake.table("bars_log")
+    for _ in range(3):
+        deliver(table, 10)
+    send, awake = lake.catalog.commit_table, clock.real_now
+
+    def sleep_and_be_swept(asked: Any, *request: Any) -> Any:
+        if asked.name()[-1] == "bars_log":
+            monkeypatch.undo()
+            later = awake() + timedelta(seconds=TWO_DAYS_SECONDS)
+            monkeypatch.setattr(clock, "real_now", lambda: later)
+            assert sweep(lake, ["bars_log"])[0].deleted_files
+        return send(asked, *request)
+
+    monkeypatch.setattr(lake.catalog, "commit_table", sleep_and_be_swept)
+    assert not any(report.landed for report in compact(lake, ["bars_log"]))
+    assert verify(lake).sound
+    assert table.read(table.load()).num_rows == 30
 
 
 def test_young_files_stay(lake: Lake) -> None:

@@ -151,10 +151,10 @@ def discard(lake: Lake, letter_id: str, why: str = "") -> Letter:
         "dead_reason": f"{DISCARDED}: {why}" if why else DISCARDED,
     }
     marker = pa.Table.from_pylist([values], schema=lake_schema(letter.kind))
-    change = Change(append=table.write(marker))
     for last in [False] * (COMMIT_TRIES - 1) + [True]:
         try:
-            table.commit(table.load(), change)
+            # The state first, then the file: a sweep that may take the file refuses the state.
+            table.commit(table.load(), Change(append=table.write(marker)))
             break
         except (CommitRefusedError, CommitUnknownError):
             # Others commit too, and ours may have landed all the same: only the table knows.

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -151,8 +151,12 @@ def _compact_months(
     def decide(loaded: Loaded) -> Change | None:
         live = set(table.files(loaded))
         # A month that another compaction took, or that landed with a try whose answer was lost,
-        # is left out.
-        waiting = [month for month in months if live.issuperset(_paths(month.inputs))]
+        # is left out; so is one whose outputs a sweep may be after: we were paused for hours.
+        waiting = [
+            month
+            for month in months
+            if live.issuperset(_paths(month.inputs)) and not _old(lake, month.outputs)
+        ]
         if not waiting:
             return None
         return Change(
@@ -163,6 +167,12 @@ def _compact_months(
     commit_until_landed(table, decide)
     live = set(table.files(table.load()))
     return [_report(table, month, live.issuperset(_paths(month.outputs))) for month in months]
+
+
+def _old(lake: Lake, files: Sequence[WrittenFile]) -> bool:
+    """Whether files waited so long for their commit that a sweep may have deleted them."""
+    oldest = clock.real_now() - timedelta(hours=lake.settings.sweep_age_hours / 2)
+    return any(file.written_at_seconds < oldest.timestamp() for file in files)
 
 
 def _paths(files: Sequence[LiveFile] | Sequence[WrittenFile]) -> list[str]:
