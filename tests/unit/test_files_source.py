@@ -162,6 +162,13 @@ def test_what_cannot_be_read_names_its_line(payload: str | bytes, message: str) 
         read(payload)
 
 
+def test_a_quote_that_nobody_closed_is_named_where_it_begins() -> None:
+    """Not at the end of the file, where the parser gives up."""
+    rows = '2024-01-02,1,2,1,2\n"2024-01-03,1,2,1,2\n2024-01-04,1,2,1,2\n'
+    with pytest.raises(MalformedError, match="line 3"):
+        read(f"date,open,high,low,close\n{rows}", symbol="XX")
+
+
 def test_wrong_values_pass() -> None:
     """High < low and negative prices are no business of a source: they become dead letters."""
     answer = read(HEADER + "A,2024-01-02,-1,1,2,2,-5\n")

@@ -114,16 +114,17 @@ def _wrong_field_count(
     text: str, file: str, delimiter: str, error: pa.ArrowInvalid
 ) -> MalformedError:
     reader = csv.reader(io.StringIO(text), delimiter=delimiter)
-    wanted = 0
+    wanted, begins = 0, 1
     for fields in reader:
         wanted = wanted or len(fields)
         if fields and len(fields) != wanted:
             return MalformedError(
-                f"{file}, line {reader.line_num}: a row with a wrong number of fields.",
+                f"{file}, line {begins}: a row with a wrong number of fields.",
                 expected=f"{wanted} fields, as in the header",
                 found=f"{len(fields)}: {delimiter.join(fields)[:120]}",
                 todo="mend the line and publish again; nothing of this file was published",
             )
+        begins = reader.line_num + 1  # a quote that nobody closed spans many lines
     return MalformedError(
         f"{file} is not sound CSV.",
         expected=f"rows separated by {delimiter!r}",
