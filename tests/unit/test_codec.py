@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
-from tickerlake.records import KINDS, SCHEMAS, Kind, lake_schema, with_event_ids
+from tickerlake.errors import MalformedError
+from tickerlake.records import KINDS, SCHEMAS, Kind, conform, lake_schema, with_event_ids
 from tickerlake.streams import Message, Wire
 from tickerlake.streams.codec import decode, encode
 from tickerlake.testing.sample_records import sample_bars
@@ -144,6 +145,8 @@ def test_rows_do_not_depend_on_what_is_decoded_with_them() -> None:
         ({"ts": "2013-03-01T00:00:00"}, "ts is not a time with its zone"),
         ({"ts": "2013-03-01"}, "ts is not a time with its zone"),
         ({"ts": 1362096000}, "ts is not a time with its zone"),
+        ({"ts": "9999-12-31T23:59:59-12:00"}, "ts is not a time with its zone"),
+        ({"fetched_at": "0001-01-01T00:00:00+12:00"}, "fetched_at is not a time with its zone"),
         ({"fetched_at": "soon"}, "fetched_at is not a time with its zone, such as"),
         ({"session_date": "2013-02-30"}, "session_date is not a date such as 2013-03-01: 2013-02"),
         ({"close": "high"}, "close is not a number: high"),
@@ -244,3 +247,15 @@ def test_a_dead_record_of_an_arrow_message_is_kept_as_json() -> None:
     assert letter["volume"] == -5
     assert datetime.fromisoformat(letter["ts"]) - rows[1]["ts"] == timedelta(0)
     assert from_json(rows[1]["payload"])[0]["dead_reason"] == rows[1]["dead_reason"]
+
+
+def test_times_that_no_calendar_has_end_nobody() -> None:
+    """Nanoseconds taken for microseconds: no publish takes them, and no reader falls over them."""
+    bars = sample_bars(3)
+    far = pa.array([10**18] * 3, pa.timestamp("us", tz="UTC"))
+    wrong = bars.set_column(bars.column_names.index("ts"), "ts", far)
+    with pytest.raises(MalformedError, match="no calendar"):
+        conform(wrong, "bar")
+    rows = decode("bar", [message(encode(wrong, "bar", "arrow"), "arrow", 3)])
+    assert "outside the years" in rows["dead_reason"][0].as_py()
+    assert rows["ts"].null_count == 3

@@ -14,6 +14,7 @@ from tickerlake.records.schemas import (
     TOPICS,
     Kind,
     conform,
+    in_calendar,
     lake_schema,
 )
 from tickerlake.records.strings import is_constant
@@ -31,6 +32,7 @@ __all__ = [
     "RepeatWindow",
     "conform",
     "dead_reasons",
+    "in_calendar",
     "is_constant",
     "key_hashes",
     "lake_schema",

@@ -9,9 +9,11 @@ shares or coins; `ts` and `fetched_at` are UTC with microseconds; `ts_ns` is nan
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Final, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tickerlake.errors import MalformedError
 
@@ -26,6 +28,7 @@ __all__ = [
     "TOPICS",
     "Kind",
     "conform",
+    "in_calendar",
     "lake_schema",
 ]
 
@@ -175,11 +178,11 @@ def conform(table: pa.Table, kind: Kind) -> pa.Table:
 
     Raises:
         MalformedError: A column that the kind does not have, values that cannot be cast
-            without loss, or times without a zone.
+            without loss, times without a zone, or outside the years 1 to 9999.
     """
     schema = SCHEMAS[kind]
     if table.schema.equals(schema):
-        return table
+        return _within_calendar(table, kind)
     unknown = sorted(set(table.column_names) - set(schema.names))
     if unknown:
         raise MalformedError(
@@ -206,7 +209,37 @@ def conform(table: pa.Table, kind: Kind) -> pa.Table:
             columns.append(pa.repeat(pa.scalar(kind), table.num_rows))
         else:
             columns.append(pa.nulls(table.num_rows, field.type))
-    return pa.table(columns, schema=schema)
+    return _within_calendar(pa.table(columns, schema=schema), kind)
+
+
+def in_calendar(column: pa.Array | pa.ChunkedArray) -> bool:
+    """Whether all times or dates of a column lie in the years 1 to 9999, in every zone.
+
+    Arrow can hold others. Python cannot, nor can many engines: one of them in a file would end
+    every reader. Columns of other types are in the calendar.
+    """
+    if not pa.types.is_temporal(column.type):
+        return True
+    last, width = (_DAYS, pa.int32()) if pa.types.is_date32(column.type) else (_MICROS, pa.int64())
+    found = pc.min_max(column.cast(width)).as_py()
+    return found["min"] is None or (last[0] <= found["min"] and found["max"] <= last[1])
+
+
+_DAYS: Final = tuple((day - date(1970, 1, 1)).days for day in (date.min, date.max))
+# A day less at each end: no zone brings an instant beyond it.
+_MICROS: Final = ((_DAYS[0] + 1) * 86_400_000_000, _DAYS[1] * 86_400_000_000)
+
+
+def _within_calendar(table: pa.Table, kind: Kind) -> pa.Table:
+    for name in table.column_names:
+        if not in_calendar(table.column(name)):
+            raise MalformedError(
+                f"Column {name!r} of a {kind} holds a time that no calendar has.",
+                expected="times in the years 1 to 9999",
+                found="one outside them",
+                todo="look at the column's unit: nanoseconds taken for microseconds lie far ahead",
+            )
+    return table
 
 
 def _refuse_naive(found: pa.DataType, field: pa.Field, kind: Kind) -> None:

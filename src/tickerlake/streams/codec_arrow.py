@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickerlake.records import SCHEMAS, Kind, is_constant
+from tickerlake.records import SCHEMAS, Kind, in_calendar, is_constant
 from tickerlake.streams.base import Message
 from tickerlake.streams.decoded import Decoded
 
@@ -128,7 +128,10 @@ def _unpacked(kind: Kind, table: pa.Table) -> pa.Table:
         zoned = pa.types.is_null(column.type) or getattr(column.type, "tz", None)
         if pa.types.is_timestamp(field.type) and not zoned:
             raise ValueError(f"{field.name} has no time zone")
-        columns.append(column if column.type == field.type else column.cast(field.type))
+        column = column if column.type == field.type else column.cast(field.type)
+        if not in_calendar(column):
+            raise ValueError(f"{field.name} lies outside the years 1 to 9999")
+        columns.append(column)
     records = pa.table(columns, schema=SCHEMAS[kind])
     if records["kind"].null_count:
         records = records.set_column(0, "kind", pc.fill_null(records["kind"], kind))

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickerlake.records import SCHEMAS, Kind
+from tickerlake.records import SCHEMAS, Kind, in_calendar
 from tickerlake.streams.base import Message
 from tickerlake.streams.decoded import Decoded
 
@@ -206,6 +206,13 @@ def _typed(values: pa.Array, field: pa.Field, reasons: dict[int, str]) -> pa.Arr
 
 
 def _cast(values: pa.Array, type_: pa.DataType) -> pa.Array:
+    found = _converted(values, type_)
+    if not in_calendar(found):
+        raise pa.ArrowInvalid("a time lies outside the years 1 to 9999")
+    return found
+
+
+def _converted(values: pa.Array, type_: pa.DataType) -> pa.Array:
     if not pa.types.is_timestamp(type_):
         return values.cast(type_)
     if pc.all(pc.match_substring_regex(values, _ZONED)).as_py() is False:
