@@ -92,3 +92,17 @@ def test_a_rollback_is_seen_through_maintenance(lake: Lake) -> None:
     deliver(table, 10)
     report = verify(lake)
     assert report.sound, report.findings
+
+
+def test_an_offset_that_was_removed_comes_back(lake: Lake) -> None:
+    """Another tool removed a partition's offset: rewind finds it again in the rows."""
+    table = lake.table("bars_log")
+    for partition in ("0", "1"):
+        deliver(table, 10, partition=partition)
+    foreign = lake.catalog.load_table(("tickerlake", "bars_log"))
+    with foreign.transaction() as transaction:
+        transaction.remove_properties(offset_property(STREAM, "1"))
+    (report,) = rewind(lake, ["bars_log"])
+    assert [(item.partition, item.after) for item in report.rewound] == [("1", 10)]
+    assert table.load().properties[offset_property(STREAM, "1")] == "10"
+    assert verify(lake).sound

@@ -27,6 +27,7 @@ from tickerlake.lake.positions import (
     encode_ranges,
     offset_property,
     offsets_of,
+    partitions_property,
     stream_ids,
 )
 from tickerlake.lake.retry import commit_until_landed
@@ -42,6 +43,7 @@ class Rewound:
 
     stream: str
     partition: str
+    #: 0 where the offset was missing.
     before: int
     after: int
 
@@ -73,7 +75,7 @@ def _rewind(table: IcebergTable) -> RewindReport:
 
     def decide(loaded: Loaded) -> Change | None:
         rewound.clear()
-        if check_state(table, loaded) != "disagrees":
+        if check_state(table, loaded) != "disagrees" and not _some_missing(loaded):
             return None
         offsets = _right_offsets(table, loaded)
         rewound.extend(item for item in offsets if item.before != item.after)
@@ -84,6 +86,8 @@ def _rewind(table: IcebergTable) -> RewindReport:
         ranges: dict[str, dict[str, Range]] = {}
         for item in offsets:
             ranges.setdefault(item.stream, {})[item.partition] = Range(item.before, item.after)
+        for stream, spans in ranges.items():
+            properties[partitions_property(stream)] = str(len(spans))
         return Change(
             properties=properties,
             summary={
@@ -97,22 +101,36 @@ def _rewind(table: IcebergTable) -> RewindReport:
     return RewindReport(table.name, tuple(rewound))
 
 
+def _some_missing(loaded: Loaded) -> bool:
+    """Whether a stream has other offsets than its partition count promises."""
+    return any(
+        loaded.properties.get(partitions_property(stream), count) != count
+        for stream in stream_ids(loaded.properties)
+        for count in [str(len(offsets_of(loaded.properties, stream)))]
+    )
+
+
 def _right_offsets(table: IcebergTable, loaded: Loaded) -> list[Rewound]:
     last = _last_positions(table, loaded)
     started = _starts(table, loaded)
+    offsets = {
+        (stream, partition): offset
+        for stream in stream_ids(loaded.properties)
+        for partition, offset in offsets_of(loaded.properties, stream).items()
+    }
     found = []
-    for stream in stream_ids(loaded.properties):
-        for partition, offset in offsets_of(loaded.properties, stream).items():
-            key = (stream, partition)
-            # Without any row left, the partition begins where its history says that it did.
-            right = last[key] + 1 if key in last else started.get(key, 0)
-            found.append(Rewound(stream, partition, offset, right))
+    # Rows and history know of partitions whose offset another tool has removed.
+    for key in sorted({*offsets, *last, *started}):
+        # Without any row left, the partition begins where its history says that it did.
+        right = last[key] + 1 if key in last else started.get(key, 0)
+        found.append(Rewound(*key, offsets.get(key, 0), right))
     return found
 
 
 def _last_positions(table: IcebergTable, loaded: Loaded) -> dict[tuple[str, str], int]:
     rows = table.read(loaded, columns=["_stream", "_partition", "_offset"])
-    rows = rows.filter(pc.is_valid(rows.column("_offset")))
+    for name in rows.column_names:
+        rows = rows.filter(pc.is_valid(rows.column(name)))
     largest = pa.TableGroupBy(rows, ["_stream", "_partition"]).aggregate([("_offset", "max")])
     return {(row["_stream"], row["_partition"]): row["_offset_max"] for row in largest.to_pylist()}
 
