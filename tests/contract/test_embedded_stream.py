@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import pyarrow as pa
 import pytest
 
 from tickerlake.errors import ConfigError, RetentionPassedError
@@ -118,6 +119,34 @@ def test_a_long_batch_is_read_in_pieces(logs: Logs) -> None:
     assert published.count == 40_000
     assert sum(part.count for part in topic.read("0", 0, records_max=100, wait_seconds=0)) < 20_000
     assert drain(topic)["volume"].to_pylist() == list(range(40_000))
+
+
+def test_large_records_are_read_a_few_at_a_time(logs: Logs) -> None:
+    """A reader's memory is bounded by bytes, too: foreign records may have any size."""
+    stream = logs.open(partitions=1)
+    stream.append_raw("bar", "0", [b"%d" % number * (16 << 20) for number in range(6)])
+    read = stream.topic("bar").read("0", 0, records_max=100_000, wait_seconds=0)
+    assert 0 < sum(message.count for message in read) < 6
+
+
+def test_strings_that_never_repeat_are_stored_once(logs: Logs, tmp_path: Path) -> None:
+    """A batch of many pieces does not carry all its trade ids in each of them."""
+    count = 100_000
+    time = pa.array(range(count), pa.timestamp("us", tz="UTC"))
+    logs.open().topic("trade").publish(
+        pa.table(
+            {
+                "provider": pa.repeat("x", count),
+                "symbol": pa.array(["A", "B", "C", "D"] * (count // 4)),
+                "ts": time,
+                "fetched_at": time,
+                "price": pa.repeat(1.0, count),
+                "trade_id": pa.array([f"{number:020d}" for number in range(count)]),
+                "ts_ns": pa.array(range(count), pa.int64()),
+            }
+        )
+    )
+    assert (tmp_path / "stream" / "trades.sqlite-wal").stat().st_size < 100 * count
 
 
 def test_a_stream_of_no_known_kind_is_a_clear_error(logs: Logs) -> None:

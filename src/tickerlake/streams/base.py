@@ -114,6 +114,8 @@ class Topic(Protocol):
     ) -> Sequence[Message]:
         """Messages from `position` on, about `records_max` records (at least one message if any).
 
+        Fewer where the records are so large that they would fill the reader's memory.
+
         The first message may start before `position` (a message is never cut): the reader drops
         what it already has. Waits up to `wait_seconds` for new data and returns empty after it.
 

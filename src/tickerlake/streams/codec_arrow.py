@@ -1,7 +1,7 @@
 """The `arrow` wire: one Arrow IPC stream holds many records.
 
-On the wire strings are dictionaries, and columns that hold only nulls are left out: both come
-back at decoding. Bytes may come from anybody, so what was read is validated in full.
+On the wire strings that repeat are dictionaries, and columns that hold only nulls are left out:
+both come back at decoding. Bytes may come from anybody, so what was read is validated in full.
 """
 
 from __future__ import annotations
@@ -47,11 +47,14 @@ def _flat(column: pa.ChunkedArray | pa.Array) -> pa.Array:
 
 
 def _packed(array: pa.Array) -> pa.Array:
-    """Strings as a dictionary with indices as narrow as they can be; all else as it is."""
+    """Strings that repeat as a dictionary with the narrowest indices; all else as it is."""
     if pa.types.is_string(array.type):
         if is_constant(array):
             return constant(array[0].as_py(), len(array))
-        array = array.dictionary_encode()
+        encoded = array.dictionary_encode()
+        if 2 * len(encoded.dictionary) > len(array):
+            return array
+        array = encoded
     if pa.types.is_dictionary(array.type):
         for width in (pa.int8(), pa.int16()):
             if len(array.dictionary) <= 1 << (width.bit_width - 1):
@@ -65,7 +68,17 @@ def constant(value: str, count: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int8)), pa.array([value]))
 
 
+def _own(column: pa.Array) -> pa.Array:
+    """The column of one slice: the dictionary of all slices may be larger than a slice itself."""
+    if pa.types.is_dictionary(column.type) and len(column.dictionary) > len(column):
+        return _packed(column.dictionary_decode())
+    return column
+
+
 def _sealed(batch: pa.RecordBatch) -> bytes:
+    batch = pa.RecordBatch.from_arrays(
+        [_own(column) for column in batch.columns], batch.schema.names
+    )
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)

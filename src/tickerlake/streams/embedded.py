@@ -47,6 +47,12 @@ T = TypeVar("T", list[Message], bool)
 #: memory than one such piece at a time.
 RECORDS_PER_ROW_MAX = 16_384
 
+#: The same for records that are large: about so many bytes a row, at least one record.
+BYTES_PER_ROW_MAX = 16 * 1024 * 1024
+
+#: A read ends here, however few records that are: a reader's memory is bounded by it.
+READ_BYTES_MAX = 64 * 1024 * 1024
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -108,7 +114,9 @@ class EmbeddedTopic:
         symbols = records["symbol"].combine_chunks().dictionary_encode()
         place = records.schema.get_field_index("symbol")
         records = records.set_column(place, "symbol", symbols)
-        order, cuts = _by_partition(symbols, self._partition_count)
+        rows_max = BYTES_PER_ROW_MAX * records.num_rows // max(1, records.nbytes)
+        rows_max = min(max(1, rows_max), RECORDS_PER_ROW_MAX)
+        order, cuts = _by_partition(symbols, self._partition_count, rows_max)
         bounds = [(start, length) for _, start, length in cuts]
         payloads = encode_slices(records, self.kind, self._wire, bounds, order=order)
         batches: dict[int, list[tuple[int, bytes]]] = {}
@@ -123,18 +131,21 @@ class EmbeddedTopic:
             return Published(partition, 0, end, end - 1)
         rows: list[tuple[int, bytes]] = []
         lines: list[bytes] = []
+        byte_count = 0
         for payload in [*payloads, None]:
             # A payload with line breaks in it must stand alone: joined it would be several.
             alone = payload is None or b"\n" in payload
-            if lines and (alone or len(lines) == RECORDS_PER_ROW_MAX):
+            full = len(lines) == RECORDS_PER_ROW_MAX or byte_count >= BYTES_PER_ROW_MAX
+            if lines and (alone or full):
                 rows.append((len(lines), b"\n".join(lines)))
-                lines = []
+                lines, byte_count = [], 0
             if payload is None:
                 break
             if alone:
                 rows.append((1, payload))
             else:
                 lines.append(payload)
+                byte_count += len(payload)
         return self._append({self._number(partition): rows}, "json")[0]
 
     def read(
@@ -215,7 +226,7 @@ class EmbeddedTopic:
             messages: list[Message] = []
             if position == bounds.end:
                 return messages
-            expected = None
+            expected, byte_count = None, 0
             for first, count, wire, published_at, check, payload in connection.execute(
                 _SELECT, {"partition": partition, "position": position}
             ):
@@ -227,7 +238,8 @@ class EmbeddedTopic:
                 expected = first + count
                 when = _EPOCH + timedelta(microseconds=published_at)
                 messages.append(Message(str(partition), first, count, wire, payload, True, when))
-                if expected - position >= records_max:
+                byte_count += len(payload)
+                if expected - position >= records_max or byte_count >= READ_BYTES_MAX:
                     break
             if expected is None or expected <= position:
                 raise damaged(self._path, f"partition {partition}: record {position} is missing")
@@ -395,7 +407,7 @@ def _checked(table: pa.Table, kind: Kind) -> pa.Table:
 
 
 def _by_partition(
-    symbols: pa.Array, count: int
+    symbols: pa.Array, count: int, rows_max: int
 ) -> tuple[pa.Array | None, list[tuple[int, int, int]]]:
     """An order that brings each partition's records together, keeping their order within it.
 
@@ -406,10 +418,10 @@ def _by_partition(
     counts = np.bincount(numbers, minlength=count)
     starts = np.cumsum(counts) - counts
     cuts = [
-        (partition, start, min(RECORDS_PER_ROW_MAX, end - start))
+        (partition, start, min(rows_max, end - start))
         for partition, (first, length) in enumerate(zip(starts, counts, strict=True))
         for end in [int(first + length)]
-        for start in range(int(first), end, RECORDS_PER_ROW_MAX)
+        for start in range(int(first), end, rows_max)
     ]
     if np.count_nonzero(counts) == 1:
         return None, cuts
