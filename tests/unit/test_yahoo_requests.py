@@ -191,6 +191,18 @@ def test_a_part_before_the_listing_is_no_failure() -> None:
         source.bars(request)
 
 
+@pytest.mark.parametrize("trouble", [Answer(b"slow", 429), Answer(b"oops", 503), Answer(b"{")])
+def test_what_came_before_a_failure_is_kept(trouble: Answer) -> None:
+    """When a later part fails, the parts before it are the answer, and the rest is named."""
+    first = good("ACME", {"interval": "1m"})
+    with yahoo(in_turn(first, trouble), attempts_max=1) as (source, server):
+        answer = source.bars(BarsRequest("ACME", "1m", date(2024, 3, 1), date(2024, 3, 8)))
+        assert len(server.requests) == 2
+    assert answer.bars.num_rows == 1
+    (missing,) = answer.missing
+    assert missing.startswith("ACME 1m from 2024-03-07 00:00Z to 2024-03-09 22:00Z: Yahoo")
+
+
 @pytest.mark.parametrize("status", [500, 502, 503])
 def test_a_server_error_is_tried_again(status: int) -> None:
     """After two failures the third attempt succeeds, and nobody notices."""

@@ -16,7 +16,7 @@ from typing import ClassVar, Final
 import pyarrow as pa
 
 from tickerlake import clock
-from tickerlake.errors import MalformedError, NotFoundError, RangeError
+from tickerlake.errors import MalformedError, NotFoundError, RangeError, TickerlakeError
 from tickerlake.records import KEYS
 from tickerlake.sources.base import Answer, BarsRequest, Limits, empty_answer, select
 from tickerlake.sources.http import HttpSettings, Reply, Session
@@ -70,8 +70,8 @@ class YahooSource:
     def bars(self, request: BarsRequest) -> Answer:
         """Fetch the range in as many requests as its span needs, and clean every answer.
 
-        Corporate actions come with 1d only. What lies before the look-back is listed in
-        `missing`; the rest is fetched.
+        Corporate actions come with 1d only. What lies before the look-back, and what follows a
+        request that failed after others had come, is listed in `missing`.
 
         Raises:
             NotFoundError: Yahoo does not know the symbol.
@@ -96,6 +96,13 @@ class YahooSource:
                 answers.append(self._fetch(request, period))
             except RangeError as error:  # this part has no bars; others may
                 nothing = error
+            except TickerlakeError as error:
+                if not any(answer.bars.num_rows for answer in answers):
+                    raise
+                # What came is kept: asking for all of it again would only meet the limit again.
+                part = f"from {period[0]:%F %R}Z to {end:%F %R}Z"
+                missing += (f"{request.symbol} {request.interval} {part}: {error.problem}",)
+                break
         if not answers and nothing is not None:
             raise nothing
         joined = _joined(answers)
