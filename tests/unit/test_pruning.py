@@ -87,6 +87,11 @@ def test_literal_conditions_narrow(
         "with bars as (select * from trades) select * from bars where symbol = 'A'",
         "select * from trades where symbol = 'A' and price > (select max(close) from bars)",
         "select * from bars where other.symbol = 'A'",
+        # Other names for the columns: this symbol is the view's first column, the provider.
+        "select * from bars as b(symbol) where symbol = 'sample'",
+        # Instants that time itself does not reach.
+        "select * from bars where ts <= '9999-12-31T23:59:59.999999'",
+        "select * from bars where ts >= '0001-01-01T00:00:00+05:00'",
     ],
 )
 def test_what_is_not_understood_narrows_nothing(

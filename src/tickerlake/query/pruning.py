@@ -25,6 +25,7 @@ _FLIPPED: Final = {
 }
 _INSTANTS: Final = frozenset({"TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP", "DATE"})
 _TICK: Final = timedelta(microseconds=1)
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ def wanted(checked: Checked, view: str) -> Wanted:
             and isinstance(source, dict)
             and source.get("type") == "BASE_TABLE"
             and str(source.get("table_name")).lower() == view
+            and not source.get("column_name_alias")  # `bars as b(a, b)` gives names anew
         ):
             alias = str(source.get("alias") or view).lower()
             found = EVERYTHING
@@ -123,7 +125,7 @@ def _bounds(kind: str, instant: datetime | None) -> Wanted:
         found = replace(found, ts_from=instant)
     if "GREATER" not in kind:
         # One tick more than asked serves both < and <=: files hold more than one row.
-        found = replace(found, ts_to=instant + _TICK)
+        found = replace(found, ts_to=instant + _TICK if instant < _LAST else None)
     return found
 
 
@@ -159,4 +161,7 @@ def _instant(item: object) -> datetime | None:
     if instant.tzinfo is None:
         # Queries run with the session's zone set to UTC.
         return instant.replace(tzinfo=UTC) if cast != "DATE" or len(text) == 10 else None
-    return instant.astimezone(UTC) if cast in {None, "TIMESTAMPTZ"} else None
+    try:
+        return instant.astimezone(UTC) if cast in {None, "TIMESTAMPTZ"} else None
+    except OverflowError:  # an edge of time that no bar reaches
+        return None
