@@ -30,14 +30,16 @@ def parse_instant(text: str, *, name: str = "time") -> datetime:
     """
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError as error:
+        # Years 1 and 9999 have instants that are none in UTC.
+        in_utc = instant.astimezone(UTC) if instant.tzinfo is not None else None
+    except (ValueError, OverflowError) as error:
         raise RangeError(
             f"The {name} {text!r} is not a timestamp.",
             expected="ISO 8601 with a zone, such as 2013-03-01T14:30:00Z",
             found=repr(text),
             todo="write date, time and zone",
         ) from error
-    if instant.tzinfo is None:
+    if in_utc is None:
         whole = text if len(text) > len("2013-03-01") else instant.isoformat()
         raise RangeError(
             f"The {name} {text!r} has no time zone.",
@@ -45,7 +47,7 @@ def parse_instant(text: str, *, name: str = "time") -> datetime:
             found="a naive timestamp",
             todo=f"write {whole}Z if you mean UTC",
         )
-    return instant.astimezone(UTC)
+    return in_utc
 
 
 @functools.lru_cache(maxsize=1)

@@ -29,7 +29,8 @@ Every message says what was expected, what was found, and what to do.
 
 from __future__ import annotations
 
-from typing import ClassVar
+import re
+from typing import ClassVar, Final
 
 __all__ = [
     "CommitRefusedError",
@@ -58,8 +59,18 @@ __all__ = [
 ]
 
 
+_PASSWORD: Final = re.compile(r"(://[^/\s:@]*):[^/\s@]+@")
+
+
+def _shown(text: str | None) -> str | None:
+    """The text without passwords of addresses: messages end in logs and bug reports."""
+    return text if text is None else _PASSWORD.sub(r"\1:••••@", text)
+
+
 class TickerlakeError(Exception):
     """Root of every error that tickerlake raises on purpose.
+
+    Passwords inside addresses are masked, whoever writes them into a message.
 
     Args:
         problem: One sentence that names the thing and what is wrong with it.
@@ -78,11 +89,11 @@ class TickerlakeError(Exception):
         found: str | None = None,
         todo: str | None = None,
     ) -> None:
-        self.problem = problem
-        self.expected = expected
-        self.found = found
-        self.todo = todo
-        super().__init__(problem)
+        self.problem = _shown(problem) or ""
+        self.expected = _shown(expected)
+        self.found = _shown(found)
+        self.todo = _shown(todo)
+        super().__init__(self.problem)
 
     def __str__(self) -> str:
         parts = [self.problem]

@@ -19,6 +19,14 @@ def test_a_message_says_expected_found_and_what_to_do() -> None:
     assert str(again) == str(error)
 
 
+def test_no_message_tells_a_password() -> None:
+    """An address in any part of a message is shown without its password."""
+    address = "postgresql://me:geheim@host:5432/db"
+    error = errors.ConfigError(f"No {address}.", expected=address, found=address, todo=address)
+    assert "geheim" not in str(error) + str(error.args)
+    assert str(error).count("postgresql://me:••••@host:5432/db") == 4
+
+
 def test_the_storys_clock_starts_where_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """`TICKERLAKE_NOW` starts the story's clock; the machine's clock does not care."""
     monkeypatch.setenv("TICKERLAKE_NOW", "2013-03-01T15:00:00Z")
@@ -29,7 +37,10 @@ def test_the_storys_clock_starts_where_it_is_told(monkeypatch: pytest.MonkeyPatc
     assert clock.pinned_now() == "2013-03-01T15:00:00Z"
 
 
-@pytest.mark.parametrize("text", ["2013-03-01T15:00:00", "yesterday", "2013-13-01T00:00:00Z"])
+@pytest.mark.parametrize(
+    "text",
+    ["2013-03-01T15:00:00", "yesterday", "2013-13-01T00:00:00Z", "0001-01-01T00:00:00+05:00"],
+)
 def test_a_time_without_a_zone_is_refused(text: str) -> None:
     """A naive or unreadable timestamp is a RangeError that says what to write."""
     with pytest.raises(errors.RangeError, match="what to do"):
