@@ -135,6 +135,7 @@ class Workspace:
             lake=self.lake,
             stream=self.stream,
             settings=self._settings.query,
+            repeat_window=self._settings.delivery.repeat_window,
         )
         self._opened.callback(engine.close)
         return engine

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -10,9 +14,13 @@ import pytest
 import tickerlake
 from tickerlake import app, config
 from tickerlake.cli import main
-from tickerlake.errors import ConfigError, WorkspaceMovedError
+from tickerlake.cli.output import Output
+from tickerlake.cli.publishing import follow
+from tickerlake.errors import ConfigError, NotFoundError, WorkspaceMovedError
+from tickerlake.records import with_event_ids
 from tickerlake.sources import BarsRequest
-from tickerlake.web import Hop
+from tickerlake.web import Hop, WebSettings
+from tickerlake.web.reader import Reader
 
 
 @pytest.fixture
@@ -149,3 +157,45 @@ def test_a_source_of_another_package_gets_its_key_from_the_keyring(
     with app.open(workspace) as opened:
         assert next(opened.source("acme").symbols()) == "louder"
         assert "louder" not in str(list(opened.config.shown()))
+
+
+def test_one_window_drops_repeats_in_the_tail_and_in_the_lake(workspace: Path) -> None:
+    """What a query shows before a delivery it shows after it, whatever the window."""
+    count = "select count(*) as n from bars_history"
+    with tickerlake.open(workspace, settings={"delivery.repeat_window": 0}) as opened:
+        bars = with_event_ids(opened.source("sample").bars(BarsRequest("FB")).bars, "bar")
+        for _ in range(2):
+            opened.stream.topic("bar").publish(bars)
+        before = opened.sql(count).table["n"].to_pylist()
+        opened.deliver(once=True)
+        after = opened.sql(count).table["n"].to_pylist()
+    assert before == after == [2 * 196]
+
+
+def test_the_page_lists_newest_closes_of_more_bars_than_an_answer_holds(workspace: Path) -> None:
+    """The list asks for two closes a symbol: the row limit cannot cut off the newest."""
+    with tickerlake.open(workspace, settings={"query.rows_max": 20}) as opened:
+        names = list(opened.source("sample").symbols())
+        opened.publisher("sample").publish([BarsRequest(name) for name in names])
+        reader = Reader(opened.engine, WebSettings())
+        with ThreadPoolExecutor(1) as apart:
+            rows = apart.submit(lambda: asyncio.run(reader.symbols())).result().to_pylist()
+    assert {row["symbol"]: row["ts"].date() for row in rows} == dict.fromkeys(
+        names, date(2013, 3, 1)
+    )
+    assert all(row["previous"] for row in rows)
+
+
+def test_a_feed_goes_on_without_a_symbol_that_nobody_knows(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only when every symbol fails, and waiting cannot help, does following end."""
+    stop = threading.Event()
+    with tickerlake.open(workspace) as opened:
+        publisher = opened.publisher("sample")
+        output = Output(json_mode=False)
+        both = [BarsRequest("NOPE"), BarsRequest("FB")]
+        follow(publisher, both, output, poll_seconds=0.001, stop=stop, limit=196)
+        assert "NOPE" in capsys.readouterr().err
+        with pytest.raises(NotFoundError):
+            follow(publisher, both[:1], output, poll_seconds=0.001, stop=stop)

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pytest
 
-from tickerlake.errors import NotFoundError, PartlyDoneError, RangeError
+from tickerlake.errors import NotFoundError, PartlyDoneError
 from tickerlake.publish import Chosen, Event, Publisher, Put
 from tickerlake.query.known import known_actions, known_bars
 from tickerlake.sources import Answer, BarsRequest, Source, open_source
@@ -285,31 +285,6 @@ def test_a_replay_waits_between_steps_and_can_be_stopped(house: House) -> None:
         report = one.replay(bars, stop=stop, **pace)  # type: ignore[arg-type]
         assert report.sent <= 1
         assert report.stopped
-
-
-def test_following_goes_on_when_a_round_fails(house: House) -> None:
-    """A round in which the source cannot answer is reported, and the next asks again."""
-
-    class Moody:
-        """A source that refuses at first."""
-
-        name = "sample"
-        limits = open_source("sample").limits
-        asked = 0
-
-        def bars(self, request: BarsRequest) -> Answer:
-            self.asked += 1
-            if self.asked == 1:
-                raise RangeError("Not now.")
-            return open_source("sample").bars(request)
-
-    stop = threading.Event()
-    reports = publisher(house, Moody()).follow([FB], poll_seconds=0.001, stop=stop)  # type: ignore[arg-type]
-    first, second = next(reports), next(reports)
-    stop.set()
-    assert list(first.failures) == ["FB"]
-    assert second.sent == DAYS
-    assert list(reports) == []
 
 
 def test_two_publishers_at_once_lose_nothing(house: House) -> None:

@@ -101,17 +101,18 @@ def follow(
 ) -> None:
     """Ask again and again until stopped, or until so many records were sent.
 
-    A provider that cannot be reached in one round is asked again in the next; any other failure
-    of all symbols ends it.
+    What cannot be had in one round is asked for again in the next. Only where every symbol fails,
+    and none for want of an answer, is there nothing to follow.
     """
     sent = 0
+    symbols = {request.symbol for request in requests}
     while not stop.is_set() and (limit is None or sent < limit):
         left = None if limit is None else limit - sent
         report = publisher.publish(requests, every_seconds=every_seconds, limit=left, stop=stop)
         sent += report.sent
         for symbol, error in report.failures.items():
             output.warning(f"{symbol}: {error.problem}")
-        if report.failures and not any(
+        if report.failures.keys() >= symbols and not any(
             isinstance(error, UnreachableError) for error in report.failures.values()
         ):
             report.raise_if_incomplete()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tickerlake.records import REPEAT_WINDOW
+
 __all__ = ["DeliverySettings"]
 
 
@@ -27,7 +29,7 @@ class DeliverySettings:
     #: How long an idle worker waits for new records before it looks at its clock again.
     poll_seconds: float = 0.2
     #: A record that repeats one within this many positions before it is dropped.
-    repeat_window: int = 100_000
+    repeat_window: int = REPEAT_WINDOW
     #: Give up after refusals or unknown outcomes for this long. Nothing is lost by it.
     commit_seconds_max: float = 120.0
     #: The first pause after a refused commit; doubled up to a second, with jitter.

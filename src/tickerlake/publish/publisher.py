@@ -110,17 +110,6 @@ class Publisher:
         run.answer(answer)
         return run.report()
 
-    def follow(
-        self, requests: Sequence[BarsRequest], *, poll_seconds: float, stop: threading.Event
-    ) -> Iterator[PublishReport]:
-        """Publish again and again until stopped, one report a round.
-
-        A provider that cannot be reached in one round is asked again in the next.
-        """
-        while not stop.is_set():
-            yield self.publish(requests, stop=stop)
-            stop.wait(poll_seconds)
-
     def replay(
         self,
         bars: pa.Table,

@@ -24,7 +24,7 @@ from tickerlake.query.present import Present
 from tickerlake.query.sandbox import Checked, Tree, check
 from tickerlake.query.settings import QuerySettings
 from tickerlake.query.tail import Tail
-from tickerlake.records import Kind
+from tickerlake.records import REPEAT_WINDOW, Kind
 from tickerlake.streams import Stream
 
 __all__ = ["DuckDBEngine", "newest_rows"]
@@ -44,13 +44,20 @@ class DuckDBEngine:
     Safe to use from several threads.
     """
 
-    def __init__(self, lake: Lake, stream: Stream, settings: QuerySettings | None = None) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        stream: Stream,
+        settings: QuerySettings | None = None,
+        *,
+        repeat_window: int = REPEAT_WINDOW,
+    ) -> None:
         self._settings = settings or QuerySettings()
         self._lake = lake
         self._tail = Tail(
             stream,
             records_max=self._settings.tail_records_max,
-            repeat_window=self._settings.repeat_window,
+            repeat_window=repeat_window,
         )
         self._database = _open(str(lake.folder), self._settings)
 

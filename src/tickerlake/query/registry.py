@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tickerlake.errors import ConfigError
 from tickerlake.query.base import Engine
 from tickerlake.query.settings import QuerySettings
+from tickerlake.records import REPEAT_WINDOW
 
 if TYPE_CHECKING:
     from tickerlake.lake.lake import Lake
@@ -23,9 +24,21 @@ def names() -> tuple[str, ...]:
 
 
 def open_engine(
-    name: str, *, lake: Lake, stream: Stream, settings: QuerySettings | None = None
+    name: str,
+    *,
+    lake: Lake,
+    stream: Stream,
+    settings: QuerySettings | None = None,
+    repeat_window: int = REPEAT_WINDOW,
 ) -> Engine:
     """Open a query engine over a lake and the stream that feeds it.
+
+    Args:
+        name: Which one.
+        lake: What was delivered.
+        stream: What follows it.
+        settings: Limits of a query.
+        repeat_window: That of the delivery: the tail must drop the repeats that delivery will.
 
     Raises:
         ConfigError: An engine that is not built, or none that we know.
@@ -33,7 +46,7 @@ def open_engine(
     if name == "duckdb":
         from tickerlake.query.duckdb import DuckDBEngine
 
-        return DuckDBEngine(lake, stream, settings)
+        return DuckDBEngine(lake, stream, settings, repeat_window=repeat_window)
     planned = name.partition(":")[0] in _PLANNED
     raise ConfigError(
         f"The engine {name!r} is not built yet." if planned else f"There is no engine {name!r}.",

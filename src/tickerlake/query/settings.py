@@ -17,8 +17,6 @@ class QuerySettings:
     rows_max: int = 1_000_000
     #: Records of one kind that are read from the stream beyond the lake; more are counted only.
     tail_records_max: int = 500_000
-    #: How many positions back a repeated record is recognised; the same as the delivery's.
-    repeat_window: int = 100_000
     #: Memory that the engine may use, in bytes.
     memory_bytes_max: int = 2 * 1024**3
     #: Threads that the engine may use; null: one per core.

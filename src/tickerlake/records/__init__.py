@@ -1,7 +1,7 @@
 """What flows: kinds of records, their Arrow schemas, states, units, value rules, event ids."""
 
 from tickerlake.records.event_ids import key_hashes, with_event_ids
-from tickerlake.records.repeats import RepeatWindow, repeated_origins
+from tickerlake.records.repeats import REPEAT_WINDOW, RepeatWindow, repeated_origins
 from tickerlake.records.rules import dead_reasons
 from tickerlake.records.schemas import (
     INTERVALS,
@@ -24,6 +24,7 @@ __all__ = [
     "KEYS",
     "KINDS",
     "LAKE_COLUMNS",
+    "REPEAT_WINDOW",
     "SCHEMAS",
     "STATE_RANK",
     "TABLES",

@@ -11,7 +11,7 @@ on the log alone and not on how it was cut into batches:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
     Mask = npt.NDArray[np.bool_]
 
-__all__ = ["RepeatWindow", "repeated_origins"]
+__all__ = ["REPEAT_WINDOW", "RepeatWindow", "repeated_origins"]
+
+#: How many positions back a repeat is recognised unless the settings say otherwise.
+REPEAT_WINDOW: Final = 100_000
 
 _SLOT_BITS = 20
 

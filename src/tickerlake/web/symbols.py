@@ -96,14 +96,16 @@ class Symbols:
     def _closes(
         self, shown: Mapping[_Key, str], series: Mapping[_Key, _Newest]
     ) -> dict[_Key, list[dict[str, Any]]]:
-        """Bars of the last days, oldest first: few files, however large the lake is."""
+        """The newest two bars of the last days, oldest first: few files, however large the lake."""
         closes: dict[_Key, list[dict[str, Any]]] = {}
         for interval in set(shown.values()):
             newest = max(series[key][interval] for key, used in shown.items() if used == interval)
             since = newest - max(timedelta(days=7), 10 * INTERVAL_SPANS.get(interval, timedelta(1)))
             answer = self._engine.sql(
                 "select symbol, provider, ts, close, currency from bars "
-                f"where interval = {text(interval)} and ts >= {instant(since)} order by ts"
+                f"where interval = {text(interval)} and ts >= {instant(since)} qualify "
+                "row_number() over (partition by provider, symbol order by ts desc) <= 2 "
+                "order by ts"
             )
             for row in answer.table.to_pylist():
                 key = (row["symbol"], row["provider"])
