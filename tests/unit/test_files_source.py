@@ -148,9 +148,9 @@ def test_times_that_do_not_fit(text: str, settings: dict[str, str], message: str
         (HEADER + "A,soon,1,2,1,2,5\n", "line 2: Date 'soon' is no time"),
         (HEADER.encode() + b"A,2024-01-02,1,2,1,2,5\n\xff,", "line 3: not UTF-8"),
         ("Date,Date,Open\n", "line 1: two columns have the name 'Date'"),
-        ('{"symbol": "A"}\n\n{"symbol": \n', "line 3: a line that cannot be read"),
-        ('{"open": 1}\n{"open": "one"}\n', "line 2: a line that cannot be read"),
-        ('{"open": 1}\n[1]\n', "line 2: a line that cannot be read"),
+        ('{"symbol": "A"}\n\n{"symbol": \n', "line 3: it cannot be read"),
+        ('{"open": 1}\n{"open": "one"}\n', "line 2: it cannot be read"),
+        ('{"open": 1}\n[1]\n', "line 2: it cannot be read"),
         ("", "is empty"),
         (b"PAR1 and no more", "not a sound Parquet file"),
         (parquet(symbol=["A"], ts=[True], open=[1], high=[1], low=[1], close=[1]), "row 1: ts"),
@@ -213,3 +213,30 @@ def test_a_missing_file_is_not_found(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match="what to do"):
         open_source("files", settings=settings).bars(BarsRequest("A"))
+
+
+def test_an_array_of_objects_is_read_as_lines_are() -> None:
+    """What `fetch --output x.json` and `sql --json` write can be published again."""
+    good = '{"date": "2024-01-02", "symbol": "A", "open": 1, "high": 2, "low": 1, "close": 2}'
+    lines, array = read(f"{good}\n{good}\n"), read(f"[{good},\n {good}]")
+    assert array.bars.drop_columns("fetched_at") == lines.bars.drop_columns("fetched_at")
+    with pytest.raises(MalformedError, match="item 2: it cannot be read"):
+        read(f"[{good}, 5]")
+    with pytest.raises(MalformedError, match="not sound JSON"):
+        read(f"[{good},")
+    with pytest.raises(MalformedError, match="an empty array"):
+        read("[]")
+
+
+def test_shapes_that_other_tools_write_are_no_bugs_of_ours() -> None:
+    """Lines ended by CR alone, very long fields, categories, and objects where a text belongs."""
+    row = "A,2024-01-02,1,2,1,2,3"
+    assert read((HEADER + row).replace("\n", "\r")).bars.num_rows == 1
+    long = "Note," + HEADER + "x" * 200_000 + f",{row}\ny,A,2024-01-03,bad,2,1,2,3\n"
+    with pytest.raises(MalformedError, match="line 3: Open is not a number"):
+        read(long)
+    days = pa.array(["2024-01-02"]).dictionary_encode()
+    prices = {name: [1.0] for name in ("open", "high", "low", "close")}
+    assert read(parquet(date=days, symbol=["A"], **prices)).bars.num_rows == 1
+    with pytest.raises(MalformedError, match="holds no texts"):
+        read(parquet(date=days, symbol=[{"a": 1}], **prices))

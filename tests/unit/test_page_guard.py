@@ -147,6 +147,8 @@ def test_a_taken_port_says_what_to_do() -> None:
     ):
         serve_once(WebSettings(port=other.getsockname()[1]))
     assert "--port 0" in str(caught.value)
+    with pytest.raises(ConfigError, match="no port 70000"):
+        serve_once(WebSettings(port=70_000))
 
 
 def test_a_server_stops_although_a_page_listens() -> None:

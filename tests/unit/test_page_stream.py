@@ -187,6 +187,19 @@ def test_freshness_is_the_time_since_arrival(
     with_hub(story, stale_after_seconds=0.4)
 
 
+def test_a_bar_at_the_end_of_time_does_not_end_the_stream() -> None:
+    """A date that somebody mistyped is shown like any other."""
+
+    async def story(hub: Hub) -> None:
+        frames = hub.frames(None)
+        hub.feed("bar", bars_table([bar(ts=datetime(9999, 12, 31, tzinfo=UTC))]))
+        await next_bars(frames)
+        hub.feed("bar", bars_table([bar("MSFT", 5.0)]))
+        assert closes(await next_bars(frames)) == {"MSFT": 5.0}
+
+    with_hub(story)
+
+
 def test_a_clock_that_was_set_makes_a_replay(monkeypatch: pytest.MonkeyPatch) -> None:
     """With TICKERLAKE_NOW nothing is called LIVE, however new it looks."""
     monkeypatch.setenv("TICKERLAKE_NOW", "2013-03-01T20:00:00Z")

@@ -269,7 +269,7 @@ def _missing(rows: Rows, what: str, expected: str) -> NotFoundError:
 
 def _intervals(rows: Rows, names: dict[str, str], settings: FilesSettings) -> pa.Array | None:
     if "interval" in names:
-        return rows.table[names["interval"]].combine_chunks().cast(pa.string())
+        return _text(rows, names["interval"])
     if settings.interval is not None:
         return pa.repeat(pa.scalar(settings.interval), rows.table.num_rows)
     return None  # the times will tell whether these are days
@@ -364,12 +364,25 @@ def _texts(rows: Rows, names: dict[str, str], settings: FilesSettings) -> dict[s
         if name not in names:
             texts[name] = pa.repeat(default, rows.table.num_rows)
             continue
-        told = pc.utf8_trim_whitespace(rows.table[names[name]].combine_chunks().cast(pa.string()))
+        told = _text(rows, names[name])
         texts[name] = pc.if_else(pc.equal(pc.fill_null(told, ""), ""), default, told)
     unnamed = pc.index(pc.is_null(texts["symbol"]), pa.scalar(True)).as_py()
     if unnamed >= 0:
         raise rows.malformed(unnamed, "a row without symbol.", expected="a symbol", found="nothing")
     return texts
+
+
+def _text(rows: Rows, column: str) -> pa.Array:
+    values = rows.table[column].combine_chunks()
+    try:
+        return pc.utf8_trim_whitespace(values.cast(pa.string()))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise MalformedError(
+            f"{rows.file}: the column {column!r} holds no texts.",
+            expected="texts",
+            found=str(values.type),
+            todo="convert the column",
+        ) from error
 
 
 def _number(rows: Rows, column: str) -> pa.Array:

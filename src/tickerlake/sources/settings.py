@@ -71,6 +71,8 @@ def _as(value: Any, wanted: Any) -> Any:  # noqa: ANN401 - any value, any type
         return wanted(value)
     if wanted is dict:
         # "open=Px,volume=Qty" in an environment variable or a flag.
+        if not isinstance(value, Mapping | str):
+            raise TypeError(value)
         pairs = value.items() if isinstance(value, Mapping) else _pairs(value)
         return {str(key): str(item) for key, item in pairs}
     if not isinstance(value, wanted):

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -51,6 +52,8 @@ def read_rows(payload: bytes, *, file: str, delimiter: str = ",") -> Rows:
     start = payload[:64].removeprefix(b"\xef\xbb\xbf").lstrip()
     if start[:1] == b"{":
         return _json_lines(payload, file)
+    if start[:2] in (b"[{", b"[\n", b"[\r", b"[ ", b"[]"):
+        return _json_array(payload, file)
     return _csv(payload, file, delimiter)
 
 
@@ -64,12 +67,21 @@ def _parquet(payload: bytes, file: str) -> Rows:
             found=str(error),
             todo="write the file again",
         ) from error
+    for at, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):  # what pandas calls a category
+            table = table.set_column(at, field.name, table[at].cast(field.type.value_type))
     return Rows(file, table, lambda row: f"row {row + 1}")
+
+
+def _lines(text: str, delimiter: str) -> Any:  # noqa: ANN401 - the csv module's reader has no name
+    """The fields of each line, whatever ends it and however long a field is."""
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
 
 
 def _csv(payload: bytes, file: str, delimiter: str) -> Rows:
     text = _text(payload, file)
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
+    reader = _lines(text, delimiter)
     header = next((row for row in reader if row), None)
     if header is None:
         raise MalformedError(
@@ -89,7 +101,7 @@ def _csv(payload: bytes, file: str, delimiter: str) -> Rows:
         )
 
     def place_of(row: int) -> str:
-        lines = csv.reader(io.StringIO(text), delimiter=delimiter)
+        lines = _lines(text, delimiter)
         filled = (lines.line_num for fields in lines if fields)
         next(filled)  # the header
         return f"line {next(line for at, line in enumerate(filled) if at == row)}"
@@ -113,7 +125,7 @@ def _csv(payload: bytes, file: str, delimiter: str) -> Rows:
 def _wrong_field_count(
     text: str, file: str, delimiter: str, error: pa.ArrowInvalid
 ) -> MalformedError:
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
+    reader = _lines(text, delimiter)
     wanted, begins = 0, 1
     for fields in reader:
         wanted = wanted or len(fields)
@@ -133,14 +145,14 @@ def _wrong_field_count(
     )
 
 
-def _json_lines(payload: bytes, file: str) -> Rows:
+def _json_lines(payload: bytes, file: str, *, unit: str = "line") -> Rows:
     lines: list[int] = []
 
     def place_of(row: int) -> str:
         if not lines:
             text = payload.splitlines()
             lines.extend(number for number, line in enumerate(text, 1) if line.strip())
-        return f"line {lines[row]}"
+        return f"{unit} {lines[row]}"
 
     try:
         table = pyarrow.json.read_json(pa.BufferReader(payload))
@@ -152,11 +164,33 @@ def _json_lines(payload: bytes, file: str) -> Rows:
             options = pyarrow.json.ParseOptions(explicit_schema=texts)
             table = pyarrow.json.read_json(pa.BufferReader(payload), parse_options=options)
     except pa.ArrowInvalid as error:
-        raise _wrong_object(payload, file, error) from error
+        raise _wrong_object(payload, file, unit, error) from error
     return Rows(file, table, place_of)
 
 
-def _wrong_object(payload: bytes, file: str, error: pa.ArrowInvalid) -> MalformedError:
+def _json_array(payload: bytes, file: str) -> Rows:
+    """`fetch --output x.json` and `sql --json` write their rows so."""
+    try:
+        found = json.loads(payload)
+    except ValueError as error:
+        raise MalformedError(
+            f"{file} is not sound JSON.",
+            expected="an array of objects, or one object a line",
+            found=str(error),
+            todo="write the file again; nothing of it was published",
+        ) from error
+    lines = "".join(json.dumps(item) + "\n" for item in found)
+    if not lines:
+        raise MalformedError(
+            f"{file} is an empty array.",
+            expected="an array of objects",
+            found="[]",
+            todo="check that the file was written to its end",
+        )
+    return _json_lines(lines.encode(), file, unit="item")
+
+
+def _wrong_object(payload: bytes, file: str, unit: str, error: pa.ArrowInvalid) -> MalformedError:
     types: dict[str, type] = {}
     for number, line in enumerate(payload.splitlines(), 1):
         if not line.strip():
@@ -165,14 +199,16 @@ def _wrong_object(payload: bytes, file: str, error: pa.ArrowInvalid) -> Malforme
         try:
             found = json.loads(line)
         except ValueError as broken:
-            return _bad_line(file, number, "one JSON object a line", f"{broken}: {line[:120]!r}")
+            return _bad_line(
+                file, f"{unit} {number}", "one JSON object a line", f"{broken}: {line[:120]!r}"
+            )
         if not isinstance(found, dict):
-            return _bad_line(file, number, "one JSON object a line", repr(line[:120]))
+            return _bad_line(file, f"{unit} {number}", "one JSON object a line", repr(line[:120]))
         for name, value in found.items():
             kind = float if isinstance(value, int) else type(value)
             if value is not None and types.setdefault(name, kind) is not kind:
                 expected = f"{name} as a {types[name].__name__}, as in the lines before"
-                return _bad_line(file, number, expected, repr(value))
+                return _bad_line(file, f"{unit} {number}", expected, repr(value))
     return MalformedError(
         f"{file} is not sound newline JSON.",
         expected="one JSON object a line",
@@ -181,9 +217,9 @@ def _wrong_object(payload: bytes, file: str, error: pa.ArrowInvalid) -> Malforme
     )
 
 
-def _bad_line(file: str, number: int, expected: str, found: str) -> MalformedError:
+def _bad_line(file: str, place: str, expected: str, found: str) -> MalformedError:
     return MalformedError(
-        f"{file}, line {number}: a line that cannot be read.",
+        f"{file}, {place}: it cannot be read.",
         expected=expected,
         found=found,
         todo="mend the line and publish again; nothing of this file was published",

@@ -283,5 +283,8 @@ class Hub:
 
 
 def _end(bar: Bar) -> datetime:
-    start = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=bar.order[0])
-    return start + INTERVAL_SPANS.get(bar.series[2], timedelta(0))
+    span = INTERVAL_SPANS.get(bar.series[2], timedelta(0))
+    try:
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=bar.order[0]) + span
+    except OverflowError:  # a date that somebody mistyped must not stop everybody's stream
+        return datetime.max.replace(tzinfo=UTC)

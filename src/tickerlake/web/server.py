@@ -80,6 +80,13 @@ class _Server(uvicorn.Server):
 
 
 def _check(settings: WebSettings) -> None:
+    if not 0 <= settings.port <= 65_535:  # the system would take what is left of it after 16 bits
+        raise ConfigError(
+            f"There is no port {settings.port}.",
+            expected="0 to 65535",
+            found=str(settings.port),
+            todo="mend [web] port",
+        )
     remote = not is_loopback(settings.host)
     if remote and not settings.allow_remote:
         raise ConfigError(
