@@ -13,6 +13,7 @@ import pytest
 
 from tickerlake.errors import (
     ConfigError,
+    DataLossError,
     MalformedError,
     NewerVersionError,
     NotFoundError,
@@ -146,6 +147,28 @@ def test_a_moved_workspace_is_refused_then_relocated(tmp_path: Path) -> None:
     assert len(lake.table("bars_log").snapshots(lake.table("bars_log").load())) == 5
     lake.close()
     assert relocate("./lake", "sqlite:", workspace=tmp_path / "new").tables == ()
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["in its place", "moved too"])
+def test_a_lost_catalog_is_no_empty_lake(tmp_path: Path, moved: bool) -> None:
+    """Tables that the catalog forgot are not quietly begun anew: `relocate` takes them in again."""
+    filled(tmp_path / "old")
+    if moved:
+        shutil.move(tmp_path / "old", tmp_path / "new")
+    here = tmp_path / ("new" if moved else "old")
+    for file in here.glob("catalog.db*"):
+        file.unlink()
+    if not moved:
+        with pytest.raises(DataLossError, match="bars_log") as caught:
+            open_here(here)
+        assert "lake relocate" in str(caught.value)
+    assert relocate("./lake", "sqlite:", workspace=here).registered == ("bars_log",)
+    lake = open_here(here)
+    deliver(lake.table("bars_log"), 10)
+    found = verify(lake)
+    assert found.sound, found.findings
+    assert found.rows == 40
+    lake.close()
 
 
 def test_a_copy_does_not_touch_the_original(tmp_path: Path) -> None:

@@ -174,7 +174,8 @@ def open_catalog(
         raise StorageError(
             f"The lake's catalog {path} cannot be opened.",
             found=str(getattr(error, "orig", None) or error),
-            todo="make room on the disk, or give this user the right to write there",
+            todo="make room on the disk, or give this user the right to write there; if the file "
+            "is damaged, put a copy back, or move it away and run `tickerlake lake relocate`",
         ) from error
     return catalog
 

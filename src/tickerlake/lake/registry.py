@@ -40,10 +40,12 @@ def open_lake(
         ConfigError: A place or a catalog that is not built.
         NewerVersionError: The lake was written by a later tickerlake.
         WorkspaceMovedError: The folder was moved; `tickerlake lake relocate` mends it.
+        DataLossError: The catalog has forgotten tables that the folder holds.
         StorageError: Folder or catalog cannot be made.
     """
     from tickerlake.lake.catalog import catalog_path, open_catalog
     from tickerlake.lake.lake import Lake
+    from tickerlake.lake.lost import refuse_lost
     from tickerlake.lake.marker import check_marker
 
     chosen = settings or LakeSettings()
@@ -54,4 +56,9 @@ def open_lake(
     catalog = open_catalog(
         catalog_url, workspace=workspace, warehouse=f"file://{folder}", settings=chosen
     )
+    try:
+        refuse_lost(catalog, folder)
+    except BaseException:
+        catalog.engine.dispose()
+        raise
     return Lake(catalog, folder, chosen)

@@ -25,7 +25,7 @@ _ACTIONS = {
     "sweep": "delete files that no snapshot names and that are old enough",
     "verify": "check files, offsets and positions against each other",
     "rewind": "set offsets to what a table really holds, after it was rolled back",
-    "relocate": "mend the absolute paths of a workspace that was moved",
+    "relocate": "mend the paths of a workspace that was moved, or a lost catalog",
 }
 
 
@@ -57,7 +57,9 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             text = (
                 f"{counted(len(moved.tables), 'table')} moved from {moved.before} to {moved.after}."
             )
-            if not moved.tables:
+            if moved.registered:
+                text = f"The catalog knows {', '.join(moved.registered)} again."
+            elif not moved.tables:
                 text = "The lake is where its paths say: nothing to mend."
             if output.json_mode:
                 output.document(moved)

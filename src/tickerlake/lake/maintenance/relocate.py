@@ -1,5 +1,7 @@
 """`lake relocate`: after a workspace was moved or copied, make its paths true again.
 
+Tables that the catalog has forgotten, because its file was lost, are taken in again first.
+
 Iceberg names every file by its absolute path. All manifests, manifest lists and the metadata of
 every kept snapshot are written anew beside the old ones; then one transaction of the catalog
 turns all tables at once, and last the marker says where the lake is. Killed in between, it is
@@ -30,6 +32,7 @@ from tickerlake.errors import ConfigError
 from tickerlake.lake.catalog import NAMESPACE, LakeCatalog, catalog_path, open_catalog
 from tickerlake.lake.hint import update_hint
 from tickerlake.lake.local_io import LocalFileIO, local_path, location_of
+from tickerlake.lake.lost import register_lost
 from tickerlake.lake.marker import read_marker, write_marker
 from tickerlake.lake.probe import PROBE
 from tickerlake.lake.registry import lake_folder
@@ -40,11 +43,15 @@ __all__ = ["RelocateReport", "relocate"]
 
 @dataclass(frozen=True, slots=True)
 class RelocateReport:
-    """From where to where; no tables if the lake was in its place."""
+    """From where to where; no tables if the lake was in its place.
+
+    `registered` are tables that the catalog had forgotten and knows again.
+    """
 
     before: str
     after: str
     tables: tuple[str, ...]
+    registered: tuple[str, ...] = ()
 
 
 def relocate(
@@ -62,20 +69,22 @@ def relocate(
     after = lake_folder(lake_url, workspace)
     marker = read_marker(after)
     before = Path(marker.location) if marker else after
-    if before == after:
-        return RelocateReport(str(before), str(after), ())
-    _refuse_a_borrowed_catalog(catalog_path(catalog_url, workspace), workspace, before)
+    if before != after:
+        _refuse_a_borrowed_catalog(catalog_path(catalog_url, workspace), workspace, before)
     catalog = open_catalog(
         catalog_url, workspace=workspace, warehouse=location_of(after), settings=chosen
     )
     try:
-        moved = _Move(catalog, before, after, fsync=chosen.fsync).run()
+        registered = register_lost(catalog, after)
+        moved: list[str] = []
+        if before != after:
+            moved = _Move(catalog, before, after, fsync=chosen.fsync).run(registered)
         write_marker(after)
         for name in moved:
             _write_hint(catalog, after / name, name)
     finally:
         catalog.engine.dispose()
-    return RelocateReport(str(before), str(after), tuple(moved))
+    return RelocateReport(str(before), str(after), tuple(moved), registered)
 
 
 def _refuse_a_borrowed_catalog(catalog: Path, workspace: Path, before: Path) -> None:
@@ -110,14 +119,15 @@ class _Move:
         self._after = location_of(after)
         self._io = _MovedFiles(self, fsync=fsync)
 
-    def run(self) -> list[str]:
+    def run(self, registered: tuple[str, ...]) -> list[str]:
         """Write all metadata anew, then turn all tables at once; return their names."""
         turned: dict[str, tuple[str, str]] = {}
         for _, name in self._catalog.list_tables(NAMESPACE):
             pointer = self._catalog.pointer((NAMESPACE, name))
             if name.startswith(PROBE):
                 continue  # A scratch table of a probe that was killed: the sweep forgets it.
-            if pointer is not None and pointer.startswith(f"{self._before}/"):
+            elsewhere = pointer is not None and pointer.startswith(f"{self._before}/")
+            if pointer is not None and (elsewhere or name in registered):
                 turned[name] = (pointer, self._rewrite(pointer))
         with Session(self._catalog.engine) as session:
             for name, (old, new) in turned.items():
