@@ -162,9 +162,3 @@ def test_a_server_stops_although_a_page_listens() -> None:
     port = urlsplit(address).port
     assert port is not None
     socket.create_server(("127.0.0.1", port)).close()
-
-
-def test_a_port_beyond_the_last_is_refused() -> None:
-    """A port that no machine has is an error of the configuration, whoever set it."""
-    with pytest.raises(ConfigError, match="port"):
-        WebSettings(port=99_999)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tickerlake.errors import ConfigError
-
 __all__ = ["WebSettings"]
 
 
@@ -35,12 +33,3 @@ class WebSettings:
     queries_max: int = 4
     #: Pages that may be open on the live stream at the same time.
     clients_max: int = 1_000
-
-    def __post_init__(self) -> None:
-        if self.port > 65_535:
-            raise ConfigError(
-                "[web] port is no port.",
-                expected="0 to 65535",
-                found=str(self.port),
-                todo="write 0 for any free port",
-            )
