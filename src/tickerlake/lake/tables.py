@@ -20,8 +20,10 @@ __all__ = [
     "DELIVERIES",
     "LATEST",
     "SPECS",
+    "WITHOUT_BOUNDS",
     "TableSpec",
     "iceberg_schema",
+    "metrics_properties",
     "partition_spec",
     "sort_order",
     "spec_of",
@@ -32,6 +34,15 @@ _INSTANT: Final = pa.timestamp("us", tz="UTC")
 
 DELIVERIES: Final = "deliveries"
 LATEST: Final = "latest"
+
+#: Columns by which no file and no row group can be left out: prices and sizes lie in any order,
+#: and the words about an instrument are the same in all of them. Their bounds would only cost:
+#: an eighth of the time of writing.
+WITHOUT_BOUNDS: Final = frozenset(
+    {"open", "high", "low", "close", "adj_close", "volume", "price", "size"}
+    | {"bid", "bid_size", "ask", "ask_size", "kind", "currency", "instrument_type"}
+    | {"session", "state", "split_basis", "_index", "payload"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +178,14 @@ def sort_order(spec: TableSpec, schema: Schema) -> SortOrder:
     )
 
 
+def metrics_properties() -> dict[str, str]:
+    """Which columns carry bounds: compaction, tail reads and queries prune by them."""
+    return {
+        "write.metadata.metrics.default": "truncate(32)",
+        **{f"write.metadata.metrics.column.{name}": "none" for name in sorted(WITHOUT_BOUNDS)},
+    }
+
+
 def table_properties(settings: LakeSettings) -> dict[str, str]:
     """Properties of a new table, for us and for other engines that write or maintain it."""
     return {
@@ -178,8 +197,6 @@ def table_properties(settings: LakeSettings) -> dict[str, str]:
         "write.metadata.previous-versions-max": str(max(100, settings.metadata_versions_max)),
         "commit.manifest-merge.enabled": "true",
         "commit.manifest.min-count-to-merge": str(settings.manifests_merge_at),
-        # Statistics of every column: compaction, tail reads and queries prune by them.
-        "write.metadata.metrics.default": "truncate(32)",
-        "write.metadata.metrics.column.payload": "counts",
+        **metrics_properties(),
         "history.expire.min-snapshots-to-keep": str(settings.snapshots_max),
     }

@@ -36,7 +36,7 @@ from tickerlake.lake.local_io import (
     sync_folder,
 )
 from tickerlake.lake.settings import LakeSettings
-from tickerlake.lake.tables import TableSpec
+from tickerlake.lake.tables import WITHOUT_BOUNDS, TableSpec, metrics_properties
 from tickerlake.records import is_constant
 
 if TYPE_CHECKING:
@@ -321,7 +321,7 @@ def _statistics_plan(table: Table) -> tuple[dict[int, Any], dict[str, int]]:
     if key not in _plans:
         schema = table.schema()
         _plans[key] = (
-            compute_statistics_plan(schema, table.metadata.properties),
+            compute_statistics_plan(schema, metrics_properties()),
             parquet_path_to_id_mapping(schema),
         )
     return _plans[key]
@@ -389,7 +389,7 @@ def _encodings(schema: pa.Schema, settings: LakeSettings) -> dict[str, Any]:
         # Hashes do not shrink.
         "compression": {name: "none" if name == "event_id" else "zstd" for name in names},
         "compression_level": {name: settings.zstd_level for name in names if name != "event_id"},
-        "write_statistics": True,
+        "write_statistics": [name for name in names if name not in WITHOUT_BOUNDS],
     }
 
 
