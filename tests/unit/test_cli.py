@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from tickerlake.cli import arguments, main
+from tickerlake.cli.answers import write_table
 from tickerlake.cli.output import Output
 from tickerlake.cli.parser import build_parser
 from tickerlake.cli.registry import VERBS
@@ -109,6 +113,18 @@ def test_tables_in_a_pipe_are_plain(capsys: pytest.CaptureFixture[str]) -> None:
     """No colour codes and no frames in a pipe; numbers stand to the right, nulls are empty."""
     Output(json_mode=False).table(("name", "count"), [("a", 1), ("bcd", 1000), (None, None)])
     assert capsys.readouterr().out == "name  count\na         1\nbcd    1000\n\n"
+
+
+def test_sums_and_spans_have_words_in_every_form() -> None:
+    """A sum is a number, exact if whole; the difference of two times is ISO 8601."""
+    sums = pa.array([Decimal(10**20)], pa.decimal128(38, 0))
+    table = pa.table({"sum": sums, "span": pa.array([pa.MonthDayNano([0, 3, 0])])})
+    said = {}
+    for form in ("json", "csv"):
+        write_table(table, form, sink := io.BytesIO())
+        said[form] = sink.getvalue().decode()
+    assert json.loads(said["json"]) == [{"sum": 10**20, "span": "P0M3DT0S"}]
+    assert said["csv"].splitlines()[1] == f'{10**20},"P0M3DT0S"'
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])

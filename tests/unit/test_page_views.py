@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import httpx
 import pyarrow as pa
@@ -175,17 +176,26 @@ def test_json_and_csv_hold_whatever_a_cell_can_hold() -> None:
             pa.array([b'{"a":1}', b"\xff"]),
             pa.array([{"x": [1]}, None]),
             pa.array([datetime(2013, 3, 1, 14, 30, tzinfo=UTC), None]),
+            pa.array([Decimal(10**20), Decimal("1.5")], pa.decimal128(38, 1)),
+            pa.array([pa.MonthDayNano([0, 3, 2_500_000_000]), None]),
         ],
-        names=["a", "a", "payload", "nested", "ts"],
+        names=["a", "a", "payload", "nested", "ts", "sum", "span"],
     )
     assert to_json(table).decode() == (
         '[{"a":null,"a_2":-8123456789012345678,"payload":"{\\"a\\":1}","nested":{"x":[1]},'
-        '"ts":"2013-03-01T14:30:00Z"},'
-        '{"a":1.5,"a_2":null,"payload":"\\ufffd","nested":null,"ts":null}]'
+        '"ts":"2013-03-01T14:30:00Z","sum":100000000000000000000,"span":"P0M3DT2.5S"},'
+        '{"a":1.5,"a_2":null,"payload":"\\ufffd","nested":null,"ts":null,"sum":1.5,"span":null}]'
     )
     lines = to_csv(table).decode().splitlines()
-    assert lines[0] == '"a","a_2","payload","nested","ts"'
+    assert lines[0] == '"a","a_2","payload","nested","ts","sum","span"'
+    assert lines[1].endswith(',100000000000000000000.0,"P0M3DT2.5S"')
     assert '"{""x"": [1]}"' in lines[1]
+
+
+def test_a_limit_beyond_every_number_is_no_limit(page: httpx.Client) -> None:
+    """However many digits it has, all rows come."""
+    query = {"q": "select 1 as one", "limit": "9" * 5_000}
+    assert page.get("/sql.json", params=query).json() == [{"one": 1}]
 
 
 def test_metrics_are_what_prometheus_reads(page: httpx.Client) -> None:

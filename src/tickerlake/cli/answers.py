@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from tickerlake.cli.formats import to_json
+from tickerlake.cli.formats import plain_cell, to_json
 from tickerlake.errors import StorageError, UsageError
 
 __all__ = ["FORMATS_BY_SUFFIX", "rows_of", "write_file", "write_table"]
@@ -79,11 +79,15 @@ def _array(lines: list[str]) -> str:
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """CSV knows no nesting and no bytes: such columns become JSON text."""
-    columns = [
-        pa.array([None if v is None else to_json(v) for v in column.to_pylist()])
-        if pa.types.is_nested(column.type) or pa.types.is_binary(column.type)
-        else column
-        for column in table.columns
-    ]
-    return pa.table(columns, names=table.column_names)
+    """CSV knows no nesting, no bytes and no spans: such columns become text."""
+    return pa.table([_as_text(column) for column in table.columns], names=table.column_names)
+
+
+def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+    if pa.types.is_interval(column.type):
+        write = plain_cell
+    elif pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
+        write = to_json
+    else:
+        return column
+    return pa.array([None if v is None else write(v) for v in column.to_pylist()], pa.string())

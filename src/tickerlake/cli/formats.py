@@ -7,6 +7,9 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from decimal import Decimal
+
+from tickerlake.query.values import plain
 
 __all__ = ["plain_cell", "to_json"]
 
@@ -17,6 +20,7 @@ def to_json(value: object, *, indent: int | None = None) -> str:
 
 
 def _jsonable(value: object) -> object:
+    value = plain(value)
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
@@ -50,4 +54,4 @@ def plain_cell(value: object) -> str:
         return _instant(value)
     if isinstance(value, bytes):
         return value.decode("utf-8", errors="replace")
-    return str(value)
+    return str(value if isinstance(value, Decimal) else plain(value))

@@ -7,11 +7,12 @@ import json
 import math
 from collections.abc import Callable
 from datetime import date
-from decimal import Decimal
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from tickerlake.query.values import plain
 
 __all__ = ["FORMATS", "distinct_names", "json_value", "to_arrow", "to_csv", "to_json"]
 
@@ -64,10 +65,11 @@ def distinct_names(table: pa.Table) -> pa.Table:
 
 def json_value(value: Any) -> Any:  # noqa: ANN401 - whatever a cell holds
     """One cell as JSON can say it."""
+    value = plain(value)
     if value is None or isinstance(value, str | int):
         return value
-    if isinstance(value, float | Decimal):
-        return float(value) if math.isfinite(value) else None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if isinstance(value, date):  # a datetime is one too
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, bytes):
