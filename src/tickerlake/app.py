@@ -19,6 +19,7 @@ from tickerlake.config import Config, find_workspace, load
 from tickerlake.records import KINDS, Kind
 
 if TYPE_CHECKING:
+    from tickerlake.cache import CachedSource
     from tickerlake.delivery import DeliveryReport, Event
     from tickerlake.flow import Flow
     from tickerlake.lake.lake import Lake
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from tickerlake.publish import Publisher
     from tickerlake.query import Engine, Result
     from tickerlake.query.live import Live
-    from tickerlake.sources import Answer, Source
+    from tickerlake.sources import Answer
     from tickerlake.streams import Stream
 
 __all__ = ["Workspace", "open"]
@@ -156,7 +157,7 @@ class Workspace:
 
         return Flow(self.stream, self.lake)
 
-    def source(self, name: str, *, offline: bool = False) -> Source:
+    def source(self, name: str, *, offline: bool = False) -> CachedSource:
         """The source `name`, behind the cache; `offline` answers from the cache alone.
 
         Raises:

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tickerlake import __version__, clock
+from tickerlake.cache import CachedSource
 from tickerlake.errors import (
     ConfigError,
     LimitError,
@@ -189,6 +191,25 @@ def test_a_part_before_the_listing_is_no_failure() -> None:
         assert source.bars(request).bars.num_rows == 3
     with yahoo(in_turn(early)) as (source, _), pytest.raises(RangeError, match="no bars of ACME"):
         source.bars(request)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        BarsRequest("ACME", "1m", date(2024, 3, 1), date(2024, 3, 7)),
+        BarsRequest("ACME", "1m", date(2020, 1, 1)),
+        BarsRequest("ACME", "5m"),
+        BarsRequest("ACME", "1d", date(1990, 1, 1)),
+        BarsRequest("ACME", "1d", date(2025, 1, 1)),
+    ],
+)
+def test_the_plan_counts_the_requests_that_are_sent(request_: BarsRequest, tmp_path: Path) -> None:
+    """What `fetch --plan` says is what the provider then hears."""
+    with yahoo(good) as (source, server):
+        planned = CachedSource(source, tmp_path).requests(request_)
+        assert server.requests == []
+        source.bars(request_)
+        assert len(server.requests) == planned
 
 
 @pytest.mark.parametrize("trouble", [Answer(b"slow", 429), Answer(b"oops", 503), Answer(b"{")])

@@ -80,6 +80,18 @@ class CachedSource:
             notes=(f"{request.symbol} {request.interval}: from the cache alone",),
         )
 
+    def requests(self, request: BarsRequest) -> int:
+        """How many requests `bars` would send; one, where the source does not tell.
+
+        Raises:
+            RangeError: The source does not have this interval, or nothing of this range.
+        """
+        self.limits.require(request.interval, source=self.name)
+        if self._offline:
+            return 0
+        told = getattr(self._source, "requests", None)  # no part of what a source must have
+        return 1 if told is None else int(told(request))
+
     def symbols(self) -> Iterator[str]:
         """The wrapped source's symbols."""
         return self._source.symbols()

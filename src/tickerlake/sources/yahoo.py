@@ -108,6 +108,16 @@ class YahooSource:
         joined = _joined(answers)
         return dataclasses.replace(joined, bars=select(joined.bars, request), missing=missing)
 
+    def requests(self, request: BarsRequest) -> int:
+        """How many requests `bars` would send now.
+
+        Raises:
+            RangeError: As `bars`, before it asks.
+        """
+        self.limits.require(request.interval, source=self.name)
+        first, end, _ = self._reachable(_widened(request), clock.now())
+        return sum(1 for _ in self._periods(request.interval, first, end))
+
     def symbols(self) -> Iterator[str]:
         """None: Yahoo can be searched, not listed."""
         return iter(())

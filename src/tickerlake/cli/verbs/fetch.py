@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import math
-from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tickerlake import clock
 from tickerlake.cli.arguments import add_range, open_workspace
 from tickerlake.cli.output import Output
 from tickerlake.errors import PartlyDoneError, TickerlakeError
 
 if TYPE_CHECKING:
+    from tickerlake.cache import CachedSource
     from tickerlake.sources import Answer, BarsRequest, Source
 
 __all__ = ["add_arguments", "run"]
@@ -132,32 +130,18 @@ def _raise_missing(answers: dict[str, Answer], failures: dict[str, TickerlakeErr
         )
 
 
-def _plan(source: Source, request: BarsRequest) -> dict[str, Any]:
-    """What one request would ask the provider, by its limits."""
-    limits = source.limits
-    limits.require(request.interval, source=source.name)
-    span_days = limits.span_days.get(request.interval)
-    look_back_days = limits.look_back_days.get(request.interval)
-    today = clock.now().date()
-    first, last = _day(request.start), _day(request.end) or today
-    requests = 1
-    if span_days is not None:
-        days = (last - first).days + 1 if first else look_back_days or span_days
-        requests = max(1, math.ceil(days / span_days))
+def _plan(source: CachedSource, request: BarsRequest) -> dict[str, Any]:
+    """What one request would ask the provider."""
     return {
         "source": source.name,
         "symbol": request.symbol,
         "interval": request.interval,
         "start": request.start,
         "end": request.end,
-        "requests": requests,
-        "days_per_request": span_days,
-        "look_back_days": look_back_days,
+        "requests": source.requests(request),
+        "days_per_request": source.limits.span_days.get(request.interval),
+        "look_back_days": source.limits.look_back_days.get(request.interval),
     }
-
-
-def _day(value: date | datetime | None) -> date | None:
-    return value.date() if isinstance(value, datetime) else value
 
 
 def _tell_plan(plan: list[dict[str, Any]], output: Output) -> None:
