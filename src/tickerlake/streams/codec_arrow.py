@@ -37,7 +37,8 @@ def encode_arrow(
     packed = pa.RecordBatch.from_arrays(columns, names=names)
     if order is not None:
         packed = packed.take(order)
-    return [_sealed(packed.slice(start, length)) for start, length in bounds]
+    values_max = _dictionary_values_max(packed)
+    return [_sealed(packed.slice(start, length), values_max) for start, length in bounds]
 
 
 def _flat(column: pa.ChunkedArray | pa.Array) -> pa.Array:
@@ -68,6 +69,11 @@ def constant(value: str, count: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int8)), pa.array([value]))
 
 
+def _dictionary_values_max(batch: pa.RecordBatch) -> int:
+    coded = [column for column in batch.columns if pa.types.is_dictionary(column.type)]
+    return max((len(column.dictionary) for column in coded), default=0)
+
+
 def _own(column: pa.Array) -> pa.Array:
     """The column of one slice: the dictionary of all slices may be larger than a slice itself."""
     if pa.types.is_dictionary(column.type) and len(column.dictionary) > len(column):
@@ -75,10 +81,10 @@ def _own(column: pa.Array) -> pa.Array:
     return column
 
 
-def _sealed(batch: pa.RecordBatch) -> bytes:
-    batch = pa.RecordBatch.from_arrays(
-        [_own(column) for column in batch.columns], batch.schema.names
-    )
+def _sealed(batch: pa.RecordBatch, values_max: int) -> bytes:
+    if values_max > batch.num_rows:
+        columns = [_own(column) for column in batch.columns]
+        batch = pa.RecordBatch.from_arrays(columns, batch.schema.names)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
