@@ -323,6 +323,7 @@ def test_an_older_copy_of_the_log_is_loud(place: Place) -> None:
     place.publish(15, first=100)
     assert place.run(accept_loss=True).rows == 5
     assert place.rows() == 25
+    assert verify(place.lake).sound
 
 
 def test_a_log_made_anew_under_the_same_name_inherits_no_offset(place: Place) -> None:

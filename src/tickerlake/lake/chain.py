@@ -68,6 +68,9 @@ def chains(deliveries: pa.Table) -> dict[tuple[str, str], Chain]:
     for row in ordered:
         key = (row["stream"], row["partition"])
         chain = found.setdefault(key, Chain(*key))
-        missing = row["dropped"] + row["lost"]
+        # Where an older copy of the log was put back, what is lost comes later, on positions that
+        # have rows: the range is empty, and nothing in it is missing.
+        length = row["to_position"] - row["from_position"]
+        missing = min(row["dropped"] + row["lost"], max(0, length))
         chain.add(row["from_position"], row["to_position"], missing, row["event"])
     return found

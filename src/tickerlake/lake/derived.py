@@ -57,7 +57,7 @@ def _delivery_row(
         "partition": partition,
         "from_position": span.start,
         "to_position": span.end,
-        "rows": 0 if rewound else span.end - span.start - span.dropped - span.lost,
+        "rows": 0 if rewound else max(0, span.end - span.start - span.dropped - span.lost),
         "dropped": span.dropped,
         "lost": span.lost,
     }
