@@ -59,7 +59,7 @@ def tables(kind: Kind) -> st.SearchStrategy[pa.Table]:
         field.name: st.none() | VALUES[field.type]
         for field in SCHEMAS[kind]
         if field.name != "kind"
-    }
+    } | {"origin": st.none() | st.sampled_from(["00ff/3/17/0", "00ff/3/18/0"])}
     rows = st.lists(st.fixed_dictionaries({"kind": st.just(kind)} | fields), min_size=1, max_size=8)
     return rows.map(lambda found: pa.Table.from_pylist(found, SCHEMAS[kind]))
 
@@ -259,3 +259,11 @@ def test_times_that_no_calendar_has_end_nobody() -> None:
     rows = decode("bar", [message(encode(wrong, "bar", "arrow"), "arrow", 3)])
     assert "outside the years" in rows["dead_reason"][0].as_py()
     assert rows["ts"].null_count == 3
+
+
+def test_a_foreign_field_that_is_called_origin_costs_no_record() -> None:
+    """Only a dead letter's place is an origin: of records that mend one letter one is kept."""
+    foreign, mended = from_json(SOUND | {"origin": "NYSE"}, SOUND | {"origin": "00ff/3/7/0"})
+    assert (foreign["origin"], foreign["dead_reason"]) == (None, None)
+    assert foreign["event_id"] == from_json(SOUND)[0]["event_id"]
+    assert mended["origin"] == "00ff/3/7/0"

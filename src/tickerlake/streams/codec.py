@@ -7,7 +7,9 @@ record is, and on which records are dead letters.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +22,9 @@ from tickerlake.streams.codec_json import decode_json, encode_json
 from tickerlake.streams.decoded import Decoded
 
 __all__ = ["decode", "encode", "encode_slices"]
+
+#: A dead letter's place: stream, partition, offset and index.
+_POSITION: Final = r"^[^/]+/[^/]+/\d+/\d+$"
 
 
 def encode(table: pa.Table, kind: Kind, wire: Wire) -> bytes:
@@ -93,6 +98,7 @@ def _places(messages: Sequence[Message]) -> dict[str, pa.Array]:
 
 def _judged(kind: Kind, decoded: Decoded) -> pa.Table:
     """The records with `dead_reason` and `payload`, and with event ids where none were given."""
+    decoded = replace(decoded, records=_with_our_origins(decoded.records))
     records = _identified(kind, decoded)
     reasons = decoded.reasons
     rules = dead_reasons(records, kind)
@@ -102,6 +108,18 @@ def _judged(kind: Kind, decoded: Decoded) -> pa.Table:
     if reasons.null_count < len(reasons):
         payloads = _payloads(records, decoded, reasons)
     return records.append_column("dead_reason", reasons).append_column("payload", payloads)
+
+
+def _with_our_origins(records: pa.Table) -> pa.Table:
+    """Null where `origin` names no dead letter: a foreign producer's own field of that name.
+
+    Of records that mend one letter only the first is kept, so any other word would cost records.
+    """
+    origins = records["origin"]
+    if origins.null_count == len(origins):
+        return records
+    ours = pc.if_else(pc.match_substring_regex(origins, _POSITION), origins, None)
+    return records.set_column(records.schema.get_field_index("origin"), "origin", ours)
 
 
 def _identified(kind: Kind, decoded: Decoded) -> pa.Table:
