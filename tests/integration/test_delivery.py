@@ -61,6 +61,19 @@ def test_what_is_published_arrives_once_and_a_second_run_adds_nothing(tmp_path: 
     assert (again.total.rows, again.total.commits) == (0, 0)
 
 
+def test_short_runs_tend_their_table_too(tmp_path: Path) -> None:
+    """`deliver --once` every minute makes one commit a run: old snapshots go all the same."""
+    stream, _ = opened(tmp_path)
+    few = LakeSettings(fsync=False, snapshots_max=3, expire_every_commits=2)
+    lake = open_lake("./lake", "sqlite:", workspace=tmp_path, settings=few)
+    for first in range(0, 100, 10):
+        stream.topic("bar").publish(sample_bars(10, first=first))
+        deliver(stream, lake, ["bar"], once=True, stop=threading.Event())
+    table = lake.table("bars_log")
+    assert len(table.snapshots(table.load())) <= 3 + 2
+    assert volumes(lake) == list(range(100))
+
+
 def test_a_producers_retry_becomes_no_second_row(tmp_path: Path) -> None:
     """Records sent twice are dropped and counted, whether a commit lies between them or not."""
     stream, lake = opened(tmp_path)

@@ -100,11 +100,11 @@ class Case:
 
     def maintain(self) -> None:
         """All that maintenance may do to files and snapshots while no worker lives."""
-        settings = LakeSettings(fsync=False, sweep_age_hours=0.0)
+        settings = LakeSettings(fsync=False)
         lake = open_lake("./lake", "sqlite:", workspace=self.folder, settings=settings)
         compact(lake)
         expire(lake, keep=3)
-        sweep(lake)
+        sweep(lake, age_hours=0)
         lake.close()
 
     def acknowledged(self) -> dict[str, int]:

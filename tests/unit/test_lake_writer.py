@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -98,3 +99,17 @@ def test_a_file_that_cannot_be_completed_is_removed(tmp_path: Path) -> None:
     assert "cannot be written" in done.stdout
     assert "what to do: make room" in done.stdout
     assert not list((tmp_path / "lake").rglob("*.parquet"))
+
+
+def test_a_new_folder_survives_a_power_cut(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The names of file, month and `data` are on the disk before the file may be committed."""
+    sync, synced = os.fsync, set()
+
+    def note(descriptor: int) -> None:
+        synced.add(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    (file,) = lake.table("bars_log").write(bars(0, 10, start=START))
+    month = Path(file.path).parent
+    assert {file.path, str(month), str(month.parent), str(month.parent.parent)} <= synced

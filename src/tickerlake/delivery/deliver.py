@@ -106,7 +106,7 @@ class _Tending:
         if not isinstance(event, Delivered):
             return
         self._commits += 1
-        if self._commits % self._lake.settings.expire_every_commits:
+        if not self._due():
             return
         from tickerlake.lake.maintenance import tend
 
@@ -116,6 +116,14 @@ class _Tending:
             # Rivals were faster. The next turn does it; no reader saw anything of this one.
             if self._on_event is not None:
                 self._on_event(Refused(event.kind, f"maintenance: {error.problem}"))
+
+    def _due(self) -> bool:
+        every = self._lake.settings.expire_every_commits
+        if self._commits > 1:
+            return self._commits % every == 0
+        # Runs that end before so many commits (`--once`, every minute) must come to it, too.
+        table = self._lake.table(self._name)
+        return len(table.snapshots(table.load())) >= self._lake.settings.snapshots_max + every
 
 
 def _share(names: Sequence[str], *, number: int, of: int) -> Sequence[str]:

@@ -16,7 +16,15 @@ from pyiceberg.io import FileIO, InputFile, InputStream, OutputFile, OutputStrea
 
 from tickerlake.errors import StorageError
 
-__all__ = ["LocalFileIO", "local_path", "location_of", "storage_error", "sync_file", "sync_folder"]
+__all__ = [
+    "LocalFileIO",
+    "local_path",
+    "location_of",
+    "make_folder",
+    "storage_error",
+    "sync_file",
+    "sync_folder",
+]
 
 _SCHEME = "file://"
 
@@ -47,6 +55,16 @@ def sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_folder(path: Path, *, fsync: bool) -> None:
+    """Make a folder and those above it; their names are on the disk when this returns."""
+    if path.is_dir():
+        return
+    make_folder(path.parent, fsync=fsync)
+    path.mkdir(exist_ok=True)
+    if fsync:
+        sync_folder(path.parent)
 
 
 def sync_folder(path: Path) -> None:
@@ -92,9 +110,9 @@ class _LocalStream:
         if self.closed:
             return
         self.closed = True
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         mode = "wb" if self._overwrite else "xb"
         try:
+            make_folder(self._path.parent, fsync=self._fsync)
             with self._path.open(mode) as file:
                 file.write(self._buffer.getbuffer())
                 if self._fsync:

@@ -31,6 +31,7 @@ from tickerlake.lake.base import WrittenFile
 from tickerlake.lake.local_io import (
     local_path,
     location_of,
+    make_folder,
     storage_error,
     sync_file,
     sync_folder,
@@ -234,7 +235,7 @@ class MonthWriter:
 
     def __enter__(self) -> Self:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path.parent, fsync=self._settings.fsync)
             self._writer = pq.ParquetWriter(
                 self._path,
                 self._schema,

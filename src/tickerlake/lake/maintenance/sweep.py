@@ -68,7 +68,10 @@ def _sweep(table: IcebergTable, hours: float) -> SweepReport:
     for path in _files(table.folder):
         if path in named:
             continue
-        facts = path.stat()
+        try:
+            facts = path.stat()
+        except FileNotFoundError:
+            continue  # A worker beside us has removed what it did not need.
         if facts.st_mtime >= oldest_seconds:
             young += 1
             continue
