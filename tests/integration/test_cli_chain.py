@@ -210,3 +210,14 @@ def test_python_opens_the_same_workspace(workspace: Path) -> None:
         answer = opened.sql("select symbol, close from bars where symbol = 'IBM' order by ts")
         assert answer.to_arrow().num_rows == len(answer.to_pandas()) == answer.to_polars().height
         assert len(opened.sql("select 1 where false", as_of="2013-01-01T00:00:00Z")) == 0
+
+
+def test_a_file_of_many_symbols_is_told_in_few_lines(tmp_path: Path) -> None:
+    """Nobody reads a line for each of hundreds of symbols: some are told, then the sum."""
+    rows = "".join(f"2024-01-02,S{number:03},1,2,1,1.5,10\n" for number in range(60))
+    (tmp_path / "many.csv").write_text(f"Date,Symbol,Open,High,Low,Close,Volume\n{rows}")
+    tickerlake("init", ".", cwd=tmp_path)
+    done = tickerlake("publish", "--file", "many.csv", cwd=tmp_path)
+    assert done.out.count("1d: 1 bar") == 20
+    assert "Published 60 records." in done.out
+    assert "and more symbols" in done.err

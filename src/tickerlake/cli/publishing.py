@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,16 +16,24 @@ if TYPE_CHECKING:
 
 __all__ = ["follow", "on_event", "tell_report"]
 
+#: A file may hold hundreds of symbols: nobody reads a line for each.
+LINES_MAX = 20
+
 
 def on_event(output: Output, progress: Progress, *, each: bool) -> Callable[[Event], None]:
     """A listener that tells each put (`each`), else one line a symbol and a bar's progress."""
+    lines = itertools.count(1)
 
     def told(event: Event) -> None:
         from tickerlake.publish import Chosen
         from tickerlake.records import TOPICS
 
         if isinstance(event, Chosen):
-            if not each:
+            line = next(lines)
+            if not each and line > LINES_MAX:
+                if line == LINES_MAX + 1:
+                    output.note("… and more symbols; only the sum is told from here on.")
+            elif not each:
                 text = f"{event.symbol} {event.interval}: {counted(event.fetched, 'bar')}"
                 known = "all known already" if event.new == 0 else f"{event.new:,} new"
                 output.result(f"{text}, {known}")
