@@ -67,10 +67,9 @@ def test_every_format_holds_the_same_rows(workspace: Path) -> None:
 
 
 def test_a_script_of_queries_comes_through_a_pipe(workspace: Path) -> None:
-    """Without a query a pipe is read as a script; a `;` inside quotes ends nothing."""
-    said = tickerlake(
-        "sql", "--format", "jsonl", cwd=workspace, stdin="select ';' as a; select 2 as b;"
-    )
+    """Without a query a pipe is read as a script; `;` in quotes and comments ends nothing."""
+    script = "-- don't; stop\nselect ';' as a; select 2 /* it's; b */ as b; -- the end"
+    said = tickerlake("sql", "--format", "jsonl", cwd=workspace, stdin=script)
     assert said.lines == [{"a": ";"}, {"b": 2}]
 
 

@@ -91,7 +91,8 @@ class Reader:
             order by ts desc limit {limit + 1}"""
         answer = await self.sql(query, as_of=wish.as_of)
         newest = answer.table.slice(0, limit).sort_by("ts")
-        return Result(newest, answer.warnings, answer.table.num_rows > limit)
+        cut = answer.truncated or answer.table.num_rows > limit
+        return Result(newest, answer.warnings, cut)
 
     async def _call(self, question: Callable[[], _T]) -> _T:
         return await anyio.to_thread.run_sync(question, limiter=self._limiter)

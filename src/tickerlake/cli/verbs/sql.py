@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from contextlib import nullcontext
 from datetime import datetime
@@ -26,6 +27,8 @@ End a query with ; to run it. It may take several lines.
   .help      this text
   .quit      leave; so does Ctrl-D
 Ctrl-C stops a running query, forgets the lines of an unfinished one, and else leaves."""
+#: What a script is cut into: quoted text and comments whole, all else by letters.
+_PIECES = re.compile(r"""'[^']*'|"[^"]*"|--[^\n]*|/\*.*?\*/|.""", re.DOTALL)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,22 +79,14 @@ def _answer(
 
 
 def _queries(text: str) -> list[str]:
-    """The statements of a script; a `;` inside quotes does not end one."""
-    found: list[str] = []
-    current: list[str] = []
-    quote = ""
-    for letter in text:
-        if quote:
-            quote = "" if letter == quote else quote
-        elif letter in "'\"":
-            quote = letter
-        if letter == ";" and not quote:
-            found.append("".join(current))
-            current = []
-        else:
-            current.append(letter)
-    found.append("".join(current))
-    return [query.strip() for query in found if query.strip()]
+    """The statements of a script; a `;` inside quotes or a comment does not end one."""
+    found: list[list[str]] = [[]]
+    for piece in _PIECES.findall(text):
+        if piece == ";":
+            found.append([])
+        elif found[-1] or not (piece.isspace() or piece.startswith(("--", "/*"))):
+            found[-1].append(piece)
+    return ["".join(pieces).strip() for pieces in found if pieces]
 
 
 def _shell(workspace: Workspace, as_of: datetime | None, form: str, output: Output) -> int:
