@@ -113,7 +113,7 @@ def follow(
     What cannot be had in one round is asked for again in the next. Only where every symbol fails,
     and none for want of an answer, is there nothing to follow.
     """
-    sent = 0
+    sent, told_missing = 0, False
     symbols = {request.symbol for request in requests}
     while not stop.is_set() and (limit is None or sent < limit):
         left = None if limit is None else limit - sent
@@ -121,6 +121,9 @@ def follow(
         sent += report.sent
         for symbol, error in report.failures.items():
             output.warning(f"{symbol}: {error.problem}")
+        for part in () if told_missing else report.missing:  # the same in every round
+            output.warning(f"missing: {part}")
+        told_missing = True
         if report.failures.keys() >= symbols and not any(
             isinstance(error, UnreachableError) for error in report.failures.values()
         ):

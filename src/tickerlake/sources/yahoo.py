@@ -100,8 +100,8 @@ class YahooSource:
                 if not any(answer.bars.num_rows for answer in answers):
                     raise
                 # What came is kept: asking for all of it again would only meet the limit again.
-                part = f"from {period[0]:%F %R}Z to {end:%F %R}Z"
-                missing += (f"{request.symbol} {request.interval} {part}: {error.problem}",)
+                part = f"{request.symbol} {request.interval} from {period[0]:%F %R}Z on"
+                missing += (f"{part}: {error.problem} ({error.todo})",)
                 break
         if not answers and nothing is not None:
             raise nothing
