@@ -262,3 +262,12 @@ def test_errors_of_the_engine_are_ours(engine: DuckDBEngine, statement: str) -> 
     with pytest.raises(TickerlakeError) as caught:
         engine.sql(statement)
     assert type(caught.value) is QueryError
+
+
+def test_times_that_no_reader_can_show_are_refused(engine: DuckDBEngine) -> None:
+    """`infinity` would be a bug for whoever writes the answer as text; as text it is one."""
+    for value in ("timestamp 'infinity'", "timestamptz '-infinity'", "date '290000-01-01'"):
+        with pytest.raises(QueryError, match="no calendar has"):
+            engine.sql(f"select {value} as x from bars")
+    assert engine.sql("select timestamp 'infinity'::varchar as x").table["x"][0].as_py()
+    assert engine.sql("select null::timestamp as x, max(ts) from bars").table.num_rows == 1

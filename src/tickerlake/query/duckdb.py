@@ -14,6 +14,7 @@ from typing import Final
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tickerlake.errors import LimitError, QueryError, QueryRefusedError, RangeError
 from tickerlake.lake.lake import Lake
@@ -154,7 +155,23 @@ def _run(cursor: duckdb.DuckDBPyConnection, statement: str, rows_max: int) -> tu
             break
         batches.append(batch)
         missing -= batch.num_rows
-    return _in_utc(pa.Table.from_batches(batches, reader.schema)), truncated
+    table = _in_utc(pa.Table.from_batches(batches, reader.schema))
+    _refuse_unreadable(table)
+    return table, truncated
+
+
+def _refuse_unreadable(table: pa.Table) -> None:
+    """`infinity` and years beyond 9999 are times for the engine, and for no reader of Arrow."""
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+            try:
+                pc.min_max(column.cast(pa.date32(), safe=False)).as_py()
+            except OverflowError as error:
+                raise QueryError(
+                    f"The column {name!r} of the answer holds a time that no calendar has.",
+                    expected="times in the years 1 to 9999",
+                    todo=f"filter them, or ask for {name}::varchar",
+                ) from error
 
 
 def _in_utc(table: pa.Table) -> pa.Table:
