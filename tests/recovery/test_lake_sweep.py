@@ -66,6 +66,17 @@ def test_a_paused_compaction_gives_up(lake: Lake, monkeypatch: pytest.MonkeyPatc
     assert table.read(table.load()).num_rows == 30
 
 
+def test_a_sweep_that_is_too_eager_loses_nothing(lake: Lake) -> None:
+    """A sweep of age 0 takes the files of a waiting worker: its commit is refused, not hollow."""
+    table = lake.table("bars_log")
+    deliver(table, 10)
+    files = table.write(bars(10, 10))
+    assert sweep(lake, age_hours=0)[0].deleted_files >= len(files)
+    with pytest.raises(CommitRefusedError, match="is gone"):
+        table.commit(table.load(), Change(append=files))
+    assert verify(lake).sound
+
+
 def test_young_files_stay(lake: Lake) -> None:
     """A file that was written a moment ago may be committed after the sweep."""
     table = lake.table("bars_log")

@@ -45,6 +45,7 @@ def test_flags_win_over_environment_over_file_over_default(tmp_path: Path) -> No
     [
         "[streams]\npartitions = 0\n",
         "[delivery]\nworkers = 0\n",
+        "[tables]\nsweep_age_hours = 0\n",
         "[delivery]\nflush_seconds = -0.5\n",
         "[web]\nport = -1\n",
     ],

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -221,3 +222,16 @@ def test_a_catalog_that_was_deleted(tmp_path: Path) -> None:
         path.write_bytes(b"this is no database, not at all" * 100)
     with pytest.raises(StorageError, match="catalog"):
         open_here(tmp_path)
+
+
+def test_threads_that_open_a_new_lake_at_once(tmp_path: Path) -> None:
+    """Each makes the marker, and none falls over another's."""
+
+    def open_one(number: int) -> bool:
+        open_lake("./lake", "sqlite:", workspace=tmp_path / str(number // 4)).close()
+        return True
+
+    for number in range(5):
+        (tmp_path / str(number)).mkdir()
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(open_one, range(20)))

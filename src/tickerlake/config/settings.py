@@ -20,6 +20,9 @@ __all__ = ["Setting", "Settings", "every_setting", "variable_of"]
 #: Whole numbers in which 0 says something: any port, no window, keep nothing, no compression.
 _MAY_BE_ZERO = {"port", "repeat_window", "retention_bytes", "tail_records_max", "zstd_level"}
 
+#: Times of which none would do harm: every file would be too old for its own commit.
+_NEVER_ZERO = {"sweep_age_hours"}
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -55,6 +58,8 @@ class Setting:
     def least(self) -> int:
         """The least number that it may be: time may be nothing, but what counts is one or more."""
         key = self.name.rpartition(".")[2]
+        if key in _NEVER_ZERO:
+            return 1
         return 0 if float in {self.hint, *get_args(self.hint)} or key in _MAY_BE_ZERO else 1
 
 

@@ -356,7 +356,8 @@ class Worker:
             return decision
         oldest = min((file.written_at_seconds for file in unit.files), default=float("inf"))
         age_seconds = clock.real_now().timestamp() - oldest
-        if age_seconds > self._file_hours_max * 3600:
+        there = all(file.is_there for file in unit.files)
+        if age_seconds > self._file_hours_max * 3600 or not there:
             return Decision.DISCARD  # The sweep may be after them: read and write them again.
         if unit.origins:
             known = set(origins_in_lake(self._table, loaded).to_pylist())

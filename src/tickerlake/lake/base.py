@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import pyarrow as pa
@@ -28,6 +29,11 @@ class WrittenFile:
     byte_count: int
     written_at_seconds: float
     data_file: Any = field(compare=False, repr=False)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether nobody has deleted it."""
+        return Path(self.path).exists()
 
 
 @dataclass(frozen=True, slots=True)

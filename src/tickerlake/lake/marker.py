@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 from tickerlake import __version__
 from tickerlake.errors import MalformedError, NewerVersionError, StorageError, WorkspaceMovedError
+from tickerlake.lake.local_io import sync_file
 
 __all__ = ["FORMAT", "MARKER_FILE", "Marker", "check_marker", "read_marker", "write_marker"]
 
@@ -68,10 +69,11 @@ def write_marker(folder: Path) -> None:
         StorageError: The folder cannot be written.
     """
     document = {"format": FORMAT, "location": str(folder), "written_by": __version__}
-    fresh = folder / f".{MARKER_FILE}.{os.getpid()}"
+    fresh = folder / f".{MARKER_FILE}.{uuid.uuid4()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         fresh.write_text(json.dumps(document, indent=2) + "\n")
+        sync_file(fresh)  # A marker that a power cut left empty would shut the lake.
         fresh.replace(folder / MARKER_FILE)
     except OSError as error:
         raise StorageError(

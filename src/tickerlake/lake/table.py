@@ -86,6 +86,7 @@ class IcebergTable:
             StorageError: The disk is full; the catalog was not asked.
         """
         table: Table = loaded.handle
+        _check_present(change.append)
         landed = commit(
             table,
             _by_location(change),
@@ -239,6 +240,18 @@ class IcebergTable:
     def _load(self) -> Table:
         with reading(self.name, "metadata"):
             return self.catalog.load_table(self._identifier)
+
+
+def _check_present(files: Sequence[WrittenFile]) -> None:
+    """A sweep with too small an age may have taken them: better no commit than a hollow one."""
+    for file in files:
+        if not file.is_there:
+            raise CommitRefusedError(
+                f"The data file {file.path} is gone before it was committed.",
+                expected="files that nobody deletes while a worker waits for its commit",
+                found="no such file; nothing was committed",
+                todo="run it again, and sweep with a longer age: --age-hours",
+            )
 
 
 def _by_location(change: Change) -> Change:

@@ -170,9 +170,9 @@ def _compact_months(
 
 
 def _old(lake: Lake, files: Sequence[WrittenFile]) -> bool:
-    """Whether files waited so long for their commit that a sweep may have deleted them."""
+    """Whether files waited so long for their commit that a sweep may take them, or one has."""
     oldest = clock.real_now() - timedelta(hours=lake.settings.sweep_age_hours / 2)
-    return any(file.written_at_seconds < oldest.timestamp() for file in files)
+    return any(file.written_at_seconds < oldest.timestamp() or not file.is_there for file in files)
 
 
 def _paths(files: Sequence[LiveFile] | Sequence[WrittenFile]) -> list[str]:
