@@ -98,27 +98,29 @@ def _places(messages: Sequence[Message]) -> dict[str, pa.Array]:
 
 def _judged(kind: Kind, decoded: Decoded) -> pa.Table:
     """The records with `dead_reason` and `payload`, and with event ids where none were given."""
-    decoded = replace(decoded, records=_with_our_origins(decoded.records))
-    records = _identified(kind, decoded)
     reasons = decoded.reasons
-    rules = dead_reasons(records, kind)
+    rules = dead_reasons(decoded.records, kind)
     if rules.null_count < len(rules):
         reasons = pc.coalesce(reasons, rules)
+    decoded = replace(decoded, records=_with_our_origins(decoded.records, reasons))
+    records = _identified(kind, decoded)
     payloads = pa.nulls(records.num_rows, pa.binary())
     if reasons.null_count < len(reasons):
         payloads = _payloads(records, decoded, reasons)
     return records.append_column("dead_reason", reasons).append_column("payload", payloads)
 
 
-def _with_our_origins(records: pa.Table) -> pa.Table:
-    """Null where `origin` names no dead letter: a foreign producer's own field of that name.
+def _with_our_origins(records: pa.Table, reasons: pa.Array) -> pa.Table:
+    """Null where `origin` names no dead letter (a foreign field of that name), or mends none.
 
-    Of records that mend one letter only the first is kept, so any other word would cost records.
+    Of records that mend one letter only the first is kept, so any other word would cost records,
+    and a record that is dead itself would keep the sound one out.
     """
     origins = records["origin"]
     if origins.null_count == len(origins):
         return records
-    ours = pc.if_else(pc.match_substring_regex(origins, _POSITION), origins, None)
+    mends = pc.and_(pc.match_substring_regex(origins, _POSITION), reasons.is_null())
+    ours = pc.if_else(mends, origins, None)
     return records.set_column(records.schema.get_field_index("origin"), "origin", ours)
 
 
