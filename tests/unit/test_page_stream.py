@@ -19,6 +19,7 @@ from tickerlake.testing.page import BarsChain, bars_table
 from tickerlake.web import WebSettings
 from tickerlake.web.conflate import BARS_PER_FRAME_MAX, conflate
 from tickerlake.web.hub import Hub
+from tickerlake.web.stream import StreamEndpoint
 
 DAY = datetime(2013, 3, 1, tzinfo=UTC)
 FETCHED = datetime(2013, 3, 1, 20, tzinfo=UTC)
@@ -196,6 +197,31 @@ def test_a_bar_at_the_end_of_time_does_not_end_the_stream() -> None:
         await next_bars(frames)
         hub.feed("bar", bars_table([bar("MSFT", 5.0)]))
         assert closes(await next_bars(frames)) == {"MSFT": 5.0}
+
+    with_hub(story)
+
+
+def test_a_page_that_reads_nothing_ends_with_the_server() -> None:
+    """Cut off because the server stops, its stream ends without an error to log."""
+
+    async def story(hub: Hub) -> None:
+        full = asyncio.Event()
+
+        async def send(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.body":
+                full.set()
+                await receive()
+
+        async def receive() -> dict[str, Any]:
+            await asyncio.Event().wait()
+            return {}
+
+        scope = {"query_string": b""}
+        serving = asyncio.create_task(StreamEndpoint(hub, WebSettings())(scope, receive, send))  # type: ignore[arg-type]
+        await full.wait()
+        hub.close()
+        serving.cancel()
+        await serving
 
     with_hub(story)
 

@@ -138,6 +138,11 @@ class Hub:
         self._work.set()
         self._wake()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the server stops."""
+        return self._closed
+
     def freshness(self) -> Freshness:
         """LIVE, STALE or REPLAY, and since when."""
         now = clock.monotonic_seconds()

@@ -51,6 +51,10 @@ class StreamEndpoint:
                     await send({"type": "http.response.body", "body": frame, "more_body": True})
                     if gone.done():
                         return
+            except asyncio.CancelledError:
+                if not self._hub.is_closed:
+                    raise
+                return  # the server stops, and this page reads nothing: no error to tell
             finally:
                 gone.cancel()
         await send({"type": "http.response.body", "body": b""})
