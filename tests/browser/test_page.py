@@ -235,3 +235,19 @@ def test_an_empty_lake_waits_for_its_first_bar(browser: Browser) -> None:
         expect(page.get_by_role("heading", name="FIRST")).to_be_visible()
         expect(page.locator("#last")).to_have_text("12.50")
         page.close()
+
+
+def test_an_address_may_name_a_symbol_that_the_list_does_not_show(browser: Browser) -> None:
+    """Beyond the symbols that the list holds, a chart still knows which intervals there are."""
+    listed = [{"symbol": f"A{n:03}", "ts": LAST, "close": 1.0} for n in range(120)]
+    start = LAST + timedelta(hours=14, minutes=30)
+    minutes = [
+        {"symbol": "ZZZ", "ts": start + timedelta(minutes=n), "close": 7.0 + n, "interval": "1m"}
+        for n in range(30)
+    ]
+    with serve_in_thread(BarsChain(bars_table(listed + minutes)), WebSettings(port=0)) as address:
+        page = browser.new_page()
+        page.goto(f"{address}chart/ZZZ")
+        expect(page.locator("#last")).to_have_text("36.00")
+        expect(page.get_by_role("button", name="1m", exact=True)).to_be_visible()
+        page.close()

@@ -92,7 +92,9 @@ export class ChartView {
     }
     const before = this.shown;
     this.shown = { ...state, symbol };
-    const row = this.rows.find((candidate) => candidate.symbol === symbol);
+    // The list shows only so many: an address may name a symbol that is not among them.
+    const row =
+      this.rows.find((listed) => listed.symbol === symbol) ?? (await this.symbols.find(symbol));
     this.interval = state.interval || row?.interval || "1d";
     this.title.textContent = symbol;
     document.title = `${symbol} · tickerlake`;

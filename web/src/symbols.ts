@@ -79,6 +79,13 @@ export class SymbolList {
     }
   }
 
+  /** What the server knows of one symbol that the list may not show. */
+  async find(symbol: string): Promise<SymbolRow | undefined> {
+    const query = new URLSearchParams({ q: symbol, limit: String(SHOWN_MAX) });
+    const rows = await getJson<SymbolRow[]>(`/api/search?${query}`).catch(() => []);
+    return rows.find((row) => row.symbol === symbol);
+  }
+
   select(symbol: string | null): void {
     this.selected = symbol;
     for (const { row, link } of this.lines) {
