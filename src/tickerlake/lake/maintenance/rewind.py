@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from tickerlake.lake.base import Change, Loaded
 from tickerlake.lake.derived import refresh_latest
 from tickerlake.lake.lake import Lake
+from tickerlake.lake.maintenance.history import history
 from tickerlake.lake.maintenance.status import check_state
 from tickerlake.lake.positions import (
     CHECK,
@@ -64,18 +65,19 @@ def rewind(lake: Lake, names: Sequence[str] | None = None) -> list[RewindReport]
         names: Which tables; all that delivery feeds if null.
     """
     delivered = [name for name in lake.names() if name in TABLES.values()]
-    reports = [_rewind(lake.table(name)) for name in (names or delivered)]
+    reports = [_rewind(lake, lake.table(name)) for name in (names or delivered)]
     if any(report.rewound for report in reports):
         refresh_latest(lake, rebuild=True)
     return reports
 
 
-def _rewind(table: IcebergTable) -> RewindReport:
+def _rewind(lake: Lake, table: IcebergTable) -> RewindReport:
     rewound: list[Rewound] = []
 
     def decide(loaded: Loaded) -> Change | None:
         rewound.clear()
-        if check_state(table, loaded) != "disagrees" and not _some_missing(loaded):
+        turned = check_state(table, loaded) == "disagrees" or _some_missing(loaded)
+        if not turned and _told(lake, table, loaded):
             return None
         offsets = _right_offsets(table, loaded)
         rewound.extend(item for item in offsets if item.before != item.after)
@@ -99,6 +101,21 @@ def _rewind(table: IcebergTable) -> RewindReport:
 
     commit_until_landed(table, decide)
     return RewindReport(table.name, tuple(rewound))
+
+
+def _told(lake: Lake, table: IcebergTable, loaded: Loaded) -> bool:
+    """Whether each offset is where the last delivery that was told of ended.
+
+    Turned back a second time to the same snapshot, a table's offsets agree with its checkpoint
+    again; but what told of the rewind between is gone, and what was folded before it is not.
+    """
+    told = history(lake, table, loaded)
+    return all(
+        offset == told[stream, partition].next_position
+        for stream in stream_ids(loaded.properties)
+        for partition, offset in offsets_of(loaded.properties, stream).items()
+        if (stream, partition) in told
+    )
 
 
 def _some_missing(loaded: Loaded) -> bool:

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tickerlake.errors import NotFoundError, StorageError
 from tickerlake.lake.base import Loaded
-from tickerlake.lake.chain import Chain, chains
-from tickerlake.lake.derived import delivery_rows, folded_deliveries
+from tickerlake.lake.chain import Chain
 from tickerlake.lake.hint import read_hint, version_of
 from tickerlake.lake.lake import Lake
+from tickerlake.lake.maintenance.history import history
 from tickerlake.lake.maintenance.positions_seen import PositionsSeen
 from tickerlake.lake.maintenance.status import check_state
 from tickerlake.lake.manifests import LiveFile
@@ -143,20 +142,20 @@ def _check_deliveries(lake: Lake, table: IcebergTable, loaded: Loaded) -> Iterat
             rewind,
         )
         return
-    history = _history(lake, table, loaded)
+    told = history(lake, table, loaded)
     offsets = {
         (stream, partition): offset
         for stream in stream_ids(loaded.properties)
         for partition, offset in offsets_of(loaded.properties, stream).items()
     }
-    seen = PositionsSeen(history, offsets)
+    seen = PositionsSeen(told, offsets)
     for batch in table.batches(loaded, ["_stream", "_partition", "_offset", "_index", "origin"]):
         seen.add(batch)
     for key, offset in offsets.items():
-        for problem, found in _problems(history.get(key), offset, seen, key):
+        for problem, found in _problems(told.get(key), offset, seen, key):
             where = f"stream {key[0]}, partition {key[1]}: {found}"
             yield Finding(table.name, problem, where, rewind)
-    for stream, partition in sorted(set(history) - set(offsets)):
+    for stream, partition in sorted(set(told) - set(offsets)):
         problem = "A partition that was delivered has no offset."
         yield Finding(table.name, problem, f"stream {stream}, partition {partition}", rewind)
     if seen.strangers:
@@ -166,16 +165,6 @@ def _check_deliveries(lake: Lake, table: IcebergTable, loaded: Loaded) -> Iterat
             f"{seen.strangers} rows",
             "find out which tool wrote them; the tables are tickerlake's to write",
         )
-
-
-def _history(lake: Lake, table: IcebergTable, loaded: Loaded) -> dict[tuple[str, str], Chain]:
-    """The chain of each partition, from live summaries and `deliveries`, united by snapshot."""
-    # The source was read first: what is folded meanwhile is then seen twice, never missed.
-    live = delivery_rows(table.name, table.snapshots(loaded))
-    folded = folded_deliveries(lake, table.name)
-    ids = live.column("snapshot_id").combine_chunks()
-    only_folded = folded.filter(pc.invert(pc.is_in(folded.column("snapshot_id"), ids)))
-    return chains(pa.concat_tables([only_folded, live]))
 
 
 def _problems(
