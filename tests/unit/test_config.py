@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tickerlake import config
 from tickerlake.config.settings import every_setting, variable_of
+from tickerlake.config.values import coerce, from_text
 from tickerlake.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -207,9 +211,73 @@ def test_init_makes_a_workspace_once(tmp_path: Path) -> None:
     assert load(folder).settings.streams.partitions == 3
 
 
-@pytest.mark.parametrize("name", [setting.name for setting in every_setting()])
-def test_every_setting_is_documented(name: str) -> None:
-    """docs/configuration.md names each key in its table, with its variable."""
+def test_a_table_inside_a_table_is_filled_like_any_other(tmp_path: Path) -> None:
+    """`[streams.bars]` has a variable and a flag a key, a default, and nearest names."""
+    folder = workspace(tmp_path, '[streams]\npartitions = 3\n[streams.bars]\ntopic = "prices"\n')
+    said = load(folder)
+    assert said.settings.streams.bars.topic == "prices"
+    assert said.settings.streams.of("bar") == said.settings.streams.bars
+    assert said.settings.streams.trades.topic is None
+    assert said.settings.streams.partitions == 3
+    assert ("streams.bars.topic", "prices", "tickerlake.toml") in list(said.shown())
+    variable = load(folder, TICKERLAKE_STREAMS_BARS_TOPIC="from.variable")
+    assert variable.settings.streams.bars.topic == "from.variable"
+    flag = load(folder, {"streams.bars.topic": "from.flag"}, TICKERLAKE_STREAMS_BARS_TOPIC="x")
+    assert flag.settings.streams.bars.topic == "from.flag"
+    for text, expected in (
+        ('[streams.bars]\ntopics = "x"\n', "'topics' in [streams.bars].*did you mean 'topic'"),
+        ("[streams.bar]\n", "'bar' in [streams].*did you mean 'bars'"),
+        ("[streams]\nbars = 3\n", "[streams.bars]"),
+        ("[streams.bars]\ntopic = 3\n", "[streams.bars] topic in"),
+    ):
+        with pytest.raises(ConfigError, match="(?s)" + expected.replace("[", r"\[")):
+            load(workspace(tmp_path, text))
+
+
+def test_a_secret_comes_from_a_variable_or_a_file_and_is_never_shown(tmp_path: Path) -> None:
+    """Its own text is refused in tickerlake.toml; a file's may be named there, or by a variable."""
+    secret = "a token of sixteen and more"  # noqa: S105 - nobody's
+    (tmp_path / "token").write_text(secret + "\n")
+    named = load(workspace(tmp_path, '[web]\ntoken_file = "token"\n'))
+    by_variable = load(workspace(tmp_path), TICKERLAKE_WEB_TOKEN_FILE=str(tmp_path / "token"))
+    plain = load(tmp_path, TICKERLAKE_WEB_TOKEN=secret)
+    for said in (named, by_variable, plain):
+        assert said.settings.web.token == secret
+        assert secret not in repr(list(said.shown()))
+    assert named.origins["web.token"] == "tickerlake.toml"
+    with pytest.raises(ConfigError, match="TICKERLAKE_WEB_TOKEN, or token_file") as caught:
+        load(workspace(tmp_path, f'[web]\ntoken = "{secret}"\n'))
+    assert secret not in str(caught.value)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(workspace(tmp_path, '[web]\ntoken_file = "nowhere"\n'))
+    with pytest.raises(ConfigError, match="unknown key 'host_file'"):
+        load(workspace(tmp_path, '[web]\nhost_file = "token"\n'))
+
+
+def test_an_open_table_holds_texts_by_name() -> None:
+    """A setting that is a mapping: a table in the file, `name=text` with commas in a variable."""
+    hint = Mapping[str, str]
+    assert coerce({"open": "Open"}, hint, where="x", least=1) == {"open": "Open"}
+    text = "open=Open, adj_close = Adj Close"
+    expected = {"open": "Open", "adj_close": "Adj Close"}
+    assert from_text(text, hint, where="x", least=1) == expected
+    for wrong in ({"open": 3}, "open", ["open"]):
+        with pytest.raises(ConfigError, match="a table, each text"):
+            coerce(wrong, hint, where="x", least=1)
+
+
+def test_no_two_settings_share_a_variable() -> None:
+    """A dotted name and one with an underscore could otherwise mean the same variable."""
+    variables = [variable_of(setting.name) for setting in every_setting()]
+    variables += [f"{variable_of(one.name)}_FILE" for one in every_setting() if one.secret]
+    assert len(set(variables)) == len(variables)
+
+
+def test_the_page_says_what_the_settings_are() -> None:
+    """docs/configuration.md names each key, variable, default and meaning; a script writes it."""
+    script = [sys.executable, ROOT / "scripts" / "settings.py", "--check"]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     page = (ROOT / "docs" / "configuration.md").read_text()
-    assert f"`{name.rpartition('.')[2]}`" in page
-    assert f"`{variable_of(name)}`" in page
+    assert "`TICKERLAKE_STREAMS_PARTITIONS` | 6 |" in page
+    assert "|  |" not in page, "a setting without a comment"

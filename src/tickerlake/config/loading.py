@@ -8,11 +8,18 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast, get_type_hints
 from urllib.parse import urlsplit, urlunsplit
 
-from tickerlake.config.settings import Setting, Settings, every_setting, variable_of
+from tickerlake.config.settings import (
+    Setting,
+    Settings,
+    every_setting,
+    is_secret,
+    variable_of,
+)
 from tickerlake.config.values import coerce, from_text, nearest
 from tickerlake.config.workspace import FILE_NAME
 from tickerlake.errors import ConfigError
@@ -23,7 +30,6 @@ _PREFIX = "TICKERLAKE_"
 _SOURCES = "TICKERLAKE_SOURCES_"
 # Not settings: the first two have their own meaning, the last belongs to tests.
 _RESERVED = re.compile(r"TICKERLAKE_(WORKSPACE|NOW|TEST_\w*)")
-_SECRET = re.compile(r"(^|[._])(api_key|api_secret|password|secret|token)$")
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 _MASK = "••••"
 
@@ -40,9 +46,7 @@ class Config:
     def shown(self) -> Iterator[tuple[str, Any, str]]:
         """Name, value and origin of every setting; secrets are masked."""
         for setting in every_setting():
-            value: Any = self.settings
-            for part in setting.name.split("."):
-                value = getattr(value, part)
+            value = reduce(getattr, setting.name.split("."), self.settings)
             yield setting.name, masked(setting.name, value), self.origins[setting.name]
         for source, keys in self.settings.sources.items():
             for key, value in keys.items():
@@ -52,7 +56,7 @@ class Config:
 
 def masked(name: str, value: object) -> object:
     """The value as it may be shown: no secret, no password inside an address."""
-    if value and _SECRET.search(name):
+    if value and is_secret(name):
         return _MASK
     if isinstance(value, str) and "@" in value and "://" in value:
         parts = urlsplit(value)
@@ -85,7 +89,7 @@ def load(
     from_file = _read_file(workspace / FILE_NAME, known) if workspace else {}
     sources = {name.split(".")[1] for name in from_file if name.startswith("sources.")}
     from_environment, warnings = _read_environment(
-        os.environ if environment is None else environment, known, sources
+        os.environ if environment is None else environment, known, sources, workspace or Path()
     )
     for name, value in from_file.items():
         values[name], origins[name] = value, FILE_NAME
@@ -129,22 +133,53 @@ def _read_file(path: Path, known: Mapping[str, Setting]) -> dict[str, Any]:
         ) from error
     except OSError as error:
         raise ConfigError(f"{path} cannot be read.", found=str(error)) from error
-    sections = {name.partition(".")[0] for name in known if "." in name} | {"sources"}
+    sources = document.pop("sources", {})
+    return _read_table(document, "", known, path) | _read_sources(sources, path)
+
+
+def _read_table(
+    table: Mapping[str, Any], prefix: str, known: Mapping[str, Setting], path: Path
+) -> dict[str, Any]:
+    """The values of one table and of those inside it, by dotted name."""
     values: dict[str, Any] = {}
-    for key, value in document.items():
-        if key == "sources":
-            values.update(_read_sources(value, path))
-        elif key in sections:
-            for inner, inner_value in _table(value, f"[{key}]", path).items():
-                setting = _known_key(f"{key}.{inner}", known, f"[{key}]", path)
-                where = f"[{key}] {inner} in {path}"
-                values[setting.name] = coerce(
-                    inner_value, setting.hint, where=where, least=setting.least
-                )
-        else:
-            setting = _known_key(key, known, "the top level", path, sections)
-            values[key] = coerce(value, setting.hint, where=f"{key} in {path}", least=setting.least)
+    for key, value in table.items():
+        name = f"{prefix}{key}"
+        if any(other.startswith(f"{name}.") for other in known):
+            values |= _read_table(_table(value, f"[{name}]", path), f"{name}.", known, path)
+            continue
+        setting, in_file = _known_key(name, known, path)
+        where = f"[{prefix[:-1]}] {key} in {path}" if prefix else f"{key} in {path}"
+        if setting.secret and not in_file:
+            raise _secret_in_file(name, path)
+        coerced = coerce(value, str if in_file else setting.hint, where=where, least=setting.least)
+        values[setting.name] = _secret_of(coerced, where, path.parent) if in_file else coerced
     return values
+
+
+def _secret_in_file(name: str, path: Path) -> ConfigError:
+    table, _, key = name.rpartition(".")
+    ways = f"the variable {variable_of(name)}, or "
+    if table.startswith("sources."):
+        ways += "the system's keyring"
+    else:
+        ways += f"{key}_file = the path of a file that holds it"
+    return ConfigError(
+        f"{path} holds a secret, {key!r} in [{table}].",
+        expected=ways,
+        todo="move it there, and take it out of the file",
+    )
+
+
+def _secret_of(path: object, where: str, folder: Path) -> str:
+    """What a secret's file holds, without the line's end."""
+    try:
+        return (folder / Path(str(path)).expanduser()).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{where} names a file that cannot be read.",
+            found=str(error),
+            todo="name a file that holds the secret and nothing else",
+        ) from error
 
 
 def _table(value: object, name: str, path: Path) -> dict[str, Any]:
@@ -155,17 +190,19 @@ def _table(value: object, name: str, path: Path) -> dict[str, Any]:
     )
 
 
-def _known_key(
-    name: str, known: Mapping[str, Setting], table: str, path: Path, tables: Iterable[str] = ()
-) -> Setting:
+def _known_key(name: str, known: Mapping[str, Setting], path: Path) -> tuple[Setting, bool]:
+    """The setting of that name, and whether the key names a file that holds it."""
     if name in known:
-        return known[name]
+        return known[name], False
+    whole = known.get(name.removesuffix("_file"))
+    if whole is not None and whole.secret:
+        return whole, True
     section, _, key = name.rpartition(".")
-    siblings = [other.rpartition(".") for other in known]
-    candidates = [k for s, _, k in siblings if s == section] + list(tables)
-    raise ConfigError(
-        f"{path} has an unknown key {key!r} in {table}.", todo=nearest(key, candidates)
-    )
+    prefix = f"{section}." if section else ""
+    inside = [other.removeprefix(prefix) for other in known if other.startswith(prefix)]
+    siblings = {other.partition(".")[0] for other in inside} | (set() if section else {"sources"})
+    table = f"[{section}]" if section else "the top level"
+    raise ConfigError(f"{path} has an unknown key {key!r} in {table}.", todo=nearest(key, siblings))
 
 
 def _read_sources(value: object, path: Path) -> dict[str, Any]:
@@ -175,12 +212,8 @@ def _read_sources(value: object, path: Path) -> dict[str, Any]:
         _check_source(source, path)
         for key, inner in _table(keys, title, path).items():
             name = f"sources.{source}.{key}"
-            if _SECRET.search(name):
-                raise ConfigError(
-                    f"{path} holds a secret, {key!r} in {title}.",
-                    expected=f"the variable {variable_of(name)}, or the system's keyring",
-                    todo="move it there, and take it out of the file",
-                )
+            if is_secret(name):
+                raise _secret_in_file(name, path)
             values[name] = inner
     return values
 
@@ -206,9 +239,17 @@ def _check_sources(sources: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _read_environment(
-    environment: Mapping[str, str], known: Mapping[str, Setting], sources: Iterable[str]
+    environment: Mapping[str, str],
+    known: Mapping[str, Setting],
+    sources: Iterable[str],
+    folder: Path,
 ) -> tuple[dict[str, tuple[Any, str]], list[str]]:
     by_variable = {variable_of(name): setting for name, setting in known.items()}
+    secret_files = {
+        f"{variable}_FILE": setting.name
+        for variable, setting in by_variable.items()
+        if setting.secret
+    }
     values: dict[str, tuple[Any, str]] = {}
     warnings = []
     for variable in sorted(environment):
@@ -221,6 +262,8 @@ def _read_environment(
                 from_text(text, setting.hint, where=variable, least=setting.least),
                 variable,
             )
+        elif variable in secret_files:
+            values[secret_files[variable]] = _secret_of(text, variable, folder), variable
         elif variable.startswith(_SOURCES):
             name = _source_key(variable, sources)
             if name is None:
@@ -247,20 +290,24 @@ def _source_key(variable: str, sources: Iterable[str]) -> str | None:
 
 
 def _build(values: Mapping[str, Any]) -> Settings:
-    top: dict[str, Any] = {}
-    tables: dict[str, dict[str, Any]] = {}
     sources: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
-        parts = name.split(".")
-        if len(parts) == 1:
-            top[name] = value
-        elif len(parts) == 2:
-            tables.setdefault(parts[0], {})[parts[1]] = value
-        else:
-            sources.setdefault(parts[1], {})[parts[2]] = value
-    rooms = {
-        room.name: type(room.default_factory())(**tables[room.name])
-        for room in dataclasses.fields(Settings)
-        if room.name in tables and room.default_factory is not dataclasses.MISSING
+        if name.startswith("sources."):
+            _, source, key = name.split(".", 2)
+            sources.setdefault(source, {})[key] = value
+    return _make(Settings, "", {**values, "sources": sources})
+
+
+_Room = TypeVar("_Room")
+
+
+def _make(room: type[_Room], prefix: str, values: Mapping[str, Any]) -> _Room:
+    """A room's settings value, and in it those of the tables inside its own."""
+    hints = get_type_hints(room)
+    made = {
+        name: _make(cast("type[Any]", hint), f"{prefix}{name}.", values)
+        if dataclasses.is_dataclass(hint)
+        else values[f"{prefix}{name}"]
+        for name, hint in hints.items()
     }
-    return Settings(**top, **rooms, sources=sources)
+    return room(**made)

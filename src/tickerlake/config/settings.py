@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args, get_type_hints
+from typing import Any, cast, get_args, get_type_hints
 
 from tickerlake.cache.settings import CacheSettings
 from tickerlake.delivery.settings import DeliverySettings
@@ -14,14 +15,12 @@ from tickerlake.query.settings import QuerySettings
 from tickerlake.streams.settings import StreamsSettings
 from tickerlake.web.settings import WebSettings
 
-__all__ = ["Setting", "Settings", "every_setting", "variable_of"]
+__all__ = ["Setting", "Settings", "every_setting", "is_secret", "variable_of"]
 
 
-#: Whole numbers in which 0 says something: any port, no window, keep nothing, no compression.
-_MAY_BE_ZERO = {"port", "repeat_window", "retention_bytes", "tail_records_max", "zstd_level"}
-
-#: Times of which none would do harm: every file would be too old for its own commit.
-_NEVER_ZERO = {"sweep_age_hours"}
+_SECRET = re.compile(
+    r"(^|[._])(api_key|api_secret|password|secret|token|secret_access_key|private_key)$"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +52,38 @@ class Setting:
     name: str
     hint: Any
     default: Any
+    #: The least number that it may be: a field's metadata says `{"least": …}`; otherwise time may
+    #: be nothing, but what counts is one or more.
+    least: int
 
     @property
-    def least(self) -> int:
-        """The least number that it may be: time may be nothing, but what counts is one or more."""
-        key = self.name.rpartition(".")[2]
-        if key in _NEVER_ZERO:
-            return 1
-        return 0 if float in {self.hint, *get_args(self.hint)} or key in _MAY_BE_ZERO else 1
+    def secret(self) -> bool:
+        """Whether it is never shown, never stands in the file, and may be read from a file."""
+        return is_secret(self.name)
 
 
 def every_setting() -> Iterator[Setting]:
-    """All keys but those of `[sources.NAME]`, in the order in which they are declared."""
-    hints = get_type_hints(Settings)
-    for top in dataclasses.fields(Settings):
-        room = hints[top.name]
-        if dataclasses.is_dataclass(room):
-            room_hints = get_type_hints(room)
-            for key in dataclasses.fields(room):
-                yield Setting(f"{top.name}.{key.name}", room_hints[key.name], default_of(key))
-        elif top.name != "sources":
-            yield Setting(top.name, room, default_of(top))
+    """All keys but those of `[sources.NAME]`, in the order in which they are declared.
+
+    A field whose type is a dataclass is a table of its own, at any depth.
+    """
+    return _settings_of(Settings, "")
+
+
+def _settings_of(room: type[Any], prefix: str) -> Iterator[Setting]:
+    hints = get_type_hints(room)
+    for key in dataclasses.fields(room):
+        name, hint = f"{prefix}{key.name}", hints[key.name]
+        if dataclasses.is_dataclass(hint):
+            yield from _settings_of(cast("type[Any]", hint), f"{name}.")
+        elif name != "sources":
+            least = 0 if float in {hint, *get_args(hint)} else 1
+            yield Setting(name, hint, default_of(key), key.metadata.get("least", least))
+
+
+def is_secret(name: str) -> bool:
+    """Whether the last part of a dotted name says that the value must not be seen."""
+    return _SECRET.search(name) is not None
 
 
 def default_of(key: dataclasses.Field[Any]) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, Union, get_args, get_origin
 
@@ -45,6 +45,8 @@ def describe(hint: object) -> str:
         return " or ".join(repr(choice) for choice in get_args(hint))
     if origin is tuple:
         return f"a list, each {describe(get_args(hint)[0])}"
+    if origin is Mapping:
+        return f"a table, each {describe(get_args(hint)[1])}"
     return next(words for kind, words in _IN_WORDS if kind is hint)
 
 
@@ -83,6 +85,13 @@ def from_text(text: str, hint: object, *, where: str, least: int) -> object:
                 for part in text.split(",")
                 if part.strip()
             )
+        elif get_origin(option) is Mapping:
+            item = get_args(option)[1]
+            pairs = (part.partition("=") for part in text.split(",") if part.strip())
+            return {
+                key.strip(): from_text(said.strip(), item, where=where, least=least)
+                for key, _, said in pairs
+            }
         fits, converted = _fit(value, option)
         if fits:
             return _large_enough(converted, least, where)
@@ -121,11 +130,8 @@ def _fit(value: object, option: object) -> tuple[bool, object]:
     origin = get_origin(option)
     if origin is Literal:
         return value in get_args(option), value
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            return False, None
-        items = [_fit(item, get_args(option)[0]) for item in value]
-        return all(fits for fits, _ in items), tuple(item for _, item in items)
+    if origin in {tuple, Mapping}:
+        return _fit_each(value, option)
     if option is Path:
         return isinstance(value, str), Path(value) if isinstance(value, str) else None
     if option is bool or isinstance(value, bool):
@@ -134,6 +140,20 @@ def _fit(value: object, option: object) -> tuple[bool, object]:
         fits = isinstance(value, int | float) and math.isfinite(value)
         return fits, float(value) if isinstance(value, int | float) else None
     return isinstance(value, int if option is int else str), value
+
+
+def _fit_each(value: object, option: object) -> tuple[bool, object]:
+    """A list, or the values of a table: each has to fit."""
+    if get_origin(option) is tuple and isinstance(value, list | tuple):
+        items = [_fit(item, get_args(option)[0]) for item in value]
+        return all(fits for fits, _ in items), tuple(item for _, item in items)
+    if get_origin(option) is Mapping and isinstance(value, Mapping):
+        pairs = {key: _fit(item, get_args(option)[1]) for key, item in value.items()}
+        return (
+            all(fits for fits, _ in pairs.values()),
+            {key: item for key, (_, item) in pairs.items()},
+        )
+    return False, None
 
 
 def _wrong(value: object, hint: object, where: str) -> ConfigError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tickerlake.records import REPEAT_WINDOW
 
@@ -29,7 +29,7 @@ class DeliverySettings:
     #: How long an idle worker waits for new records before it looks at its clock again.
     poll_seconds: float = 0.2
     #: A record that repeats one within this many positions before it is dropped.
-    repeat_window: int = REPEAT_WINDOW
+    repeat_window: int = field(default=REPEAT_WINDOW, metadata={"least": 0})
     #: Give up after refusals or unknown outcomes for this long. Nothing is lost by it.
     commit_seconds_max: float = 120.0
     #: The first pause after a refused commit; doubled up to a second, with jitter.

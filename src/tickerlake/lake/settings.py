@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["LakeSettings"]
 
@@ -14,7 +14,7 @@ class LakeSettings:
     #: Rows of one Parquet row group; small enough that one symbol's day reads little.
     row_group_rows: int = 120_000
     #: Compression of data files: zstd at this level.
-    zstd_level: int = 1
+    zstd_level: int = field(default=1, metadata={"least": 0})
     #: Compaction starts another file beyond this many rows.
     compacted_file_rows_max: int = 8_000_000
     #: Rows that compaction sorts in memory at once.
@@ -30,7 +30,7 @@ class LakeSettings:
     #: Manifests of about the same size that are merged into one.
     manifests_merge_at: int = 20
     #: The sweep deletes only files that were older than this before its fence.
-    sweep_age_hours: float = 24.0
+    sweep_age_hours: float = field(default=24.0, metadata={"least": 1})
     #: How long rival processes wait for the SQLite catalog before giving up.
     busy_timeout_seconds: float = 30.0
     #: Wait for the disk before each commit. Off: a power cut may damage the newest commits.

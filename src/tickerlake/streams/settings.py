@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from tickerlake.records import Kind
 from tickerlake.streams.base import Wire
 
-__all__ = ["StreamsSettings"]
+__all__ = ["StreamsSettings", "TopicSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSettings:
+    """`[streams.bars]` and its like: one kind's topic, where it is not ours."""
+
+    #: The topic's (Kinesis: stream's) own name; null: the namespace and the kind.
+    topic: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StreamsSettings:
     """`[streams]`: how topics that we create look, and how long they keep what was delivered."""
 
+    #: Partitions of a topic that we create; a symbol keeps its number where the count is the same.
     partitions: int = 6
     #: Null: `arrow` in the embedded log, `json` on brokers (any consumer can read it).
     wire: Wire | None = None
     #: Delivered records older than this may go; null keeps them.
     retention_hours: float | None = None
     #: Delivered records beyond this size may go, oldest first; null keeps them.
-    retention_bytes: int | None = None
+    retention_bytes: int | None = field(default=None, metadata={"least": 0})
     #: Let retention drop records that no delivery has committed. Off: nothing undelivered goes.
     retention_drops_undelivered: bool = False
+    bars: TopicSettings = field(default_factory=TopicSettings)
+    trades: TopicSettings = field(default_factory=TopicSettings)
+    quotes: TopicSettings = field(default_factory=TopicSettings)
+    corporate_actions: TopicSettings = field(default_factory=TopicSettings)
+    gaps: TopicSettings = field(default_factory=TopicSettings)
+
+    def of(self, kind: Kind) -> TopicSettings:
+        """What is said about the kind's topic."""
+        return {
+            "bar": self.bars,
+            "trade": self.trades,
+            "quote": self.quotes,
+            "corporate_action": self.corporate_actions,
+            "gap": self.gaps,
+        }[kind]

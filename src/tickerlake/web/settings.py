@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["WebSettings"]
 
 
 @dataclass(frozen=True, slots=True)
 class WebSettings:
-    """How the page is served. Seconds and milliseconds are the machine's, never the story's."""
+    """`[web]`: how the page is served. Times are the machine's, never the story's."""
 
     #: Address to listen on. Another than loopback needs `allow_remote` and a token.
     host: str = "127.0.0.1"
     #: Port to listen on; 0 takes any free one.
-    port: int = 8765
+    port: int = field(default=8765, metadata={"least": 0})
     #: Listen on an address that other machines can reach.
     allow_remote: bool = False
     #: What a reader must show; at least 16 characters. Empty: none is asked for on loopback.
