@@ -55,10 +55,11 @@ def drain(topic: Topic, expected: int) -> None:
     count = 0
     for partition in topic.partitions():
         position = topic.bounds(partition).beginning
-        while messages := topic.read(partition, position, records_max=BATCH, wait_seconds=0):
-            rows = decode("bar", messages)
-            count += rows["dead_reason"].null_count
-            position = messages[-1].next_position
+        at_end = False
+        while not at_end:
+            batch = topic.read(partition, position, records_max=BATCH, wait_seconds=0)
+            count += decode("bar", batch.messages)["dead_reason"].null_count
+            position, at_end = batch.next_position, batch.at_end
     if count != expected:
         raise SystemExit(f"{count} sound records read, {expected} published")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
@@ -104,7 +104,7 @@ class Flow:
 
     def _topic(self, kind: Kind, has_table: bool) -> TopicFlow:
         topic = self._stream.topic(kind)
-        offsets: dict[str, int] = {}
+        offsets: Mapping[str, int] = {}
         committed_at = None
         if has_table:
             table = self._lake.table(TABLES[kind])
@@ -114,10 +114,11 @@ class Flow:
             committed_at = snapshots[-1].committed_at if snapshots else None
         positions = []
         for partition in topic.partitions():
-            bounds = topic.bounds(partition)
-            positions.append(
-                Position(partition, bounds.beginning, bounds.end, offsets.get(partition))
-            )
+            lake = offsets.get(partition)
+            bounds = topic.bounds(partition, lake)
+            known = bounds.beginning if lake is None else lake
+            end = known if bounds.end is None else bounds.end
+            positions.append(Position(partition, bounds.beginning, end, lake))
         return TopicFlow(kind, TOPICS[kind], TABLES[kind], tuple(positions), committed_at)
 
     def _look(self, now_seconds: float) -> Pipeline:
@@ -162,12 +163,14 @@ class Flow:
             for topic in topics
             for position in topic.positions
             if position.lag > position.lost
-            for message in self._stream.topic(topic.kind).read(
+            for message in self._stream.topic(topic.kind)
+            .read(
                 position.partition,
                 max(position.beginning, position.lake or 0),
                 records_max=1,
                 wait_seconds=0.0,
-            )[:1]
+            )
+            .messages[:1]
         ]
         if not published:
             return 0.0

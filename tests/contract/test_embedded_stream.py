@@ -45,7 +45,7 @@ class Logs:
         return topic
 
     def acknowledge(self, position: int, **settings: Any) -> None:
-        self.open(**settings).acknowledge("bar", {"0": position})
+        self.open(**settings).join("bar", "test", alone=True).acknowledge({"0": position})
 
     def close(self) -> None:
         for stream in self._streams:
@@ -74,13 +74,13 @@ def test_age_lets_only_delivered_batches_go_and_only_whole_ones(logs: Logs) -> N
     assert topic.bounds("0") == Bounds(20, 50)
     with pytest.raises(RetentionPassedError, match="retention has dropped"):
         topic.read("0", 19, records_max=1, wait_seconds=0)
-    assert topic.read("0", 20, records_max=1, wait_seconds=0)[0].first_position == 20
+    assert topic.read("0", 20, records_max=1, wait_seconds=0).messages[0].first_position == 20
 
 
 def test_size_keeps_the_newest_batches(logs: Logs) -> None:
     """The limit holds two of five equal batches: the three oldest go once they are delivered."""
     topic = logs.fifty_bars()
-    (message,) = topic.read("0", 40, records_max=10, wait_seconds=0)
+    (message,) = topic.read("0", 40, records_max=10, wait_seconds=0).messages
     limit = len(message.payload) * 5 // 2
     logs.acknowledge(0, retention_bytes=limit)
     assert topic.bounds("0") == Bounds(0, 50)
@@ -117,7 +117,8 @@ def test_a_long_batch_is_read_in_pieces(logs: Logs) -> None:
     topic = logs.open(partitions=1).topic("bar")
     (published,) = topic.publish(sample_bars(40_000))
     assert published.count == 40_000
-    assert sum(part.count for part in topic.read("0", 0, records_max=100, wait_seconds=0)) < 20_000
+    found = topic.read("0", 0, records_max=100, wait_seconds=0).messages
+    assert sum(part.count for part in found) < 20_000
     assert drain(topic)["volume"].to_pylist() == list(range(40_000))
 
 
@@ -125,7 +126,7 @@ def test_large_records_are_read_a_few_at_a_time(logs: Logs) -> None:
     """A reader's memory is bounded by bytes, too: foreign records may have any size."""
     stream = logs.open(partitions=1)
     stream.append_raw("bar", "0", [b"%d" % number * (16 << 20) for number in range(6)])
-    read = stream.topic("bar").read("0", 0, records_max=100_000, wait_seconds=0)
+    read = stream.topic("bar").read("0", 0, records_max=100_000, wait_seconds=0).messages
     assert 0 < sum(message.count for message in read) < 6
 
 

@@ -91,7 +91,9 @@ def test_a_hole_in_the_log_is_said_and_not_stumbled_over(
         opened.deliver(once=True)
         opened.publisher("sample").publish([BarsRequest("FB")])
     with tickerlake.open(workspace, settings=settings) as opened:
-        opened.stream.acknowledge("bar", {})  # retention works at every acknowledgement
+        opened.stream.join("bar", "test", alone=True).acknowledge(
+            {}
+        )  # retention works at every acknowledgement
         assert sum(p.lost for p in opened.flow.topics()[0].positions) == 191
         delivery = next(h for h in opened.flow.pipeline().hops if h.name == "delivery")
     assert delivery.state == "stopped"

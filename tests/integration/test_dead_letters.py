@@ -113,9 +113,11 @@ def test_a_requeue_that_comes_long_after_is_dropped_too(stream: Stream, lake: La
     stream.topic("bar").publish(sample_bars(3_000))
     delivered(stream, lake)
     # What a second person would have sent, who saw the letter while it was open.
-    late = stream.topic("bar").read(
-        published[0].partition, published[0].first_position, records_max=1, wait_seconds=0
-    )[0]
+    late = (
+        stream.topic("bar")
+        .read(published[0].partition, published[0].first_position, records_max=1, wait_seconds=0)
+        .messages[0]
+    )
     from tickerlake.streams.codec import decode
 
     rows = decode("bar", [late]).select(list(sample_bars(1).column_names))

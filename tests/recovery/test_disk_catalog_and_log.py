@@ -66,7 +66,7 @@ class Place:
             self.topic,
             table or self.table,
             settings=options.pop("settings", SETTINGS),
-            acknowledge=lambda positions: self.stream.acknowledge("bar", positions),
+            membership=self.stream.join("bar", "test", alone=True),
             on_event=self.events.append,
             **options,
         )

@@ -50,9 +50,9 @@ wanted, numbers = int(sys.argv[2]), []
 positions = dict.fromkeys(topic.partitions(), 0)
 while len(numbers) < wanted and topic.wait(positions, wait_seconds=60):
     for partition, position in positions.items():
-        if messages := topic.read(partition, position, records_max=500, wait_seconds=0):
-            numbers += decode("bar", messages)["volume"].to_pylist()
-            positions[partition] = messages[-1].next_position
+        batch = topic.read(partition, position, records_max=500, wait_seconds=0)
+        numbers += decode("bar", batch.messages)["volume"].to_pylist()
+        positions[partition] = batch.next_position
 print(*(int(number) for number in numbers))
 """
 

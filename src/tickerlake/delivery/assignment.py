@@ -45,7 +45,7 @@ def find_start(
     offsets = offsets_checked(table, loaded, identity)
     names = topic.partitions()
     new = [name for name in names if name not in offsets]
-    bounds = {name: topic.bounds(name) for name in (*partitions, *new)}
+    bounds = {name: topic.bounds(name, offsets.get(name)) for name in (*partitions, *new)}
     register = losses = None
     if new:
         # All new ones at once, also those of other workers: the count is a promise about all.
@@ -59,7 +59,9 @@ def find_start(
     }
     if holes:
         losses = Unit(identity, holes, partition_count=count_of(loaded, identity.id))
-    positions = {name: offsets.get(name, bounds[name].beginning) for name in partitions}
+    positions: dict[str, int] = {
+        name: offsets.get(name, bounds[name].beginning) for name in partitions
+    }
     positions.update({name: hole.end for name, hole in holes.items()})
     return Start(positions, register, losses)
 
@@ -67,12 +69,13 @@ def find_start(
 def _hole(
     table: str, partition: str, offset: int, bounds: Bounds, *, accept_loss: bool
 ) -> Range | None:
-    if bounds.beginning <= offset <= bounds.end:
+    end = offset if bounds.end is None else bounds.end
+    if bounds.beginning <= offset <= end:
         return None
-    if offset > bounds.end:
+    if offset > end:
         # An older copy of the log was put back, and gives positions out again for which the lake
         # has rows. Going back would take two records for one; so what comes there is given up.
-        missing, found = Range(offset, offset, lost=offset - bounds.end), f"ends at {bounds.end}"
+        missing, found = Range(offset, offset, lost=offset - end), f"ends at {end}"
         way = f"skips the next {missing.lost} records that are published to this partition"
     else:
         missing = Range(offset, bounds.beginning, lost=bounds.beginning - offset)

@@ -100,7 +100,9 @@ def count_of(loaded: Loaded, stream_id: str) -> int:
     return int(loaded.properties.get(partitions_property(stream_id), "0"))
 
 
-def offsets_checked(table: LakeTable, loaded: Loaded, identity: StreamIdentity) -> dict[str, int]:
+def offsets_checked(
+    table: LakeTable, loaded: Loaded, identity: StreamIdentity
+) -> Mapping[str, int]:
     """The stream's next positions, after proof that nobody turned the table back.
 
     Raises:

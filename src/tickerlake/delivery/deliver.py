@@ -29,6 +29,9 @@ if TYPE_CHECKING:  # settings of this room are read by commands that never open 
 
 __all__ = ["deliver"]
 
+#: Under which name a broker keeps how far the lake is.
+GROUP = "tickerlake"
+
 
 def deliver(
     stream: Stream,
@@ -71,7 +74,7 @@ def deliver(
                 lake.table(TABLES[kind]),
                 settings=chosen,
                 partitions=partial(_share, number=number, of=chosen.workers),
-                acknowledge=partial(stream.acknowledge, kind),
+                membership=stream.join(kind, GROUP, alone=True),
                 accept_loss=accept_loss,
                 file_hours_max=lake.settings.sweep_age_hours / 2,
                 budget=budget,

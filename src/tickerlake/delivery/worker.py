@@ -34,7 +34,7 @@ from tickerlake.errors import (
 from tickerlake.lake.base import LakeTable, Loaded
 from tickerlake.lake.positions import Range
 from tickerlake.records import RepeatWindow, lake_schema, repeated_origins
-from tickerlake.streams import Message, Topic, codec
+from tickerlake.streams import Batch, Membership, Topic, codec
 
 __all__ = ["Failpoint", "Stop", "Worker"]
 
@@ -77,7 +77,7 @@ class Worker:
         table: Where they go: no other topic may feed it.
         settings: When to flush, and how much to hold.
         partitions: The share of this worker; null is all of them, new ones too.
-        acknowledge: Told the lake's positions after each commit, for lag tools.
+        membership: Told the lake's positions after each commit, for lag tools.
         accept_loss: Go on after a hole that the log's retention made.
         file_hours_max: Files that waited longer for their commit are written again: half of the
             sweep's age, which may be after them.
@@ -93,7 +93,7 @@ class Worker:
         *,
         settings: DeliverySettings,
         partitions: Callable[[Sequence[str]], Sequence[str]] = lambda names: names,
-        acknowledge: Callable[[Mapping[str, int]], None] | None = None,
+        membership: Membership | None = None,
         accept_loss: bool = False,
         file_hours_max: float = 12.0,
         budget: MemoryBudget | None = None,
@@ -104,7 +104,7 @@ class Worker:
         self._table = table
         self._settings = settings
         self._share = partitions
-        self._acknowledge = acknowledge
+        self._membership = membership
         self._accept_loss = accept_loss
         self._file_hours_max = file_hours_max
         self._budget = budget or MemoryBudget(settings.memory_bytes)
@@ -116,6 +116,8 @@ class Worker:
         self._buffer = Buffer({})
         self._windows: dict[str, RepeatWindow] = {}
         self._look_again_seconds = 0.0
+        #: Partitions whose end was seen since the assignment.
+        self._read_out: set[str] = set()
         self._given_up: Unit | None = None
         self._report = KindReport()
         self._reached("1")
@@ -147,20 +149,25 @@ class Worker:
         finally:
             self._budget.hold(self, 0)
 
-    def _ends(self) -> dict[str, int]:
+    def _ends(self) -> dict[str, int | None]:
         return {name: self._topic.bounds(name).end for name in self._partitions()}
 
     def _partitions(self) -> Sequence[str]:
         return self._share(self._topic.partitions())
 
-    def _finished(self, ends: Mapping[str, int] | None, stop: Stop) -> bool:
+    def _finished(self, ends: Mapping[str, int | None] | None, stop: Stop) -> bool:
         return self._buffer.empty and (stop.is_set() or self._at(ends))
 
-    def _at(self, ends: Mapping[str, int] | None) -> bool:
+    def _at(self, ends: Mapping[str, int | None] | None) -> bool:
+        if ends is None:
+            return False
         positions = self._buffer.positions()
-        return ends is not None and all(positions[name] >= end for name, end in ends.items())
+        return all(
+            name in self._read_out if end is None else positions[name] >= end
+            for name, end in ends.items()
+        )
 
-    def _cause(self, ends: Mapping[str, int] | None, stop: Stop) -> str | None:
+    def _cause(self, ends: Mapping[str, int | None] | None, stop: Stop) -> str | None:
         """Why what waits must be committed now; null: it may wait on."""
         if self._buffer.empty:
             return None
@@ -197,6 +204,7 @@ class Worker:
                 lost = sum(span.lost for span in pending.ranges.values())
                 self._report = replace(self._report, lost=self._report.lost + lost)
         self._buffer = Buffer(start.positions)
+        self._read_out = set()
         self._windows = windows_from_lake(
             self._table,
             loaded,
@@ -209,7 +217,7 @@ class Worker:
         self._tell(Assigned(self._topic.kind, dict(start.positions)))
         self._reached("4")
 
-    def _fill(self, ends: Mapping[str, int] | None) -> bool:
+    def _fill(self, ends: Mapping[str, int | None] | None) -> bool:
         """5. Read each partition once, until something makes us commit; false if all are idle."""
         if self._grew():
             self._flush("partitions")
@@ -218,12 +226,13 @@ class Worker:
         for partition, position in self._buffer.positions().items():
             if self._full() is not None:
                 break  # The memory cap's back-pressure: what is not read costs nothing.
-            if ends is not None and position >= ends.get(partition, 0):
+            if ends is not None and self._is_past(partition, position, ends.get(partition, 0)):
                 continue
-            if self._accept_loss and position > self._topic.bounds(partition).end:
+            end = self._topic.bounds(partition).end if self._accept_loss else None
+            if end is not None and position > end:
                 continue
             try:
-                messages = self._topic.read(
+                batch = self._topic.read(
                     partition, position, records_max=self._settings.read_records, wait_seconds=0
                 )
             except RetentionPassedError:
@@ -231,10 +240,15 @@ class Worker:
                 self._flush("retention")
                 self._assign()
                 return True
-            if messages:
-                self._take(partition, messages)
+            if batch.at_end:
+                self._read_out.add(partition)
+            if batch.next_position != position:
+                self._take(partition, batch)
                 taken = True
         return taken
+
+    def _is_past(self, partition: str, position: int, end: int | None) -> bool:
+        return partition in self._read_out if end is None else position >= end
 
     def _grew(self) -> bool:
         now = clock.monotonic_seconds()
@@ -243,18 +257,17 @@ class Worker:
         self._look_again_seconds = now + PARTITIONS_EVERY_SECONDS
         return set(self._partitions()) != set(self._buffer.positions())
 
-    def _take(self, partition: str, messages: Sequence[Message]) -> None:
+    def _take(self, partition: str, batch: Batch) -> None:
         position = self._buffer.next_position(partition)
-        rows = codec.decode(self._topic.kind, messages)
-        if messages[0].first_position < position:
+        rows = codec.decode(self._topic.kind, batch.messages)
+        if batch.messages and batch.messages[0].first_position < position:
             # A message is never cut: what we have of it already is dropped here.
             rows = rows.filter(pc.greater_equal(rows.column("_offset"), position))
         fresh = self._windows[partition].admit(rows)
         dropped = int(len(fresh) - fresh.sum())
         if dropped:
             rows = rows.filter(pa.array(fresh))
-        end = messages[-1].next_position
-        self._buffer.add(partition, rows, end=end, dropped=dropped)
+        self._buffer.add(partition, rows, end=batch.next_position, dropped=dropped)
         self._budget.hold(self, self._buffer.byte_count)
         if self._buffer.byte_count > self._report.buffered_bytes_max:
             self._report = replace(self._report, buffered_bytes_max=self._buffer.byte_count)
@@ -288,8 +301,8 @@ class Worker:
         )
         self._count(delivered)
         # 10. Tell the broker, for lag tools and retention only: nobody reads it back to decide.
-        if self._acknowledge is not None:
-            self._acknowledge(self._report.positions)
+        if self._membership is not None:
+            self._membership.acknowledge(self._report.positions)
         self._reached("10")
         self._tell(delivered)
 

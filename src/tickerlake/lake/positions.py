@@ -1,6 +1,7 @@
 """How far delivery is, as table properties: names, and the check that guards them.
 
-`tickerlake.offset.<stream>.<partition>` = next position to deliver. `tickerlake.stream.<stream>` =
+`tickerlake.offset.<stream>.<partition>` = next position to deliver, a number, with `@` and the
+log's own address behind it where the log has one. `tickerlake.stream.<stream>` =
 the identity's clear text. `tickerlake.partitions.<stream>` = how many partitions have an offset.
 Every snapshot that changes an offset carries `tickerlake.check` (a hash of all offset properties)
 and `tickerlake.ranges` in its summary: compact JSON `{stream: {partition: [from, to, dropped,
@@ -20,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tickerlake.lake.base import SnapshotInfo
+from tickerlake.records import Position
 
 __all__ = [
     "CHECK",
@@ -48,7 +50,7 @@ class Range:
     """Positions `[start, end)` of one partition that one snapshot delivered.
 
     `dropped` records were repeats of delivered ones and became no row. `lost` positions were no
-    longer in the log when somebody ran `deliver --accept-loss`.
+    longer in the log when somebody ran `deliver --accept-loss`. `end` may carry an address.
     """
 
     start: int
@@ -99,10 +101,14 @@ def stream_ids(properties: Mapping[str, str]) -> list[str]:
     return sorted({name.partition(".")[0] for name in names})
 
 
-def offsets_of(properties: Mapping[str, str], stream_id: str) -> dict[str, int]:
+def offsets_of(properties: Mapping[str, str], stream_id: str) -> dict[str, Position]:
     """Next position by partition, of one stream."""
     start = f"{_OFFSET}{stream_id}."
-    return {k.removeprefix(start): int(v) for k, v in properties.items() if k.startswith(start)}
+    return {
+        name.removeprefix(start): Position.parse(text)
+        for name, text in properties.items()
+        if name.startswith(start)
+    }
 
 
 def check_hash(properties: Mapping[str, str]) -> str:

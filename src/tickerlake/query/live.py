@@ -50,7 +50,7 @@ class Live:
         for kind in kinds:
             topic = stream.topic(kind)
             # Looked up here and not in the thread: what comes after the constructor is told.
-            positions = {name: topic.bounds(name).end for name in topic.partitions()}
+            positions = {name: topic.tip(name) for name in topic.partitions()}
             thread = threading.Thread(
                 target=self._follow, args=(topic, kind, positions), name=f"live-{kind}", daemon=True
             )
@@ -84,7 +84,7 @@ class Live:
                 _log.warning(
                     "%s: retention has passed the live reader; it goes on at the end", kind
                 )
-                positions.update({name: topic.bounds(name).end for name in topic.partitions()})
+                positions.update({name: topic.tip(name) for name in topic.partitions()})
             except TickerlakeError:
                 _log.exception("%s: the live reader could not read; it tries again", kind)
                 self._stopped.wait(_REST_SECONDS)

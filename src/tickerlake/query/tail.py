@@ -31,8 +31,9 @@ __all__ = ["Fresh", "Tail", "read_decoded", "whole_tail"]
 _READ_RECORDS_MAX: Final = 65_536
 _PARTS_MAX: Final = 32
 
-#: Where each partition's tail begins, and where the log ends now.
-_Spans = dict[str, tuple[int, int]]
+#: Where each partition's tail begins, and where the log ends now; null: nobody knows before it
+#: was read.
+_Spans = dict[str, tuple[int, int | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +122,16 @@ class Tail:
         spans = _spans(topic, table.name, offsets_of(loaded.properties, stream_id))
         segments = self._segments_at(kind, table, loaded, stream_id, spans)
         held = sum(segment.rows_from(spans[name][0]) for name, segment in segments.items())
-        missing = {name: spans[name][1] - segment.end for name, segment in segments.items()}
-        for name, count in _shares(missing, self._records_max - held).items():
-            _extend(segments[name], topic, kind, name, count)
+        room = max(0, self._records_max - held)
+        missing = {
+            name: _missing(segment.end, spans[name][1], room) for name, segment in segments.items()
+        }
+        for name, count in _shares(missing, room).items():
+            _extend(segments[name], topic, name, count, spans[name][1])
         parts = [part for segment in segments.values() for part in segment.parts]
         rows = pa.concat_tables([lake_schema(kind).empty_table(), *parts])
         rows = _without_second_mends(rows, table, loaded)
-        unread = sum(max(0, spans[name][1] - each.end) for name, each in segments.items())
+        unread = sum(_missing(each.end, spans[name][1], 0) for name, each in segments.items())
         return Fresh(loaded, rows, unread, self._is_turned_back(table, loaded))
 
     def _is_turned_back(self, table: LakeTable, loaded: Loaded) -> bool:
@@ -147,7 +151,7 @@ class Tail:
             segment = self._segments.get((stream_id, name))
             if segment is not None and segment.begin <= start <= segment.end:
                 segments[name] = segment
-            elif end > start:
+            elif end is None or end > start:
                 unseen[name] = max(0, start - self._repeat_window)
                 window = RepeatWindow(kind, self._repeat_window)
                 if segment is not None and segment.end < start:
@@ -185,20 +189,32 @@ def whole_tail(topic: Topic, kind: Kind, loaded: Loaded) -> Iterator[pa.Table]:
 
 
 def read_decoded(
-    topic: Topic, kind: Kind, partition: str, start: int, end: int
+    topic: Topic, kind: Kind, partition: str, start: int, end: int | None
 ) -> Iterator[tuple[int, pa.Table]]:
-    """Decoded rows of positions [`start`, `end`) in order, each with the position after them."""
+    """Decoded rows of positions [`start`, `end`) in order, each with the position after them.
+
+    Without an `end`, up to what is there now.
+    """
     stream_id = topic.identity().id
-    while start < end:
-        records_max = min(end - start, _READ_RECORDS_MAX)
-        messages = topic.read(partition, start, records_max=records_max, wait_seconds=0)
-        if not messages:
-            return
-        rows = decode(kind, messages)
+    at_end = False
+    while not at_end and (end is None or start < end):
+        records_max = _missing(start, end, _READ_RECORDS_MAX)
+        batch = topic.read(
+            partition, start, records_max=min(records_max, _READ_RECORDS_MAX), wait_seconds=0
+        )
+        at_end = batch.at_end
+        rows = decode(kind, batch.messages)
         offsets = rows.column("_offset")
-        inside = pc.and_(pc.greater_equal(offsets, start), pc.less(offsets, end))
-        start = min(end, messages[-1].next_position)
+        inside = pc.greater_equal(offsets, start)
+        if end is not None:
+            inside = pc.and_(inside, pc.less(offsets, end))
+        start = batch.next_position if end is None else min(end, batch.next_position)
         yield start, _with_stream(rows.filter(inside), stream_id)
+
+
+def _missing(position: int, end: int | None, unknown: int) -> int:
+    """How many positions lie before the end; `unknown` where nobody knows it."""
+    return unknown if end is None else max(0, end - position)
 
 
 def _without_second_mends(rows: pa.Table, table: LakeTable, loaded: Loaded) -> pa.Table:
@@ -215,27 +231,34 @@ def _with_stream(rows: pa.Table, stream_id: str) -> pa.Table:
     return rows.set_column(place, rows.schema.field(place), column)
 
 
-def _extend(segment: _Segment, topic: Topic, kind: Kind, partition: str, count: int) -> None:
-    for end, rows in read_decoded(topic, kind, partition, segment.end, segment.end + count):
+def _extend(
+    segment: _Segment, topic: Topic, partition: str, count: int, log_end: int | None
+) -> None:
+    limit = None if log_end is None else segment.end + count
+    first = int(segment.end)
+    for end, rows in read_decoded(topic, topic.kind, partition, segment.end, limit):
         if rows.num_rows:
             fresh = rows.filter(pa.array(segment.window.admit(rows)))
             if fresh.num_rows:
                 segment.keep(fresh)
         segment.end = end
+        if end - first >= count:
+            return
 
 
 def _spans(topic: Topic, table_name: str, offsets: Mapping[str, int]) -> _Spans:
     """Where each partition's tail begins and ends now."""
     spans = {}
     for partition in topic.partitions():
-        bounds = topic.bounds(partition)
+        bounds = topic.bounds(partition, offsets.get(partition))
         # What no delivery has seen yet begins where the log does, as delivery will.
         start = offsets.get(partition, bounds.beginning)
-        if not bounds.beginning <= start <= bounds.end:
+        end = start if bounds.end is None else bounds.end
+        if not bounds.beginning <= start <= end:
             raise RetentionPassedError(
                 f"Partition {partition} of the stream does not hold what follows {table_name}.",
                 expected=f"a log that reaches from {start} on",
-                found=f"a log of positions {bounds.beginning} to {bounds.end}",
+                found=f"a log of positions {bounds.beginning} to {end}",
                 todo="put back a copy of the log that holds it, or run "
                 "`tickerlake deliver --accept-loss`, which records the hole",
             )

@@ -1,6 +1,7 @@
 """What flows: kinds of records, their Arrow schemas, states, units, value rules, event ids."""
 
 from tickerlake.records.event_ids import key_hashes, with_event_ids
+from tickerlake.records.position import Position
 from tickerlake.records.repeats import REPEAT_WINDOW, RepeatWindow, repeated_origins
 from tickerlake.records.rules import dead_reasons
 from tickerlake.records.schemas import (
@@ -30,6 +31,7 @@ __all__ = [
     "TABLES",
     "TOPICS",
     "Kind",
+    "Position",
     "RepeatWindow",
     "conform",
     "dead_reasons",

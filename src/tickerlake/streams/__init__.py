@@ -1,8 +1,12 @@
 """Durable, partitioned, ordered logs behind one contract."""
 
 from tickerlake.streams.base import (
+    Batch,
     Bounds,
+    Membership,
     Message,
+    Places,
+    Position,
     Published,
     Stream,
     StreamIdentity,
@@ -13,8 +17,12 @@ from tickerlake.streams.registry import open_stream
 from tickerlake.streams.settings import StreamsSettings
 
 __all__ = [
+    "Batch",
     "Bounds",
+    "Membership",
     "Message",
+    "Places",
+    "Position",
     "Published",
     "Stream",
     "StreamIdentity",

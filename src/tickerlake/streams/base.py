@@ -2,6 +2,11 @@
 
 A `Stream` is a namespace (what a URL names) that holds one `Topic` per kind of record. Positions
 count up from 0 in each partition, without holes where `Topic.dense` is true.
+
+Delivery knows nothing of a stream but what stands here. Logs differ in three ways, and each has its
+word: numbers may have holes (`Batch.next_position`), a log may be entered by an address of its own
+instead of a number (`Position.address`), and a partition may end and go on in others
+(`Position.ended`, `Topic.parents`).
 """
 
 from __future__ import annotations
@@ -9,17 +14,34 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from tickerlake.records import Kind
+from tickerlake.records import Kind, Position
 
-__all__ = ["Bounds", "Message", "Published", "Stream", "StreamIdentity", "Topic", "Wire"]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-#: How records lie in a message. `json`: newline-joined objects, one a record.
-#: `arrow`: one Arrow IPC stream holding many records.
-Wire = Literal["json", "arrow"]
+__all__ = [
+    "Batch",
+    "Bounds",
+    "Membership",
+    "Message",
+    "Places",
+    "Position",
+    "Published",
+    "Stream",
+    "StreamIdentity",
+    "Topic",
+    "Wire",
+]
+
+#: How records lie in a message. `json`: newline-joined objects, one a record. `arrow`: one Arrow
+#: IPC stream holding many records. `avro` and `json_schema`: one record a message, its schema in
+#: a registry.
+Wire = Literal["json", "arrow", "avro", "json_schema"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +56,32 @@ class StreamIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class Places:
+    """Where each record of a message lies, for logs whose numbers have holes.
+
+    `positions` are int64, ascending; `indexes` (int32; null = all 0) tell records apart that share
+    a position; `sequences` (strings) are the log's own numbers, if it has others.
+    """
+
+    positions: npt.NDArray[np.int64]
+    indexes: npt.NDArray[np.int32] | None = None
+    sequences: pa.Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """Undecoded records as they lie in one partition.
 
     `count` records start at `first_position`. With `per_record` true record i has position
     `first_position + i` and index 0 (the embedded log); otherwise all records share
-    `first_position` and have index 0, 1, … (one Kafka message that holds many).
+    `first_position` and have index 0, 1, … (one broker message that holds many). Where `places` is
+    given, it says so for each record, and neither rule holds.
     `count` is what the publisher declared: the codec makes exactly `count` rows of it, whatever
     the payload turns out to be.
+
+    Many one-record messages of a broker travel as one: `payload` is their values joined by line
+    feeds; or `parts` holds them one by one, where a value has a line feed in it or is null.
+    `keys` are the broker's keys of the records, only where somebody asked for them.
     """
 
     partition: str
@@ -51,10 +91,15 @@ class Message:
     payload: bytes
     per_record: bool
     published_at: datetime
+    places: Places | None = None
+    parts: Sequence[bytes | None] | None = None
+    keys: Sequence[bytes | None] | None = None
 
     @property
     def next_position(self) -> int:
-        """The position after the last record of this message."""
+        """The number after the last record of this message."""
+        if self.places is not None:
+            return int(self.places.positions[-1]) + 1
         return self.first_position + (self.count if self.per_record else 1)
 
 
@@ -69,11 +114,30 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """What one read gave.
+
+    `next_position` is where to go on. It may be further than the last message (positions that
+    hold no record), differ in its address alone, or be `ended`: whatever it is, it belongs into
+    the next commit. `at_end` says that nothing more was there when the read began.
+    `behind_seconds` is the age of what comes next, where the log says so by itself.
+    """
+
+    messages: Sequence[Message]
+    next_position: int
+    at_end: bool
+    behind_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Bounds:
-    """First position still held, and the position that the next record will get."""
+    """First position still held, and the position that the next record will get.
+
+    `end` is null where nobody can tell without reading: then read until `Batch.at_end`.
+    """
 
     beginning: int
-    end: int
+    end: int | None
 
 
 @runtime_checkable
@@ -92,11 +156,26 @@ class Topic(Protocol):
         ...
 
     def partitions(self) -> list[str]:
-        """Names of all partitions, in order. May grow while running, never shrink."""
+        """Names of all partitions, in order.
+
+        May grow while running. Only a partition that is closed may go, with its last record.
+        """
         ...
 
-    def bounds(self, partition: str) -> Bounds:
-        """Beginning and end as of now."""
+    def parents(self, partition: str) -> Sequence[str]:
+        """Partitions that must be delivered to their end before this one is begun."""
+        ...
+
+    def bounds(self, partition: str, seen: int | None = None) -> Bounds:
+        """Beginning and end as of now.
+
+        `seen` is where a reader stands: a log that knows that it no longer holds what comes there
+        gives a beginning beyond it, although it has no number of its own for it.
+        """
+        ...
+
+    def tip(self, partition: str) -> int:
+        """Where a reader begins who wants only what is published from now on."""
         ...
 
     def publish(self, table: pa.Table) -> list[Published]:
@@ -111,7 +190,7 @@ class Topic(Protocol):
 
     def read(
         self, partition: str, position: int, *, records_max: int, wait_seconds: float
-    ) -> Sequence[Message]:
+    ) -> Batch:
         """Messages from `position` on, about `records_max` records (at least one message if any).
 
         Fewer where the records are so large that they would fill the reader's memory.
@@ -136,6 +215,30 @@ class Topic(Protocol):
 
 
 @runtime_checkable
+class Membership(Protocol):
+    """One member of a group that shares a topic's partitions between its members.
+
+    Only about who should read: two who both believe that a partition is theirs do no harm, for
+    the lake decides who may commit.
+    """
+
+    def share(self) -> frozenset[str]:
+        """Partitions that this member should read now. Cheap; never waits for others."""
+        ...
+
+    def acknowledge(self, positions: Mapping[str, int]) -> None:
+        """Tell how far the lake is (next position by partition); for lag tools and retention.
+
+        Never read back to decide where to deliver from: the lake alone knows that.
+        """
+        ...
+
+    def leave(self) -> None:
+        """Give the partitions to the others at once."""
+        ...
+
+
+@runtime_checkable
 class Stream(Protocol):
     """A namespace of topics."""
 
@@ -156,10 +259,10 @@ class Stream(Protocol):
         """
         ...
 
-    def acknowledge(self, kind: Kind, positions: Mapping[str, int]) -> None:
-        """Tell how far the lake is (next position by partition); for lag tools and retention.
+    def join(self, kind: Kind, group: str, *, alone: bool = False) -> Membership:
+        """Become one of those who deliver the kind's topic for `group`.
 
-        Never read back to decide where to deliver from: the lake alone knows that.
+        With `alone` all partitions are this member's, whoever else there is.
         """
         ...
 

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from tickerlake import clock
 from tickerlake.errors import MalformedError, NotFoundError, RetentionPassedError
 from tickerlake.records import KINDS, TOPICS, Kind, conform
-from tickerlake.streams.base import Bounds, Message, Published, StreamIdentity, Wire
+from tickerlake.streams.base import Batch, Bounds, Message, Published, StreamIdentity, Wire
 from tickerlake.streams.codec import encode_slices
 from tickerlake.streams.doorbell import bell_for
 from tickerlake.streams.log_file import (
@@ -41,7 +41,7 @@ from tickerlake.streams.settings import StreamsSettings
 
 __all__ = ["EmbeddedStream", "EmbeddedTopic"]
 
-T = TypeVar("T", list[Message], bool)
+T = TypeVar("T", Batch, bool)
 
 #: A longer batch becomes several rows of the same transaction, so that no reader needs more
 #: memory than one such piece at a time.
@@ -95,10 +95,18 @@ class EmbeddedTopic:
         """Fixed when the file was made."""
         return [str(partition) for partition in range(self._partition_count)]
 
-    def bounds(self, partition: str) -> Bounds:
+    def parents(self, partition: str) -> Sequence[str]:
+        """None: no partition ever ends."""
+        self._number(partition)
+        return ()
+
+    def tip(self, partition: str) -> int:
+        """The end."""
+        return self._span(partition)[1]
+
+    def bounds(self, partition: str, seen: int | None = None) -> Bounds:  # noqa: ARG002
         """Beginning and end as of now."""
-        with self._connection() as connection:
-            return _bounds(connection, self._number(partition))
+        return Bounds(*self._span(partition))
 
     def publish(self, table: pa.Table) -> list[Published]:
         """Append in one transaction over all partitions; return once fsynced.
@@ -127,7 +135,7 @@ class EmbeddedTopic:
     def append_raw(self, partition: str, payloads: Sequence[bytes]) -> Published:
         """Append records that are already JSON, one each, checked by nobody."""
         if not payloads:
-            end = self.bounds(partition).end
+            end = self.tip(partition)
             return Published(partition, 0, end, end - 1)
         rows: list[tuple[int, bytes]] = []
         lines: list[bytes] = []
@@ -150,7 +158,7 @@ class EmbeddedTopic:
 
     def read(
         self, partition: str, position: int, *, records_max: int, wait_seconds: float
-    ) -> Sequence[Message]:
+    ) -> Batch:
         """Messages from `position` on; waits up to `wait_seconds` where there are none yet.
 
         Raises:
@@ -187,6 +195,10 @@ class EmbeddedTopic:
         self._connections.close()
         self._bells.close()
 
+    def _span(self, partition: str) -> tuple[int, int]:
+        with self._connection() as connection:
+            return _span(connection, self._number(partition))
+
     def _append(
         self, batches: Mapping[int, Sequence[tuple[int, bytes]]], wire: Wire
     ) -> list[Published]:
@@ -218,14 +230,14 @@ class EmbeddedTopic:
 
     def _read(
         self, connection: sqlite3.Connection, partition: int, position: int, records_max: int
-    ) -> list[Message]:
+    ) -> Batch:
         with _snapshot(connection):
-            bounds = _bounds(connection, partition)
-            if not bounds.beginning <= position <= bounds.end:
-                raise _out_of_reach(self._path, partition, position, bounds)
+            beginning, end = _span(connection, partition)
+            if not beginning <= position <= end:
+                raise _out_of_reach(self._path, partition, position, beginning, end)
+            if position == end:
+                return Batch((), position, at_end=True)
             messages: list[Message] = []
-            if position == bounds.end:
-                return messages
             expected, byte_count = None, 0
             for first, count, wire, published_at, check, payload in connection.execute(
                 _SELECT, {"partition": partition, "position": position}
@@ -243,7 +255,7 @@ class EmbeddedTopic:
                     break
             if expected is None or expected <= position:
                 raise damaged(self._path, f"partition {partition}: record {position} is missing")
-            return messages
+            return Batch(messages, expected, at_end=expected == end)
 
     def _number(self, partition: str) -> int:
         if partition not in self.partitions():
@@ -265,7 +277,7 @@ class EmbeddedTopic:
         with self._bells.lend() as bell:
             seen = _version(connection)
             found = look()
-            while not found and not self._bells.closed:
+            while _is_nothing(found) and not self._bells.closed:
                 left = deadline - clock.monotonic_seconds()
                 if left <= 0:
                     break
@@ -308,9 +320,9 @@ class EmbeddedStream:
         """Append records that are already JSON, one each, checked by nobody."""
         return self.topic(kind).append_raw(partition, payloads)
 
-    def acknowledge(self, kind: Kind, positions: Mapping[str, int]) -> None:
-        """Tell how far the lake is; what the settings no longer keep is dropped."""
-        self.topic(kind).acknowledge(positions)
+    def join(self, kind: Kind, group: str, *, alone: bool = False) -> EmbeddedMembership:  # noqa: ARG002
+        """A member that reads all partitions."""
+        return EmbeddedMembership(self.topic(kind))
 
     def close(self) -> None:
         """Close all files."""
@@ -320,6 +332,24 @@ class EmbeddedStream:
 
     def _path(self, kind: Kind) -> Path:
         return self._folder / f"{TOPICS[kind]}.sqlite"
+
+
+class EmbeddedMembership:
+    """A member that reads all partitions, whoever else does."""
+
+    def __init__(self, topic: EmbeddedTopic) -> None:
+        self._topic = topic
+
+    def share(self) -> frozenset[str]:
+        """All partitions."""
+        return frozenset(self._topic.partitions())
+
+    def acknowledge(self, positions: Mapping[str, int]) -> None:
+        """Tell how far the lake is; what the settings no longer keep is dropped."""
+        self._topic.acknowledge(positions)
+
+    def leave(self) -> None:
+        """Nobody waits for these partitions."""
 
 
 _INSERT = """
@@ -342,11 +372,15 @@ _SELECT = """
 """
 
 
-def _bounds(connection: sqlite3.Connection, partition: int) -> Bounds:
-    row = connection.execute(
+def _span(connection: sqlite3.Connection, partition: int) -> tuple[int, int]:
+    row: tuple[int, int] = connection.execute(
         'select beginning, "end" from partitions where partition = ?', (partition,)
     ).fetchone()
-    return Bounds(*row)
+    return row
+
+
+def _is_nothing(found: Batch | bool) -> bool:
+    return not found.messages if isinstance(found, Batch) else not found
 
 
 def _ends(connection: sqlite3.Connection) -> list[int]:
@@ -379,12 +413,12 @@ def _snapshot(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _out_of_reach(
-    path: Path, partition: int, position: int, bounds: Bounds
+    path: Path, partition: int, position: int, beginning: int, end: int
 ) -> RetentionPassedError:
-    before = position < bounds.beginning
+    before = position < beginning
     return RetentionPassedError(
         f"Partition {partition} of {path} does not hold position {position}.",
-        expected=f"a position from {bounds.beginning} to {bounds.end}",
+        expected=f"a position from {beginning} to {end}",
         found=f"{position}, "
         + ("which retention has dropped" if before else "beyond the end of the log"),
         todo="`tickerlake deliver --accept-loss` goes on and records the hole in the lake"

@@ -211,7 +211,7 @@ def _run(plan: Plan) -> int:
                 stream.topic(plan.kind),
                 table,
                 settings=DeliverySettings(**plan.settings),
-                acknowledge=lambda positions: stream.acknowledge(plan.kind, positions),
+                membership=stream.join(plan.kind, "faults", alone=True),
                 failpoint=reached,
             )
             report = worker.run(threading.Event(), once=plan.once)

@@ -76,7 +76,7 @@ def table_state(catalog: Path, name: str) -> TableState | None:
     return TableState(json.loads(_path(row[0]).read_text())) if row else None
 
 
-def lake_offsets(catalog: Path, topic: Topic) -> dict[str, int]:
+def lake_offsets(catalog: Path, topic: Topic) -> Mapping[str, int]:
     """Next position by partition, as the table's properties say."""
     state = table_state(catalog, TABLES[topic.kind])
     return offsets_of(state.properties, topic.identity().id) if state else {}
@@ -137,10 +137,10 @@ def _properties_wrong(
     checks = [s["summary"][CHECK] for s in state.history() if CHECK in s["summary"]]
     if checks and checks[-1] != check_hash(state.properties):
         yield "the newest check does not agree with the offsets"
-    before: dict[str, int] = {}
+    before: Mapping[str, int] = {}
     for entry in [*state.metadata.get("metadata-log", []), None]:
         if entry is None:
-            now = dict(offsets)
+            now: Mapping[str, int] = offsets
         else:
             path = _path(entry["metadata-file"])
             if not path.exists():
@@ -288,12 +288,11 @@ class _Truth:
 
 def _log(topic: Topic, partition: str) -> Iterator[dict[str, Any]]:
     """All records that the log still holds, in order."""
-    bounds = topic.bounds(partition)
-    position = bounds.beginning
-    while position < bounds.end:
-        messages = topic.read(partition, position, records_max=100_000, wait_seconds=0)
-        rows = codec.decode(topic.kind, messages)
+    position, at_end = topic.bounds(partition).beginning, False
+    while not at_end:
+        batch = topic.read(partition, position, records_max=100_000, wait_seconds=0)
+        rows = codec.decode(topic.kind, batch.messages)
         yield from rows.select(
             ["_offset", "_index", "event_id", "origin", *KEYS[topic.kind]]
         ).to_pylist()
-        position = messages[-1].next_position
+        position, at_end = batch.next_position, batch.at_end

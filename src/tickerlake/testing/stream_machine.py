@@ -102,8 +102,8 @@ class StreamMachine(RuleBasedStateMachine):
         topic = self.topic(handle)
         position = max(len(log) - back, topic.bounds(name).beginning)
         while position < len(log):
-            messages = topic.read(name, position, records_max=records_max, wait_seconds=0)
-            rows = decode("bar", messages)
+            batch = topic.read(name, position, records_max=records_max, wait_seconds=0)
+            rows = decode("bar", batch.messages)
             found = {
                 at: payload if volume is None else volume
                 for at, volume, payload in zip(
@@ -112,11 +112,12 @@ class StreamMachine(RuleBasedStateMachine):
                 )
             }
             assert len(found) == rows.num_rows
-            after = messages[-1].next_position
+            after = batch.next_position
             for at in range(position, after):
                 assert found[at] == log[at]
             position = after
-        assert not topic.read(name, position, records_max=1, wait_seconds=0)
+        rest = topic.read(name, position, records_max=1, wait_seconds=0)
+        assert (rest.messages, rest.next_position, rest.at_end) == ((), position, True)
 
     @rule(handle=st.integers(0, 2), shares=st.lists(st.floats(0, 1), min_size=3, max_size=3))
     def acknowledge(self, handle: int, shares: list[float]) -> None:
@@ -125,7 +126,9 @@ class StreamMachine(RuleBasedStateMachine):
             name: int(len(log) * share)
             for (name, log), share in zip(self.log.items(), shares, strict=True)
         }
-        self.handles[handle % len(self.handles)].acknowledge("bar", self.acknowledged)
+        member = self.handles[handle % len(self.handles)].join("bar", "suite", alone=True)
+        member.acknowledge(self.acknowledged)
+        member.leave()
 
     @precondition(lambda self: len(self.handles) < 3)
     @rule()

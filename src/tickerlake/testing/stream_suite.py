@@ -32,10 +32,12 @@ def drain(topic: Topic, *, position: int | None = None, records_max: int = 1000)
     parts = [lake_schema(topic.kind).empty_table()]
     for partition in topic.partitions():
         at = topic.bounds(partition).beginning if position is None else position
-        while messages := topic.read(partition, at, records_max=records_max, wait_seconds=0):
-            parts.append(decode(topic.kind, messages))
-            at = messages[-1].next_position
-        assert at == topic.bounds(partition).end
+        at_end = False
+        while not at_end:
+            batch = topic.read(partition, at, records_max=records_max, wait_seconds=0)
+            parts.append(decode(topic.kind, batch.messages))
+            at, at_end = batch.next_position, batch.at_end
+        assert topic.bounds(partition).end in {at, None}
     return pa.concat_tables(parts)
 
 
@@ -104,12 +106,13 @@ class StreamSuite(ABC):
         for start in range(0, 30, 10):
             topic.publish(bars.slice(start, 10))
         for position in range(30):
-            messages = topic.read("0", position, records_max=1000, wait_seconds=0)
+            messages = topic.read("0", position, records_max=1000, wait_seconds=0).messages
             assert messages[0].first_position <= position < messages[0].next_position
             rows = decode("bar", messages)
             volumes = rows.filter(pa.compute.field("_offset") >= position)["volume"]
             assert volumes.to_pylist() == list(range(position, 30))
-        assert not topic.read("0", 30, records_max=10, wait_seconds=0)
+        rest = topic.read("0", 30, records_max=10, wait_seconds=0)
+        assert (rest.messages, rest.next_position, rest.at_end) == ((), 30, True)
         stream.close()
 
     def test_a_position_that_is_not_there_fails_loudly(self, tmp_path: Path) -> None:
@@ -200,9 +203,9 @@ class StreamSuite(ABC):
         """`read` and `wait` block until another handle publishes, and time out when nobody does."""
         reader, writer = (self.open(tmp_path, StreamsSettings(partitions=2)) for _ in range(2))
         topic = reader.topic("bar")
-        ends = {partition: topic.bounds(partition).end for partition in topic.partitions()}
+        ends = {partition: topic.tip(partition) for partition in topic.partitions()}
         assert not topic.wait(ends, wait_seconds=0.02)
-        assert not topic.read("0", 0, records_max=1, wait_seconds=0.02)
+        assert not topic.read("0", 0, records_max=1, wait_seconds=0.02).messages
         bars = sample_bars(1)
         partition = str(partitions_of(bars["symbol"], 2)[0].as_py())
         found: list[Message] = []
@@ -210,7 +213,7 @@ class StreamSuite(ABC):
             threading.Thread(target=lambda: topic.wait(ends, wait_seconds=60)),
             threading.Thread(
                 target=lambda: found.extend(
-                    topic.read(partition, 0, records_max=1, wait_seconds=60)
+                    topic.read(partition, 0, records_max=1, wait_seconds=60).messages
                 )
             ),
         ]
