@@ -16,13 +16,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tickerlake import clock
-from tickerlake.errors import MalformedError, NotFoundError, RetentionPassedError
-from tickerlake.records import KINDS, TOPICS, Kind, conform
+from tickerlake.errors import NotFoundError, RetentionPassedError
+from tickerlake.records import KINDS, TOPICS, Kind
 from tickerlake.streams.base import Batch, Bounds, Message, Published, StreamIdentity, Wire
 from tickerlake.streams.codec import encode_slices
 from tickerlake.streams.doorbell import bell_for
@@ -34,7 +32,7 @@ from tickerlake.streams.log_file import (
     translated,
     turn,
 )
-from tickerlake.streams.partitioning import partitions_of
+from tickerlake.streams.outgoing import by_partition, checked
 from tickerlake.streams.pool import Pool
 from tickerlake.streams.retention import retain
 from tickerlake.streams.settings import StreamsSettings
@@ -115,7 +113,7 @@ class EmbeddedTopic:
             MalformedError: The table does not fit the schema; nothing was published.
             StorageError: The disk is full or not writable; nothing was published.
         """
-        records = _checked(table, self.kind)
+        records = checked(table, self.kind)
         if not records.num_rows:
             return []
         # Once for all: the partitions are made from the different symbols, and so is the wire.
@@ -124,7 +122,7 @@ class EmbeddedTopic:
         records = records.set_column(place, "symbol", symbols)
         rows_max = BYTES_PER_ROW_MAX * records.num_rows // max(1, records.nbytes)
         rows_max = min(max(1, rows_max), RECORDS_PER_ROW_MAX)
-        order, cuts = _by_partition(symbols, self._partition_count, rows_max)
+        order, cuts = by_partition(symbols, self._partition_count, rows_max)
         bounds = [(start, length) for _, start, length in cuts]
         payloads = encode_slices(records, self.kind, self._wire, bounds, order=order)
         batches: dict[int, list[tuple[int, bytes]]] = {}
@@ -425,38 +423,3 @@ def _out_of_reach(
         if before
         else "restore the newest copy of the file: this one is older than what reads it",
     )
-
-
-def _checked(table: pa.Table, kind: Kind) -> pa.Table:
-    records = conform(table, kind)
-    others = pc.filter(records["kind"], pc.not_equal(records["kind"], kind))
-    if len(others):
-        raise MalformedError(
-            f"A {others[0].as_py()} cannot be published as a {kind}.",
-            expected=f"the kind {kind} in every record",
-            found=f"{len(others)} records of another kind",
-            todo=f"publish them to the topic of their own kind, not to {TOPICS[kind]}",
-        )
-    return records
-
-
-def _by_partition(
-    symbols: pa.Array, count: int, rows_max: int
-) -> tuple[pa.Array | None, list[tuple[int, int, int]]]:
-    """An order that brings each partition's records together, keeping their order within it.
-
-    Returns:
-        Row numbers in that order (None = as they are), and cuts (partition, start, length).
-    """
-    numbers = partitions_of(symbols, count).to_numpy()
-    counts = np.bincount(numbers, minlength=count)
-    starts = np.cumsum(counts) - counts
-    cuts = [
-        (partition, start, min(rows_max, end - start))
-        for partition, (first, length) in enumerate(zip(starts, counts, strict=True))
-        for end in [int(first + length)]
-        for start in range(int(first), end, rows_max)
-    ]
-    if np.count_nonzero(counts) == 1:
-        return None, cuts
-    return pa.array(np.argsort(numbers.astype(np.int16), kind="stable")), cuts
