@@ -39,12 +39,16 @@ $(READER)/.made: constraints/duckdb-reader.txt
 browser: ## Install Debian's Chromium if no Chromium is there (browser tests, screenshots)
 	@scripts/chromium
 
+.PHONY: services
+services: setup ## Install the brokers, stores and emulators that tests start (docs/services.md)
+	@scripts/services
+
 .PHONY: demo
 demo: $(VENV)/.made ## The whole chain on the bundled real sample; Ctrl-C ends it
 	@$(BIN)/tickerlake demo $(ARGS)
 
 .PHONY: test
-test: setup $(READER)/.made browser ## Set up a fresh machine, then the whole of `make check`
+test: setup $(READER)/.made browser services ## Set up a fresh machine, then the whole of `make check`
 	@$(MAKE) --no-print-directory check
 
 .PHONY: check

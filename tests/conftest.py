@@ -11,6 +11,7 @@ import pytest
 from tickerlake.lake.lake import Lake
 from tickerlake.lake.registry import open_lake
 
+pytest_plugins = ["services"]  # brokers, stores and catalogs
 COLUMNS = ("killed", "with uncommitted records", "with rows in its hands")
 
 

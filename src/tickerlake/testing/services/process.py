@@ -1,0 +1,253 @@
+"""A program of others as a child process: started, killed, stopped, brought back.
+
+Every service binds 127.0.0.1, and none outlives the process that started it, however that ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import random
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, Self
+
+from tickerlake.clock import monotonic_seconds, sleep
+from tickerlake.errors import UnreachableError
+
+__all__ = ["LOOPBACK", "Service", "answers", "free_ports", "wait_until"]
+
+LOOPBACK: Final = "127.0.0.1"
+#: Below the ephemeral range, so that no client's own port takes one while its server is down.
+PORTS: Final = range(20_000, 32_000)
+_LOG_TAIL: Final = 2000
+
+# The kernel kills a child when the *thread* that started it ends: one thread, which lives as
+# long as the process, starts all of them.
+_STARTER: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="services")
+_OWNER: Final = os.getpid()
+_ALIVE: Final[weakref.WeakSet[Service]] = weakref.WeakSet()
+
+
+class Service:
+    """One server and the folder that it keeps its data in.
+
+    Subclasses say what to run and when it answers. All of a service's processes are one group, so
+    `kill9` and `pause` strike them all at one moment, as a machine that fails would.
+    """
+
+    name = "service"
+    start_seconds_max = 60.0
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> Sequence[str]:
+        """What to run. Called at every start."""
+        raise NotImplementedError
+
+    def environment(self) -> Mapping[str, str]:
+        """What the program finds in its environment beside ours."""
+        return {}
+
+    def answering(self) -> bool:
+        """Whether it answers now. Called again and again after a start; never blocks for long."""
+        raise NotImplementedError
+
+    @property
+    def log(self) -> Path:
+        """What the program has printed, over all its lives."""
+        return self.folder / "out.log"
+
+    @property
+    def pid(self) -> int:
+        """The process id.
+
+        Raises:
+            UnreachableError: It does not run.
+        """
+        if self._process is None or self._process.poll() is not None:
+            raise UnreachableError(f"{self.name} does not run.", todo="start it first")
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is alive, be it paused or not."""
+        return self._process is not None and self._process.poll() is None
+
+    def launch(self) -> Self:
+        """Start the process without waiting for an answer."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._process = _STARTER.submit(self._start).result()
+        _ALIVE.add(self)
+        return self
+
+    def start(self) -> Self:
+        """Start it and wait until it answers.
+
+        Raises:
+            UnreachableError: It ended, or did not answer in time; holds the end of its log.
+        """
+        self.launch()
+        return self.wait()
+
+    def wait(self) -> Self:
+        """Wait until it answers.
+
+        Raises:
+            UnreachableError: It ended, or did not answer in time; holds the end of its log.
+        """
+        try:
+            wait_until(self._answering_or_dead, seconds_max=self.start_seconds_max)
+        except UnreachableError as error:
+            self.kill9()
+            raise UnreachableError(
+                f"{self.name} does not answer.", found=self.printed(), todo="read its log"
+            ) from error
+        return self
+
+    def printed(self) -> str:
+        """The end of its log."""
+        return self.log.read_text(errors="replace")[-_LOG_TAIL:] if self.log.exists() else ""
+
+    def stop(self) -> None:
+        """Ask it to end (SIGTERM) and wait until it has; kill it when it takes too long."""
+        if not self.running:
+            return
+        process = self._signal(signal.SIGTERM)
+        try:
+            process.wait(self.start_seconds_max)
+        except subprocess.TimeoutExpired:
+            self.kill9()
+
+    def kill9(self) -> None:
+        """SIGKILL all of its processes. The page cache stays: a crash, not a loss of power."""
+        if self._process is None:
+            return
+        self._signal(signal.SIGKILL).wait()
+
+    def restart(self) -> Self:
+        """Start it again on the same data and port, after it was stopped or killed."""
+        self.kill9()
+        return self.start()
+
+    def pause(self) -> None:
+        """SIGSTOP: its connections stay open, nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._signal(signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """Within, every write to a file fails, as on a disk without space.
+
+        It is the limit of a file's size that is lowered to nothing (EFBIG, not ENOSPC): that needs
+        no rights, no file system of a size, and strikes a program that runs already.
+        """
+        old = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (0, old[1]))
+        try:
+            yield
+        finally:
+            if self.running:
+                resource.prlimit(self.pid, resource.RLIMIT_FSIZE, old)
+
+    def destroy(self) -> None:
+        """Kill it and remove its folder."""
+        self.kill9()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.destroy()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [*_dying_with_us(), *self.command()],
+                cwd=self.folder,
+                env={**os.environ, **self.environment()},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _answering_or_dead(self) -> bool:
+        if not self.running:
+            raise UnreachableError(f"{self.name} ended by itself.")
+        return self.answering()
+
+    def _signal(self, number: signal.Signals) -> subprocess.Popen[bytes]:
+        assert self._process is not None, f"{self.name} was never started"
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+        return self._process
+
+
+def _dying_with_us() -> list[str]:
+    # Linux; elsewhere a service that we leave behind is ended at our orderly exit only.
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+
+
+@atexit.register
+def _kill_all() -> None:
+    if os.getpid() == _OWNER:  # a fork that ends in good order leaves its parent's services alone
+        for service in list(_ALIVE):
+            service.kill9()
+
+
+def free_ports(count: int, *, among: range = PORTS) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on now."""
+    held: list[socket.socket] = []
+    try:
+        while len(held) < count:
+            candidate = socket.socket()
+            try:
+                candidate.bind((LOOPBACK, random.choice(among)))
+            except OSError:
+                candidate.close()
+            else:
+                held.append(candidate)
+        return [one.getsockname()[1] for one in held]
+    finally:
+        for one in held:
+            one.close()
+
+
+def answers(port: int) -> bool:
+    """Whether somebody accepts connections on this port of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+def wait_until(
+    condition: Callable[[], bool], *, seconds_max: float = 30, every_seconds: float = 0.02
+) -> None:
+    """Return once the condition holds.
+
+    Raises:
+        UnreachableError: It does not within `seconds_max`.
+    """
+    end = monotonic_seconds() + seconds_max
+    while not condition():
+        if monotonic_seconds() > end:
+            raise UnreachableError(
+                "What was waited for did not come.", expected=f"within {seconds_max:g} seconds"
+            )
+        sleep(every_seconds)

@@ -1,0 +1,58 @@
+"""Fixtures of real brokers, stores and catalogs; each starts when the first test asks for it.
+
+One set a test process: with pytest-xdist each worker has its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tickerlake.testing.services.kafka import KafkaCluster
+
+#: Names a broker of the user's own: then no node is started here.
+KAFKA_VARIABLE = "TICKERLAKE_TEST_KAFKA"
+
+
+@dataclass(frozen=True, slots=True)
+class Kafka:
+    """A broker to test against, be it ours or the user's."""
+
+    bootstrap: str
+    #: None: it is the user's, and nothing may be done to it.
+    cluster: KafkaCluster | None
+
+    def ours(self) -> KafkaCluster:
+        """The cluster, for tests that kill brokers; skips where that is not ours to do."""
+        if self.cluster is None:
+            pytest.skip(f"kills brokers, and {KAFKA_VARIABLE} names one that is not ours")
+        return self.cluster
+
+
+@pytest.fixture(scope="session")
+def services_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the services of this test process keep their data."""
+    return tmp_path_factory.mktemp("services")
+
+
+@pytest.fixture(scope="session")
+def kafka(services_folder: Path) -> Iterator[Kafka]:
+    """One broker: of the user's own if TICKERLAKE_TEST_KAFKA names it, else a fresh node."""
+    if named := os.environ.get(KAFKA_VARIABLE):
+        yield Kafka(named, None)
+        return
+    with KafkaCluster(services_folder / "kafka") as cluster:
+        yield Kafka(cluster.bootstrap, cluster)
+
+
+@pytest.fixture(scope="module")
+def kafka_cluster3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
+    """Three nodes, for one module: they take most of a GiB, and tests leave them battered."""
+    if os.environ.get(KAFKA_VARIABLE):
+        pytest.skip(f"kills brokers, and {KAFKA_VARIABLE} names one that is not ours")
+    with KafkaCluster(tmp_path_factory.mktemp("kafka3") / "kafka", nodes=3) as cluster:
+        yield cluster
