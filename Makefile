@@ -104,4 +104,4 @@ wheel: $(VENV)/.made ## Build the wheel with the real page inside
 
 .PHONY: clean
 clean: ## Remove what was built; keeps workspaces
-	@rm -rf $(VENV) .venvs dist build src/tickerlake/web/static .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf $(VENV) .venvs .services dist build src/tickerlake/web/static .mypy_cache .ruff_cache .pytest_cache

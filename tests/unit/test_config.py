@@ -91,7 +91,11 @@ def test_an_unknown_key_names_the_nearest(
     [
         ('[streams]\npartitions = "six"\n', "[streams] partitions", "a whole number"),
         ("[streams]\npartitions = true\n", "[streams] partitions", "a whole number"),
-        ('[streams]\nwire = "xml"\n', "[streams] wire", "'json' or 'arrow' or 'avro' or 'json_schema'"),
+        (
+            '[streams]\nwire = "xml"\n',
+            "[streams] wire",
+            "'json' or 'arrow' or 'avro' or 'json_schema'",
+        ),
         ("stream = 7\n", "stream in", "text"),
         ("[streams]\nretention_hours = nan\n", "retention_hours", "a number"),
         ("streams = 3\n", "[streams]", "its keys below it"),
