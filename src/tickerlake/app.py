@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tickerlake import clock
 from tickerlake.config import Config, find_workspace, load
+from tickerlake.observe import hide_in_logs
 from tickerlake.records import KINDS, Kind
 
 if TYPE_CHECKING:
@@ -294,4 +295,6 @@ def with_secrets(source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     import keyring
 
     kept = {key: keyring.get_password("tickerlake", f"sources.{source}.{key}") for key in wanted}
-    return {**settings, **{key: secret for key, secret in kept.items() if secret is not None}}
+    found = {key: secret for key, secret in kept.items() if secret is not None}
+    hide_in_logs(found.values())
+    return {**settings, **found}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+from collections.abc import Sequence
 from datetime import date, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from tickerlake import clock
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from tickerlake.app import Workspace
     from tickerlake.cli.output import Output
     from tickerlake.config import Config
+    from tickerlake.observe import LogSettings
 
 __all__ = [
     "add_address",
@@ -21,7 +25,9 @@ __all__ = [
     "address_flags",
     "day_or_instant",
     "duration_seconds",
+    "global_settings",
     "instant",
+    "log_asked_for",
     "open_workspace",
     "positive",
     "read_config",
@@ -118,9 +124,30 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _flags(arguments: argparse.Namespace, more: dict[str, Any]) -> dict[str, Any]:
+def global_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the flags of every verb say, by the settings' dotted names."""
     top = ("stream", "lake", "catalog", "engine")
-    return {name: getattr(arguments, name) for name in top} | more
+    log = {f"log.{name}": getattr(arguments, f"log_{name}") for name in ("format", "level")}
+    return {name: getattr(arguments, name) for name in top} | log
+
+
+def log_asked_for(words: Sequence[str]) -> LogSettings:
+    """The log as words and variables ask for it, before any file is read.
+
+    What neither text nor level is will be refused in its place.
+    """
+    from tickerlake.observe import LogSettings
+
+    known = {"format": ("text", "json"), "level": ("debug", "info", "warning", "error")}
+    said: dict[str, Any] = {}
+    for name, choices in known.items():
+        flag = f"--log-{name}"
+        found = [os.environ.get(f"TICKERLAKE_LOG_{name.upper()}", "")]
+        found += [after for word, after in pairwise([*words, ""]) if word == flag]
+        found += [word.partition("=")[2] for word in words if word.startswith(f"{flag}=")]
+        right = [text for text in found if text in choices]
+        said |= {name: right[-1]} if right else {}
+    return LogSettings(**said)
 
 
 def open_workspace(
@@ -129,7 +156,8 @@ def open_workspace(
     """The workspace that the arguments name; `flags` are further settings by dotted name."""
     from tickerlake import app
 
-    workspace = app.open(arguments.workspace, settings=_flags(arguments, flags or {}))
+    workspace = app.open(arguments.workspace, settings=global_settings(arguments) | (flags or {}))
+    output.log_as(workspace.config.settings.log)
     for text in workspace.config.warnings:
         output.warning(text)
     return workspace
@@ -146,7 +174,8 @@ def read_config(arguments: argparse.Namespace, output: Output) -> Config:
         if arguments.workspace is not None:
             raise
         folder = None
-    loaded = config.load(folder, flags=_flags(arguments, {}))
+    loaded = config.load(folder, flags=global_settings(arguments))
+    output.log_as(loaded.settings.log)
     for text in loaded.warnings:
         output.warning(text)
     return loaded

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from tickerlake import clock
+from tickerlake.cli.arguments import log_asked_for
 from tickerlake.cli.output import Output
 from tickerlake.cli.parser import build_parser
 from tickerlake.cli.registry import VERBS
@@ -17,6 +18,9 @@ from tickerlake.cli.stopping import INTERRUPTED
 from tickerlake.errors import StorageError, TickerlakeError, UsageError
 
 __all__ = ["main"]
+
+#: Asked before any setting is read: the first line may be a mistake in the settings.
+_LOG_VARIABLES = {"TICKERLAKE_LOG_FORMAT", "TICKERLAKE_LOG_LEVEL"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     output = Output(json_mode="--json" in words)
+    if any(word.startswith("--log-") for word in words) or _LOG_VARIABLES & set(os.environ):
+        output.log_as(log_asked_for(words))
     # A polite end (SIGTERM) takes the same way out as Ctrl-C: what was begun is finished.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -75,7 +81,7 @@ def _explain(error: Exception, output: Output) -> int:
             todo="make room, then run the same command again: it goes on where it stopped",
         )
     if isinstance(error, TickerlakeError):
-        output.error(str(error))
+        output.error(str(error), {"error": type(error).__name__, "exit_code": error.exit_code})
         return error.exit_code
     if isinstance(error, PermissionError | FileNotFoundError | IsADirectoryError):
         output.error(f"{error.strerror}: {error.filename}")

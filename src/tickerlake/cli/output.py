@@ -7,12 +7,14 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from tickerlake import clock
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from tickerlake.observe import LogSettings
 
 __all__ = ["Output", "Progress", "counted", "moment"]
 
@@ -22,6 +24,8 @@ QUIET_SECONDS = 1.0
 SILENCE_SECONDS = 2.0
 #: In a pipe a line this often says that we live.
 LINE_EVERY_SECONDS = 5.0
+#: As Python's `logging` counts them; importing it would slow `--help` down.
+_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 def counted(number: int, noun: str) -> str:
@@ -43,11 +47,18 @@ class Progress(Protocol):
 
 
 class Output:
-    """Where a verb's words go."""
+    """Where a verb's words go: results to stdout, all else into the log on stderr."""
 
-    def __init__(self, *, json_mode: bool) -> None:
+    def __init__(self, *, json_mode: bool, log: LogSettings | None = None) -> None:
         self.json_mode = json_mode
         self.on_terminal = sys.stdout.isatty()
+        self._log = log
+        self._log_is_set_up = False
+
+    def log_as(self, settings: LogSettings) -> None:
+        """What is told from now on, and how."""
+        self._log = settings
+        self._log_is_set_up = False
 
     def document(self, value: object) -> None:
         """The one JSON document of a `--json` call."""
@@ -56,12 +67,19 @@ class Output:
         print(to_json(value, indent=2 if self.on_terminal else None), flush=True)
 
     def event(self, fields: Mapping[str, Any], text: str) -> None:
-        """One line of a verb that streams: an object with `--json`, else the text."""
+        """One line of a verb that streams: an object with `--json`, else the text.
+
+        A log of objects tells it, too, for those who collect logs and not results.
+        """
+        line = text
         if self.json_mode:
             from tickerlake.cli.formats import to_json
 
-            text = to_json(fields)
-        print(text, flush=True)
+            line = to_json(fields)
+        print(line, flush=True)
+        if self._log is not None and self._log.format == "json":
+            inner = {name: value for name, value in fields.items() if name != "event"}
+            self.tell("info", str(fields["event"]), text, inner)
 
     def result(self, text: str) -> None:
         """A line of the result, for people."""
@@ -70,15 +88,30 @@ class Output:
 
     def note(self, text: str) -> None:
         """Beside the result: what is going on."""
-        print(text, file=sys.stderr, flush=True)
+        self.tell("info", "note", text)
 
     def warning(self, text: str) -> None:
         """What the user should know though the work goes on."""
-        self.note(f"warning: {text}")
+        self.tell("warning", "warning", text)
 
-    def error(self, text: str) -> None:
+    def error(self, text: str, fields: Mapping[str, Any] | None = None) -> None:
         """Why it ends here."""
-        self.note(f"error: {text}")
+        self.tell("error", "error", text, fields)
+
+    def tell(
+        self,
+        level: Literal["debug", "info", "warning", "error"],
+        event: str,
+        text: str,
+        fields: Mapping[str, Any] | None = None,
+    ) -> None:
+        """One line of the log: `text` for people, `event` and `fields` for programs."""
+        from tickerlake.observe import LogSettings, set_up_log, tell
+
+        if not self._log_is_set_up:
+            set_up_log(self._log or LogSettings())
+            self._log_is_set_up = True
+        tell(_LEVELS[level], event, text, fields)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Rows under their names; numbers to the right."""

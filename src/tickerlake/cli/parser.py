@@ -6,7 +6,7 @@ import argparse
 import difflib
 import importlib
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NoReturn
 
 import tickerlake
@@ -15,7 +15,8 @@ from tickerlake.errors import UsageError
 
 __all__ = ["Parser", "add_global_flags", "build_parser"]
 
-_EVERYWHERE = {"workspace", "stream", "lake", "catalog", "engine", "json", "debug"}
+_TEXTS = ("workspace", "stream", "lake", "catalog", "engine", "log_format", "log_level")
+_EVERYWHERE = {*_TEXTS, "json", "debug"}
 _CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
 
 
@@ -69,9 +70,7 @@ def build_parser(fill: Collection[str]) -> Parser:
     # `main` takes it out; here it is so that the completion itself knows it.
     parser.add_argument("--print-completion", metavar="SHELL", help=argparse.SUPPRESS)
     add_global_flags(parser)
-    parser.set_defaults(
-        workspace=None, stream=None, lake=None, catalog=None, engine=None, json=False, debug=False
-    )
+    parser.set_defaults(**dict.fromkeys(_TEXTS), json=False, debug=False)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
     for verb in VERBS:
         child = verbs.add_parser(
@@ -90,14 +89,23 @@ def add_global_flags(parser: argparse.ArgumentParser) -> None:
     """Flags that stand before or after the verb alike (so: no default that hides the other)."""
     group = parser.add_argument_group("everywhere")
 
-    def flag(name: str, metavar: str, text: str) -> None:
-        group.add_argument(name, metavar=metavar, default=argparse.SUPPRESS, help=text)
+    def flag(name: str, metavar: str, text: str, choices: Sequence[str] | None = None) -> None:
+        group.add_argument(
+            name, metavar=metavar, default=argparse.SUPPRESS, help=text, choices=choices
+        )
 
     flag("--workspace", "DIR", "folder with tickerlake.toml (default: here or nearest above)")
     flag("--stream", "URL", "where records flow")
     flag("--lake", "URL", "where tables lie")
     flag("--catalog", "URL", "who knows the tables' newest state")
     flag("--engine", "NAME", "who answers SQL")
+    flag("--log-format", "FORM", "stderr as text (default) or json", ("text", "json"))
+    flag(
+        "--log-level",
+        "LEVEL",
+        "tell debug, info (default), warning or error and above",
+        ("debug", "info", "warning", "error"),
+    )
     for name, text in (
         ("--json", "JSON on stdout, all else on stderr"),
         ("--debug", "show tracebacks"),

@@ -23,6 +23,7 @@ from tickerlake.config.settings import (
 from tickerlake.config.values import coerce, from_text, nearest
 from tickerlake.config.workspace import FILE_NAME
 from tickerlake.errors import ConfigError
+from tickerlake.observe import hide_in_logs
 
 __all__ = ["Config", "load"]
 
@@ -97,6 +98,7 @@ def load(
         values[name], origins[name] = value, variable
     for name, (value, flag) in _read_flags(flags or {}, known).items():
         values[name], origins[name] = value, flag
+    hide_in_logs(str(value) for name, value in values.items() if value and is_secret(name))
     settings = _build(values)
     _check_sources(settings.sources)
     return Config(settings, origins, tuple(warnings))

@@ -11,6 +11,7 @@ from typing import Any, cast, get_args, get_type_hints
 from tickerlake.cache.settings import CacheSettings
 from tickerlake.delivery.settings import DeliverySettings
 from tickerlake.lake.settings import LakeSettings
+from tickerlake.observe import LogSettings
 from tickerlake.query.settings import QuerySettings
 from tickerlake.streams.settings import StreamsSettings
 from tickerlake.web.settings import WebSettings
@@ -41,6 +42,7 @@ class Settings:
     tables: LakeSettings = field(default_factory=LakeSettings)
     query: QuerySettings = field(default_factory=QuerySettings)
     web: WebSettings = field(default_factory=WebSettings)
+    log: LogSettings = field(default_factory=LogSettings)
     #: `[sources.NAME]`: what one provider understands; each names its own keys.
     sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 

@@ -14,6 +14,7 @@ from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any
 
 from tickerlake import clock
+from tickerlake.cli.arguments import global_settings
 from tickerlake.cli.output import Output, counted
 from tickerlake.cli.stopping import stopping
 from tickerlake.cli.together import Together
@@ -59,9 +60,9 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     from tickerlake.config import make_workspace
 
     folder, made = make_workspace(Path(arguments.workspace or "tickerlake-demo"))
-    top = ("stream", "lake", "catalog", "engine")
-    flags = SETTINGS | {name: getattr(arguments, name) for name in top}
+    flags = SETTINGS | global_settings(arguments)
     with app.open(folder, settings=flags) as workspace, stopping() as stop:
+        output.log_as(workspace.config.settings.log)
         sample = _sample(workspace)
         output.result(f"workspace  {folder}{'' if made else ' (it goes on where it stopped)'}")
         output.result(f"sample     {counted(sample.num_rows, 'real daily bar')}, 2000 to 2013")
