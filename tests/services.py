@@ -6,6 +6,7 @@ One set a test process: with pytest-xdist each worker has its own.
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from pathlib import Path
 import pytest
 
 from tickerlake.testing.services.kafka import KafkaCluster
+from tickerlake.testing.services.kinesis import Kinesis
+from tickerlake.testing.services.postgres import Postgres
+from tickerlake.testing.services.seaweed import Seaweed
 
 #: Names a broker of the user's own: then no node is started here.
 KAFKA_VARIABLE = "TICKERLAKE_TEST_KAFKA"
@@ -56,3 +60,30 @@ def kafka_cluster3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCl
         pytest.skip(f"kills brokers, and {KAFKA_VARIABLE} names one that is not ours")
     with KafkaCluster(tmp_path_factory.mktemp("kafka3") / "kafka", nodes=3) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def postgres(services_folder: Path) -> Iterator[Postgres]:
+    """One PostgreSQL; make a database of your own in it."""
+    with Postgres(services_folder / "postgres") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def seaweed(services_folder: Path) -> Iterator[Seaweed]:
+    """One S3 store with the bucket `lake`, which is an Iceberg REST catalog too."""
+    with Seaweed(services_folder / "seaweed") as server:
+        yield server
+
+
+@pytest.fixture
+def rest_catalog(seaweed: Seaweed) -> str:
+    """A fresh, empty warehouse of the REST catalog `seaweed.rest_url`."""
+    return seaweed.create_table_bucket(f"warehouse-{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture(scope="session")
+def kinesis(services_folder: Path) -> Iterator[Kinesis]:
+    """One Kinesis emulator; make streams of your own in it."""
+    with Kinesis(services_folder / "kinesis") as server:
+        yield server

@@ -9,7 +9,6 @@ import atexit
 import contextlib
 import os
 import random
-import resource
 import shutil
 import signal
 import socket
@@ -40,12 +39,14 @@ _ALIVE: Final[weakref.WeakSet[Service]] = weakref.WeakSet()
 class Service:
     """One server and the folder that it keeps its data in.
 
-    Subclasses say what to run and when it answers. All of a service's processes are one group, so
-    `kill9` and `pause` strike them all at one moment, as a machine that fails would.
+    Subclasses say what to run and when it answers. `kill9`, `pause` and `full_disk` strike all of
+    a service's processes, as a machine that fails would.
     """
 
     name = "service"
     start_seconds_max = 60.0
+    #: Words before a command that make it run as the service's user, where that is another.
+    run_as: Sequence[str] = ()
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -123,7 +124,9 @@ class Service:
         """Ask it to end (SIGTERM) and wait until it has; kill it when it takes too long."""
         if not self.running:
             return
-        process = self._signal(signal.SIGTERM)
+        process = self._process
+        assert process is not None
+        process.terminate()
         try:
             process.wait(self.start_seconds_max)
         except subprocess.TimeoutExpired:
@@ -131,9 +134,9 @@ class Service:
 
     def kill9(self) -> None:
         """SIGKILL all of its processes. The page cache stays: a crash, not a loss of power."""
-        if self._process is None:
-            return
-        self._signal(signal.SIGKILL).wait()
+        if self._process is not None:
+            self._signal(signal.SIGKILL)
+            self._process.wait()
 
     def restart(self) -> Self:
         """Start it again on the same data and port, after it was stopped or killed."""
@@ -155,13 +158,11 @@ class Service:
         It is the limit of a file's size that is lowered to nothing (EFBIG, not ENOSPC): that needs
         no rights, no file system of a size, and strikes a program that runs already.
         """
-        old = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (0, old[1]))
+        self._limit_files("0")
         try:
             yield
         finally:
-            if self.running:
-                resource.prlimit(self.pid, resource.RLIMIT_FSIZE, old)
+            self._limit_files("unlimited")
 
     def destroy(self) -> None:
         """Kill it and remove its folder."""
@@ -191,11 +192,28 @@ class Service:
             raise UnreachableError(f"{self.name} ended by itself.")
         return self.answering()
 
-    def _signal(self, number: signal.Signals) -> subprocess.Popen[bytes]:
-        assert self._process is not None, f"{self.name} was never started"
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
-        return self._process
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self._family():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _limit_files(self, size: str) -> None:
+        for pid in self._family():
+            command = [*self.run_as, "prlimit", f"--pid={pid}", f"--fsize={size}:"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            # One that has ended meanwhile needs no limit.
+            assert done.returncode == 0 or not Path(f"/proc/{pid}").exists(), done.stderr
+
+    def _family(self) -> list[int]:
+        """Its process and all below, parents first, so that none starts another meanwhile."""
+        if not self.running:
+            return []
+        family = [self.pid]
+        for pid in family:
+            for children in Path(f"/proc/{pid}/task").glob("*/children"):
+                with contextlib.suppress(OSError):  # it has ended since
+                    family += map(int, children.read_text().split())
+        return family
 
 
 def _dying_with_us() -> list[str]:
@@ -211,22 +229,18 @@ def _kill_all() -> None:
             service.kill9()
 
 
-def free_ports(count: int, *, among: range = PORTS) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on now."""
-    held: list[socket.socket] = []
-    try:
-        while len(held) < count:
-            candidate = socket.socket()
-            try:
-                candidate.bind((LOOPBACK, random.choice(among)))
-            except OSError:
-                candidate.close()
-            else:
-                held.append(candidate)
-        return [one.getsockname()[1] for one in held]
-    finally:
-        for one in held:
-            one.close()
+def free_ports(count: int, *, among: range = PORTS, also: int = 0) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on now, nor on those `also` higher."""
+    with contextlib.ExitStack() as held:
+        ports: set[int] = set()
+        while len(ports) < count:
+            port = random.choice(among)
+            with contextlib.suppress(OSError), contextlib.ExitStack() as tried:
+                for number in {port, port + also}:
+                    tried.enter_context(socket.socket()).bind((LOOPBACK, number))
+                held.push(tried.pop_all())
+                ports.add(port)
+        return list(ports)
 
 
 def answers(port: int) -> bool:
