@@ -189,7 +189,7 @@ def test_a_full_disk_removes_what_was_begun(lake: Lake, monkeypatch: pytest.Monk
     """When the second output cannot be written, the first one is removed too."""
     table = lake.table("bars_log")
     table.commit(table.load(), Change(append=table.write(bars(0, 40))))
-    monkeypatch.setattr("tickerlake.lake.writer.sync_file", _disk_full)
+    monkeypatch.setattr("tickerlake.lake.local_store.sync_file", _disk_full)
     with pytest.raises(StorageError, match="cannot be written"):
         compact(lake)
     assert not list(Path(table.folder).rglob("compacted-*"))

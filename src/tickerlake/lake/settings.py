@@ -38,6 +38,7 @@ class RestSettings:
     warehouse: str | None = None
     #: OAuth2 client credentials.
     client_id: str | None = None
+    #: Their secret part.
     client_secret: str | None = field(default=None, repr=False)
     #: Where to get a token for them; null: from the catalog itself, at v1/oauth/tokens.
     oauth2_url: str | None = None
