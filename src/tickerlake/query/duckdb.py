@@ -60,7 +60,7 @@ class DuckDBEngine:
             records_max=self._settings.tail_records_max,
             repeat_window=repeat_window,
         )
-        self._database = _open(lake.folder, self._settings)
+        self._database = _open(str(lake.folder), self._settings)
 
     def sql(self, query: str, *, as_of: datetime | None = None) -> Result:
         """Run one SELECT, or EXPLAIN of one. See `Engine.sql`."""

@@ -48,7 +48,7 @@ def _openers() -> dict[str, Callable[[], _Opener]]:
     found: dict[str, Callable[[], _Opener]] = {
         point.name: point.load for point in entry_points(group=ENTRY_POINT_GROUP)
     }
-    return found | {"embedded": lambda: _open_embedded}
+    return found | {"embedded": lambda: _open_embedded, "kinesis": lambda: _open_kinesis}
 
 
 def _open_embedded(url: str, *, workspace: Path, settings: StreamsSettings) -> Stream:
@@ -57,3 +57,10 @@ def _open_embedded(url: str, *, workspace: Path, settings: StreamsSettings) -> S
 
     folder = url.removeprefix("embedded:")
     return EmbeddedStream(workspace / (folder or "stream"), settings, url=url)
+
+
+def _open_kinesis(url: str, *, workspace: Path, settings: StreamsSettings) -> Stream:
+    """`kinesis://REGION/NAMESPACE`."""
+    from tickerlake.streams.kinesis.stream import KinesisStream
+
+    return KinesisStream(url, workspace, settings)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from tickerlake.records import Kind
 from tickerlake.streams.base import Wire
+from tickerlake.streams.kinesis.settings import KinesisSettings
 
 __all__ = ["StreamsSettings", "TopicSettings"]
 
@@ -37,6 +38,7 @@ class StreamsSettings:
     quotes: TopicSettings = field(default_factory=TopicSettings)
     corporate_actions: TopicSettings = field(default_factory=TopicSettings)
     gaps: TopicSettings = field(default_factory=TopicSettings)
+    kinesis: KinesisSettings = field(default_factory=KinesisSettings)
 
     def of(self, kind: Kind) -> TopicSettings:
         """What is said about the kind's topic."""

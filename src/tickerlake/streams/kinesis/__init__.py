@@ -1,0 +1,1 @@
+"""Kinesis streams, through boto3."""
