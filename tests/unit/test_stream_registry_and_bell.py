@@ -30,11 +30,11 @@ def test_a_package_adds_a_stream_by_its_metadata(
     (metadata / "entry_points.txt").write_text("[tickerlake.streams]\npigeon = pigeon_stream:fly\n")
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
-    assert schemes() == ["embedded", "pigeon"]
+    assert schemes() == ["embedded", "kafka", "kinesis", "pigeon"]
     settings = StreamsSettings(partitions=2)
     opened = open_stream("pigeon://loft/market", workspace=tmp_path, settings=settings)
     assert opened == ("pigeon://loft/market", tmp_path, 2)
-    with pytest.raises(ConfigError, match="embedded: or pigeon:"):
+    with pytest.raises(ConfigError, match="kinesis: or pigeon:"):
         open_stream("raven://tower", workspace=tmp_path, settings=settings)
 
 

@@ -48,7 +48,11 @@ def _openers() -> dict[str, Callable[[], _Opener]]:
     found: dict[str, Callable[[], _Opener]] = {
         point.name: point.load for point in entry_points(group=ENTRY_POINT_GROUP)
     }
-    return found | {"embedded": lambda: _open_embedded, "kinesis": lambda: _open_kinesis}
+    return found | {
+        "embedded": lambda: _open_embedded,
+        "kafka": lambda: _open_kafka,
+        "kinesis": lambda: _open_kinesis,
+    }
 
 
 def _open_embedded(url: str, *, workspace: Path, settings: StreamsSettings) -> Stream:
@@ -57,6 +61,13 @@ def _open_embedded(url: str, *, workspace: Path, settings: StreamsSettings) -> S
 
     folder = url.removeprefix("embedded:")
     return EmbeddedStream(workspace / (folder or "stream"), settings, url=url)
+
+
+def _open_kafka(url: str, *, workspace: Path, settings: StreamsSettings) -> Stream:  # noqa: ARG001
+    """`kafka://HOST:PORT/NAMESPACE` is a namespace of a broker's topics."""
+    from tickerlake.streams.kafka.stream import KafkaStream
+
+    return KafkaStream(url, settings)
 
 
 def _open_kinesis(url: str, *, workspace: Path, settings: StreamsSettings) -> Stream:

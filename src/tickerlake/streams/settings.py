@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from tickerlake.records import Kind
 from tickerlake.streams.base import Wire
+from tickerlake.streams.kafka.settings import KafkaSettings
 from tickerlake.streams.kinesis.settings import KinesisSettings
 
 __all__ = ["StreamsSettings", "TopicSettings"]
@@ -38,6 +39,7 @@ class StreamsSettings:
     quotes: TopicSettings = field(default_factory=TopicSettings)
     corporate_actions: TopicSettings = field(default_factory=TopicSettings)
     gaps: TopicSettings = field(default_factory=TopicSettings)
+    kafka: KafkaSettings = field(default_factory=KafkaSettings)
     kinesis: KinesisSettings = field(default_factory=KinesisSettings)
 
     def of(self, kind: Kind) -> TopicSettings:

@@ -1,0 +1,1 @@
+"""Apache Kafka: topics of a broker, behind the contract of streams."""

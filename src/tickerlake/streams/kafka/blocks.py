@@ -1,0 +1,113 @@
+"""From the client's messages to ours: many records of one partition become one block.
+
+No Python object is made a record but those that the client makes; what is looked at in each record
+is looked at in the joined block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from operator import methodcaller
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+
+from tickerlake import clock
+from tickerlake.streams.base import Message, Places, Wire
+
+if TYPE_CHECKING:
+    from confluent_kafka import Message as KafkaMessage
+
+__all__ = ["blocks"]
+
+_VALUE: Final = methodcaller("value")
+_OFFSET: Final = methodcaller("offset")
+_ARROW: Final = b"\xff\xff\xff\xff"
+_CONFLUENT: Final = b"\x00"
+_CONFLUENT_BYTES_MIN: Final = 5
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def blocks(partition: int, run: Sequence[KafkaMessage]) -> Iterator[Message]:
+    """The run's records, in order, as messages of one wire each."""
+    values: list[bytes | None] = list(map(_VALUE, run))
+    try:
+        payload = b"\n".join(values)  # type: ignore[arg-type] # a null raises
+    except TypeError:
+        payload = None
+    # JSON holds neither of these bytes: NUL must be escaped in it, 0xFF is never UTF-8.
+    if payload is not None and b"\x00" not in payload and b"\xff" not in payload:
+        if payload.count(b"\n") == len(run) - 1:
+            yield _block(partition, run, "json", payload, None)
+        else:  # a value with line feeds in it must stand alone
+            for message, value in zip(run, values, strict=True):
+                yield _block(partition, [message], "json", value or b"", None)
+        return
+    pairs = zip(map(_wire, values), run, values, strict=True)
+    for wire, group in groupby(pairs, key=lambda pair: pair[0]):
+        _, messages, held = zip(*group, strict=True)
+        if wire == "arrow":
+            yield from map(_arrow, [partition] * len(messages), messages, held)
+        else:
+            for message, value in zip(messages, held, strict=True):
+                yield _block(partition, [message], wire, value or b"", None)
+
+
+def _block(
+    partition: int,
+    run: Sequence[KafkaMessage],
+    wire: Wire,
+    payload: bytes,
+    parts: Sequence[bytes | None] | None,
+) -> Message:
+    first, last = _OFFSET(run[0]), _OFFSET(run[-1])
+    dense = last - first == len(run) - 1
+    return Message(
+        partition=str(partition),
+        first_position=first,
+        count=len(run),
+        wire=wire,
+        payload=payload,
+        per_record=dense,
+        published_at=_time(run[0]),
+        places=None if dense else Places(np.fromiter(map(_OFFSET, run), np.int64, len(run))),
+        parts=parts,
+    )
+
+
+def _arrow(partition: int, message: KafkaMessage, value: bytes) -> Message:
+    return Message(
+        partition=str(partition),
+        first_position=_OFFSET(message),
+        count=_rows(value),
+        wire="arrow",
+        payload=value,
+        per_record=False,
+        published_at=_time(message),
+    )
+
+
+def _wire(value: bytes | None) -> Wire:
+    if value is None:
+        return "json"
+    if value.startswith(_ARROW):
+        return "arrow"
+    confluent = value.startswith(_CONFLUENT) and len(value) >= _CONFLUENT_BYTES_MIN
+    return "avro" if confluent else "json"
+
+
+def _rows(payload: bytes) -> int:
+    """How many records an Arrow message holds; one, which will be dead, where it is damaged."""
+    try:
+        with pa.ipc.open_stream(payload) as reader:
+            return sum(batch.num_rows for batch in reader) or 1
+    except (pa.ArrowException, OSError, ValueError):
+        return 1
+
+
+def _time(message: KafkaMessage) -> datetime:
+    kind, milliseconds = message.timestamp()
+    return _EPOCH + timedelta(milliseconds=milliseconds) if kind else clock.real_now()
