@@ -16,6 +16,7 @@ import pytest
 from tickerlake.testing.services.kafka import KafkaCluster
 from tickerlake.testing.services.kinesis import Kinesis
 from tickerlake.testing.services.postgres import Postgres
+from tickerlake.testing.services.schema_registry import SchemaRegistry
 from tickerlake.testing.services.seaweed import Seaweed
 
 #: Names a broker of the user's own: then no node is started here.
@@ -86,4 +87,11 @@ def rest_catalog(seaweed: Seaweed) -> str:
 def kinesis(services_folder: Path) -> Iterator[Kinesis]:
     """One Kinesis emulator; make streams of your own in it."""
     with Kinesis(services_folder / "kinesis") as server:
+        yield server
+
+
+@pytest.fixture
+def schema_registry() -> Iterator[SchemaRegistry]:
+    """A schema registry without subjects, for one test."""
+    with SchemaRegistry() as server:
         yield server

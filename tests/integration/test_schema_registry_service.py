@@ -24,14 +24,9 @@ def json_schema(required: list[str], **properties: object) -> Schema:
 
 
 @pytest.fixture
-def registry() -> Iterator[SchemaRegistry]:
-    with SchemaRegistry() as running:
-        yield running
-
-
-@pytest.fixture
-def client(registry: SchemaRegistry) -> SchemaRegistryClient:
-    return SchemaRegistryClient({"url": registry.url})
+def client(schema_registry: SchemaRegistry) -> Iterator[SchemaRegistryClient]:
+    with SchemaRegistryClient({"url": schema_registry.url}) as connected:
+        yield connected
 
 
 def test_a_schema_has_one_id_wherever_it_is_registered(client: SchemaRegistryClient) -> None:
@@ -109,17 +104,20 @@ def test_a_registry_with_a_password_asks_for_it() -> None:
     """Without the right one: 401."""
     with SchemaRegistry(user="alice:secret") as registry:
         known = {"url": registry.url, "basic.auth.user.info": "alice:secret"}
-        assert SchemaRegistryClient(known).get_subjects() == []
+        with SchemaRegistryClient(known) as client:
+            assert client.get_subjects() == []
         guessed = {"url": registry.url, "basic.auth.user.info": "alice:guessed"}
-        with pytest.raises(SchemaRegistryError) as refused:
-            SchemaRegistryClient(guessed).get_subjects()
-        assert refused.value.http_status_code == 401
+        with SchemaRegistryClient(guessed) as client:
+            with pytest.raises(SchemaRegistryError) as refused:
+                client.get_subjects()
+            assert refused.value.http_status_code == 401
 
 
-def test_what_was_registered_is_there_after_a_stop(registry: SchemaRegistry) -> None:
-    """A stopped registry cannot be reached; started again it knows its subjects."""
-    client = SchemaRegistryClient({"url": registry.url})
-    client.register_schema("bars-value", avro(PRICE))
-    registry.stop()
-    registry.start()
-    assert SchemaRegistryClient({"url": registry.url}).get_subjects() == ["bars-value"]
+def test_what_was_registered_is_there_after_a_stop(schema_registry: SchemaRegistry) -> None:
+    """A registry that was stopped and started again knows its subjects."""
+    with SchemaRegistryClient({"url": schema_registry.url}) as client:
+        client.register_schema("bars-value", avro(PRICE))
+    schema_registry.stop()
+    schema_registry.start()
+    with SchemaRegistryClient({"url": schema_registry.url}) as client:
+        assert client.get_subjects() == ["bars-value"]
