@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tickerlake.flow import Flow
     from tickerlake.lake.lake import Lake
     from tickerlake.lake.maintenance import RelocateReport
+    from tickerlake.observe import Family
     from tickerlake.publish import Event as PublishEvent
     from tickerlake.publish import Publisher
     from tickerlake.query import Engine, Result
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from tickerlake.streams import Stream
 
 __all__ = ["Workspace", "open"]
+
+#: Where processes that deliver say what they do, for others to see.
+_WORKERS = "workers"
 
 
 def open(  # noqa: A001 - `tickerlake.open("folder")` is what readers expect
@@ -90,6 +94,9 @@ class Workspace:
     @cached_property
     def stream(self) -> Stream:
         """The stream that `stream` names."""
+        return self._open_stream()
+
+    def _open_stream(self) -> Stream:
         from tickerlake.streams.registry import open_stream
 
         stream = open_stream(
@@ -154,9 +161,18 @@ class Workspace:
     @cached_property
     def flow(self) -> Flow:
         """How far each hop has come."""
+        from tickerlake.delivery import worker_statuses
         from tickerlake.flow import Flow
 
-        return Flow(self.stream, self.lake)
+        # A connection of its own: a look must not move a worker's reader to another place.
+        stream = self._open_stream()
+        return Flow(stream, self.lake, partial(worker_statuses, self.folder / _WORKERS))
+
+    def figures(self) -> list[Family]:
+        """What Prometheus reads: each partition, and each process that delivers."""
+        from tickerlake.flow import families
+
+        return families(self.flow.topics(), self.flow.workers())
 
     def source(self, name: str, *, offline: bool = False) -> CachedSource:
         """The source `name`, behind the cache; `offline` answers from the cache alone.
@@ -225,19 +241,27 @@ class Workspace:
         Raises:
             DataLossError: Going on would lose data; says what to do.
         """
-        from tickerlake.delivery import deliver
+        from tickerlake.delivery import Tally, deliver, status_file
         from tickerlake.lake.maintenance import tell_others
 
-        report = deliver(
-            self.stream,
-            self.lake,
-            kinds,
-            once=once,
-            accept_loss=accept_loss,
-            stop=stop or threading.Event(),
-            settings=self._settings.delivery,
-            on_event=on_event,
-        )
+        tally = Tally()
+
+        def told(event: Event) -> None:
+            tally(event)
+            if on_event is not None:
+                on_event(event)
+
+        with status_file(self.folder / _WORKERS, tally):
+            report = deliver(
+                self.stream,
+                self.lake,
+                kinds,
+                once=once,
+                accept_loss=accept_loss,
+                stop=stop or threading.Event(),
+                settings=self._settings.delivery,
+                on_event=told,
+            )
         tell_others(self.lake)
         return report
 
@@ -263,6 +287,7 @@ class Workspace:
             self.engine,
             live=self.live,
             pipeline=self.flow.pipeline,
+            figures=self.figures,
             settings=web if port is None else dataclasses.replace(web, port=port),
             on_address=on_address,
             stop=stop,

@@ -29,6 +29,7 @@ __all__ = [
     "instant",
     "log_asked_for",
     "open_workspace",
+    "port_number",
     "positive",
     "read_config",
 ]
@@ -97,7 +98,7 @@ def add_range(parser: argparse.ArgumentParser) -> None:
 
 def add_address(parser: argparse.ArgumentParser) -> None:
     """`--host`, `--port` and what another host than loopback needs."""
-    parser.add_argument("--port", metavar="N", type=_port, help="0 takes any free one")
+    parser.add_argument("--port", metavar="N", type=port_number, help="0 takes any free one")
     parser.add_argument(
         "--host", metavar="ADDRESS", help="address to listen on (default: loopback)"
     )
@@ -118,7 +119,8 @@ def address_flags(arguments: argparse.Namespace) -> dict[str, Any]:
     return {f"web.{name}": getattr(arguments, name) for name in names}
 
 
-def _port(text: str) -> int:
+def port_number(text: str) -> int:
+    """A port to listen on; 0 is any free one."""
     if not text.isdecimal() or int(text) > 65535:
         raise UsageError(f"{text!r} is no port.", expected="0 to 65535")
     return int(text)

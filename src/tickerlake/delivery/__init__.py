@@ -10,6 +10,13 @@ from tickerlake.delivery.report import (
     Refused,
 )
 from tickerlake.delivery.settings import DeliverySettings
+from tickerlake.delivery.tally import (
+    PartitionTally,
+    Tally,
+    WorkerStatus,
+    status_file,
+    worker_statuses,
+)
 from tickerlake.delivery.worker import Worker
 
 __all__ = [
@@ -19,7 +26,12 @@ __all__ = [
     "DeliverySettings",
     "Event",
     "KindReport",
+    "PartitionTally",
     "Refused",
+    "Tally",
     "Worker",
+    "WorkerStatus",
     "deliver",
+    "status_file",
+    "worker_statuses",
 ]

@@ -43,6 +43,9 @@ class Refused:
 
     kind: Kind
     why: str
+    partitions: tuple[str, ...] = ()
+    #: Others had moved on, or the files grew old: read again. Otherwise: tried again as it is.
+    fenced: bool = False
 
 
 Event = Assigned | Delivered | Refused

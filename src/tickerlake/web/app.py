@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -24,13 +24,14 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from tickerlake import clock, errors
+from tickerlake.observe import Family, prometheus_text
 from tickerlake.query import Engine, Result
 from tickerlake.web.api import openapi
 from tickerlake.web.base import Hop, LiveFeed, Pipeline
 from tickerlake.web.formats import FORMATS, distinct_names, to_json
 from tickerlake.web.guard import Guard
 from tickerlake.web.hub import Hub
-from tickerlake.web.metrics import prometheus_text
+from tickerlake.web.metrics import own_figures
 from tickerlake.web.reader import BarsWish, Reader
 from tickerlake.web.settings import WebSettings
 from tickerlake.web.stream import StreamEndpoint
@@ -69,6 +70,7 @@ def create_app(
     *,
     live: LiveFeed,
     pipeline: Callable[[], Pipeline],
+    figures: Callable[[], Sequence[Family]] = tuple,
     settings: WebSettings,
 ) -> Starlette:
     """The page as an ASGI application.
@@ -78,10 +80,11 @@ def create_app(
         live: Subscribed to while the application runs (its ASGI lifespan).
         pipeline: How far each hop is; called from a thread about once a second while a page is
             open.
+        figures: Further figures for `/metrics`; called from a thread for each request.
         settings: Limits, token and allowed hosts.
     """
     hub = Hub(pipeline, settings)
-    views = _Views(Reader(engine, settings), pipeline, hub)
+    views = _Views(Reader(engine, settings), pipeline, figures, hub)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -140,6 +143,7 @@ class _Views:
 
     reader: Reader
     look: Callable[[], Pipeline]
+    figures: Callable[[], Sequence[Family]]
     hub: Hub
 
     async def symbols(self, _: Request) -> Result:
@@ -181,7 +185,9 @@ class _Views:
         return Response(to_json(found.slice(0, _limit(request, 50))), media_type="application/json")
 
     async def metrics(self, _: Request) -> Response:
-        text = prometheus_text(await run_in_threadpool(self.look), self.hub)
+        pipeline = await run_in_threadpool(self.look)
+        further = await run_in_threadpool(self.figures)
+        text = prometheus_text([*own_figures(pipeline, self.hub), *further])
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
     async def health(self, _: Request) -> Response:

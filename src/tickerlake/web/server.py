@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import uvicorn
 
 from tickerlake.errors import ConfigError, PortInUseError, UnreachableError
+from tickerlake.observe import Family
 from tickerlake.query import Engine
 from tickerlake.web.app import create_app
 from tickerlake.web.base import LiveFeed, Pipeline
@@ -26,6 +27,7 @@ def serve(
     *,
     live: LiveFeed,
     pipeline: Callable[[], Pipeline],
+    figures: Callable[[], Sequence[Family]] = tuple,
     settings: WebSettings,
     on_address: Callable[[str], None],
     stop: threading.Event | None = None,
@@ -36,6 +38,7 @@ def serve(
         engine: Answers every query; called from several threads.
         live: What arrives on the stream.
         pipeline: How far each hop is.
+        figures: Further figures for `/metrics`.
         settings: Address, limits, token.
         on_address: Called with the page's address once it is bound, before anything is served.
         stop: Ends the server within a fraction of a second.
@@ -47,10 +50,11 @@ def serve(
         KeyboardInterrupt: Ctrl-C, after everything was closed in order.
     """
     _check(settings)
-    app = create_app(engine, live=live, pipeline=pipeline, settings=settings)
+    app = create_app(engine, live=live, pipeline=pipeline, figures=figures, settings=settings)
     with _listen(settings) as listener:
         config = uvicorn.Config(
             app,
+            log_config=None,  # its lines go where ours go, and look like ours
             log_level="warning",
             access_log=False,
             server_header=False,

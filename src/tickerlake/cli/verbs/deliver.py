@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from tickerlake.cli.arguments import open_workspace, positive
+from tickerlake.cli.arguments import open_workspace, port_number, positive
 from tickerlake.cli.output import Output, counted
 from tickerlake.cli.stopping import stopping
 
 if TYPE_CHECKING:
+    from tickerlake.app import Workspace
     from tickerlake.delivery import DeliveryReport, Event
 
 __all__ = ["add_arguments", "run", "tell_event", "tell_report"]
@@ -22,6 +24,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--workers", metavar="N", type=positive, help="workers of each table")
     parser.add_argument(
+        "--metrics-port",
+        metavar="N",
+        type=port_number,
+        help="serve /metrics and /healthz there; 0 takes any free one",
+    )
+    parser.add_argument(
+        "--metrics-host",
+        metavar="ADDRESS",
+        default="127.0.0.1",
+        help="address that --metrics-port listens on (default: loopback)",
+    )
+    parser.add_argument(
         "--accept-loss",
         action="store_true",
         help="go on behind records that the stream no longer holds; the hole is recorded",
@@ -33,20 +47,41 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     flags = {"delivery.workers": arguments.workers}
     with open_workspace(arguments, output, flags) as workspace, stopping() as stop:
         if not arguments.once:
-            output.note("Delivering; Ctrl-C ends it after the commit that is under way.")
-        report = workspace.deliver(
-            once=arguments.once,
-            accept_loss=arguments.accept_loss,
-            stop=stop.event,
-            on_event=lambda event: tell_event(event, output),
-        )
+            output.note("Delivering; Ctrl-C ends it once what was read is committed.")
+        with _metrics(arguments, workspace, output):
+            report = workspace.deliver(
+                once=arguments.once,
+                accept_loss=arguments.accept_loss,
+                stop=stop.event,
+                on_event=lambda event: tell_event(event, output),
+            )
     tell_report(report, output)
     return stop.exit_code(endless=not arguments.once)
 
 
+def _metrics(
+    arguments: argparse.Namespace, workspace: Workspace, output: Output
+) -> AbstractContextManager[object]:
+    """The figures of this process and its workspace over HTTP, if they are asked for."""
+    if arguments.metrics_port is None:
+        return nullcontext()
+    from tickerlake.observe import prometheus_text
+    from tickerlake.observe.server import MetricsServer
+
+    _ = workspace.flow  # opened here, for all threads of the server
+    server = MetricsServer(
+        arguments.metrics_host,
+        arguments.metrics_port,
+        lambda: prometheus_text(workspace.figures()),
+    )
+    url = f"{server.address}metrics"
+    output.event({"event": "metrics", "url": url}, f"Figures for Prometheus at {url}")
+    return server
+
+
 def tell_event(event: Event, output: Output) -> None:
     """One line for each commit, and for each that was refused."""
-    from tickerlake.delivery import Delivered, Refused
+    from tickerlake.delivery import Assigned, Delivered, Refused
     from tickerlake.records import TABLES
 
     if isinstance(event, Delivered):
@@ -67,11 +102,29 @@ def tell_event(event: Event, output: Output) -> None:
                 "snapshot_id": event.snapshot_id,
                 "cause": event.cause,
                 "seconds": round(event.seconds, 3),
+                "ranges": {name: [span.start, span.end] for name, span in event.ranges.items()},
             },
             text,
         )
     elif isinstance(event, Refused):
-        output.note(f"{TABLES[event.kind]}: a commit was refused ({event.why}); reading again")
+        then = "reading again" if event.fenced else "trying again"
+        output.tell(
+            "info",
+            "fenced" if event.fenced else "refused",
+            f"{TABLES[event.kind]}: a commit was refused ({event.why}); {then}",
+            {"table": TABLES[event.kind], "why": event.why, "partitions": event.partitions},
+        )
+    elif isinstance(event, Assigned):
+        output.tell(
+            "debug",
+            "assigned",
+            f"{TABLES[event.kind]}: reading partitions {', '.join(event.positions)}",
+            {
+                "table": TABLES[event.kind],
+                "positions": {name: int(at) for name, at in event.positions.items()},
+                "lost": event.lost,
+            },
+        )
 
 
 def tell_report(report: DeliveryReport, output: Output) -> None:

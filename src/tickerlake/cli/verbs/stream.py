@@ -21,7 +21,13 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     with open_workspace(arguments, output) as workspace:
         topics = workspace.flow.topics()
     rows = [
-        (topic.topic, p.partition, p.beginning, p.end, p.end - p.beginning)
+        (
+            topic.topic,
+            p.partition,
+            p.beginning,
+            p.end,
+            None if p.end is None else p.end - p.beginning,
+        )
         for topic in topics
         if topic.end or output.json_mode
         for p in topic.positions
