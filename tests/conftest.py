@@ -11,7 +11,7 @@ import pytest
 from tickerlake.lake.lake import Lake
 from tickerlake.lake.registry import open_lake
 
-pytest_plugins = ["services"]  # brokers, stores and catalogs
+pytest_plugins = ["services", "lakes"]  # brokers, stores and catalogs; lakes over them
 COLUMNS = ("killed", "with uncommitted records", "with rows in its hands")
 
 

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from tickerlake.errors import LimitError, QueryError, QueryRefusedError, RangeError
 from tickerlake.lake.lake import Lake
+from tickerlake.lake.store import Store
 from tickerlake.query import views
 from tickerlake.query.base import VIEWS, Result
 from tickerlake.query.nearest import nearest
@@ -60,7 +61,7 @@ class DuckDBEngine:
             records_max=self._settings.tail_records_max,
             repeat_window=repeat_window,
         )
-        self._database = _open(str(lake.folder), self._settings)
+        self._database = _open(lake.store, self._settings)
 
     def sql(self, query: str, *, as_of: datetime | None = None) -> Result:
         """Run one SELECT, or EXPLAIN of one. See `Engine.sql`."""
@@ -98,7 +99,7 @@ def newest_rows(rows: pa.Table, kind: Kind) -> pa.Table:
         return database.sql(views.newest_of("rows_given", kind)).to_arrow_table()
 
 
-def _open(lake_folder: str, settings: QuerySettings) -> duckdb.DuckDBPyConnection:
+def _open(store: Store, settings: QuerySettings) -> duckdb.DuckDBPyConnection:
     """A database in memory that reads the lake's folder and nothing else; settings are locked."""
     config: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": f"{settings.memory_bytes_max}B",
@@ -109,7 +110,11 @@ def _open(lake_folder: str, settings: QuerySettings) -> duckdb.DuckDBPyConnectio
     if settings.threads is not None:
         config["threads"] = settings.threads
     database = duckdb.connect(":memory:", config=config)
-    folder = (lake_folder.rstrip("/") + "/").replace("'", "''")
+    if store.scheme is not None:
+        from tickerlake.query.store_files import StoreFiles
+
+        database.register_filesystem(StoreFiles(store))
+    folder = (store.root.rstrip("/") + "/").replace("'", "''")
     for statement in (
         f"set TimeZone = '{_UTC}'",
         # A warm point query is mostly the reading of footers.

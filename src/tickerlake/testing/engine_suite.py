@@ -72,10 +72,15 @@ def trade(second: int = 0, **values: object) -> dict[str, Any]:
 
 
 class House:
-    """A lake and a stream in one folder, and what publisher and delivery do to them."""
+    """A lake and a stream in one folder, and what publisher and delivery do to them.
 
-    def __init__(self, folder: Path, streams: StreamsSettings | None = None) -> None:
-        self.lake: Lake = open_lake("./lake", "sqlite:", workspace=folder)
+    `lake` is one that lies elsewhere.
+    """
+
+    def __init__(
+        self, folder: Path, streams: StreamsSettings | None = None, *, lake: Lake | None = None
+    ) -> None:
+        self.lake: Lake = lake or open_lake("./lake", "sqlite:", workspace=folder)
         self.stream: Stream = open_stream(
             "embedded:", workspace=folder, settings=streams or StreamsSettings()
         )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -74,7 +73,7 @@ class LakeSuite:
     """The contract of a lake. Subclasses give a fresh lake, and further handles on the same one."""
 
     @pytest.fixture
-    def make_lake(self, tmp_path: Path) -> Iterator[Callable[[], Lake]]:
+    def make_lake(self) -> Callable[[], Lake]:
         """Open the same lake once more, with a catalog connection of its own."""
         raise NotImplementedError
 
@@ -173,7 +172,8 @@ class LakeSuite:
         """A property that another tool sets between our load and our commit is not lost."""
         table = make_lake().table("bars_log")
         loaded = table.load()
-        foreign = make_lake().catalog.load_table(("tickerlake", "bars_log"))
+        catalog = make_lake().catalog
+        foreign = catalog.load_table(catalog.identifier("bars_log"))
         with foreign.transaction() as transaction:
             transaction.set_properties({"owner": "somebody"})
         table.commit(loaded, Change(append=table.write(bars(0, 5))))

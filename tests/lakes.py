@@ -1,0 +1,94 @@
+"""Lakes to test over, each a workspace whose `tickerlake.toml` names a catalog and a store.
+
+`place` gives those in buckets, one after the other: a test written once runs over each of them.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+import tickerlake
+from tickerlake.lake.lake import Lake
+from tickerlake.testing.services.postgres import Postgres
+from tickerlake.testing.services.seaweed import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, Seaweed
+
+PAIRS = ("postgres_s3", "rest_s3")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A fresh, empty lake."""
+
+    #: The workspace.
+    folder: Path
+    opened: list[tickerlake.Workspace] = field(default_factory=list)
+
+    def open(self) -> Lake:
+        """One more handle on the lake, with a catalog connection of its own."""
+        self.opened.append(tickerlake.open(self.folder))
+        return self.opened[-1].lake
+
+
+@pytest.fixture(params=PAIRS)
+def place(request: pytest.FixtureRequest) -> Place:
+    """A lake in a bucket, with each of the catalogs that a team may have."""
+    made: Place = request.getfixturevalue(request.param)
+    return made
+
+
+@pytest.fixture
+def sqlite_local(tmp_path: Path) -> Iterator[Place]:
+    """A SQLite catalog and a folder: what a workspace has by default."""
+    yield from _workspace(tmp_path, "")
+
+
+@pytest.fixture
+def postgres_s3(
+    postgres: Postgres, seaweed: Seaweed, store_keys: None, tmp_path: Path
+) -> Iterator[Place]:
+    """A PostgreSQL catalog and a prefix of a bucket."""
+    yield from _workspace(
+        tmp_path,
+        f'lake = "s3://{BUCKET}/team"\ncatalog = "{postgres.url()}"\n' + _tables(seaweed),
+    )
+
+
+@pytest.fixture
+def rest_s3(
+    seaweed: Seaweed, store_keys: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Place]:
+    """An Iceberg REST catalog with OAuth2, and the bucket that it governs."""
+    monkeypatch.setenv("TICKERLAKE_TABLES_REST_CLIENT_SECRET", SECRET_KEY)
+    yield from _workspace(
+        tmp_path,
+        f'lake = "{seaweed.warehouse}"\ncatalog = "rest:{seaweed.rest_url}"\n'
+        + _tables(seaweed)
+        + f'[tables.rest]\nwarehouse = "{seaweed.warehouse}"\nclient_id = "{ACCESS_KEY}"\n',
+    )
+
+
+@pytest.fixture
+def store_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store's keys, where AWS tools look for them."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+
+
+def _tables(store: Seaweed) -> str:
+    # Tests share the servers: each has a namespace of its own.
+    name = f"lake_{uuid.uuid4().hex[:12]}"
+    where = f'endpoint_url = "{store.s3_url}"\nregion = "{REGION}"'
+    return f'[tables]\nnamespace = "{name}"\n[tables.s3]\n{where}\n'
+
+
+def _workspace(folder: Path, text: str) -> Iterator[Place]:
+    (folder / "tickerlake.toml").write_text(text)
+    place = Place(folder)
+    yield place
+    for workspace in place.opened:
+        workspace.close()
