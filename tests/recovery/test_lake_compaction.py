@@ -101,10 +101,10 @@ def test_of_two_compactions_one_lands(
     assert {report.landed for report in reports} == {False}
     assert table.read(table.load()).num_rows == 20
     live = set(table.files(table.load()))
-    assert live < {str(path) for path in table.folder.rglob("compacted-*")}
+    assert live < {str(path) for path in Path(table.folder).rglob("compacted-*")}
     # What was refused may have landed: only the sweep can be certain.
     sweep(lake, age_hours=0)
-    assert live == {str(path) for path in table.folder.rglob("compacted-*")}
+    assert live == {str(path) for path in Path(table.folder).rglob("compacted-*")}
     assert verify(lake).sound
 
 
@@ -189,10 +189,10 @@ def test_a_full_disk_removes_what_was_begun(lake: Lake, monkeypatch: pytest.Monk
     """When the second output cannot be written, the first one is removed too."""
     table = lake.table("bars_log")
     table.commit(table.load(), Change(append=table.write(bars(0, 40))))
-    monkeypatch.setattr("tickerlake.lake.writer.sync_file", _disk_full)
+    monkeypatch.setattr("tickerlake.lake.local_store.sync_file", _disk_full)
     with pytest.raises(StorageError, match="cannot be written"):
         compact(lake)
-    assert not list(table.folder.rglob("compacted-*"))
+    assert not list(Path(table.folder).rglob("compacted-*"))
     assert table.read(table.load()).num_rows == 40
 
 

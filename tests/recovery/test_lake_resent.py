@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -78,11 +79,11 @@ def test_each_commit_asks_the_catalog_once(lake: Lake, monkeypatch: pytest.Monke
         return send(*request)
 
     monkeypatch.setattr(lake.catalog, "commit_table", count)
-    before = {path for path in table.folder.rglob("*") if path.is_file()}
+    before = {path for path in Path(table.folder).rglob("*") if path.is_file()}
     with pytest.raises(CommitRefusedError):
         table.commit(stale, Change(append=files))
     assert len(calls) == 1
-    assert before <= {path for path in table.folder.rglob("*") if path.is_file()}
+    assert before <= {path for path in Path(table.folder).rglob("*") if path.is_file()}
 
 
 def test_an_error_after_a_commit_is_not_one_of_the_commit(

@@ -35,7 +35,7 @@ def test_a_paused_worker_is_fenced(lake: Lake) -> None:
     table = lake.table("bars_log")
     deliver(table, 10)
     loaded, files = table.load(), table.write(bars(10, 10))
-    age(table.folder)
+    age(Path(table.folder))
     (report,) = sweep(lake)
     assert report.deleted_files == len(files)
     with pytest.raises(CommitRefusedError):
@@ -81,7 +81,7 @@ def test_young_files_stay(lake: Lake) -> None:
     """A file that was written a moment ago may be committed after the sweep."""
     table = lake.table("bars_log")
     deliver(table, 10)
-    age(table.folder)
+    age(Path(table.folder))
     files = table.write(bars(10, 10))
     (report,) = sweep(lake)
     assert (report.deleted_files, report.young_files) == (0, len(files))
@@ -97,11 +97,11 @@ def test_what_expiry_and_compaction_left_goes_and_nothing_else(lake: Lake) -> No
     compact(lake, ["bars_log"])
     expire(lake, ["bars_log"], keep=2)
     # Metadata files are kept for slow readers until a hundred commits have passed.
-    age(table.folder)
-    before = len(list(table.folder.rglob("*")))
+    age(Path(table.folder))
+    before = len(list(Path(table.folder).rglob("*")))
     sweep(lake)
-    assert len(list((table.folder / "data").rglob("*.parquet"))) == 2
-    assert len(list(table.folder.rglob("*"))) < before
+    assert len(list((Path(table.folder) / "data").rglob("*.parquet"))) == 2
+    assert len(list(Path(table.folder).rglob("*"))) < before
     assert table.read(table.load()).num_rows == 120
     report = verify(lake)
     assert report.sound, report.findings
@@ -114,7 +114,7 @@ def test_a_slow_reader_finds_its_snapshot(lake: Lake) -> None:
         deliver(table, 10)
     slow = table.load()
     compact(lake)
-    age(table.folder)
+    age(Path(table.folder))
     sweep(lake)
     assert table.read(slow).num_rows == 30
 
@@ -134,10 +134,10 @@ def test_a_killed_probe_is_forgotten(lake: Lake, tmp_path: Path) -> None:
     """Its scratch table is no table of the lake; a later sweep removes it."""
     done = subprocess.run([sys.executable, "-c", KILLED_PROBE, str(tmp_path)], check=False)
     assert done.returncode == -9
-    assert len(list(lake.folder.glob(".probe_*"))) == 1
+    assert len(list(Path(lake.folder).glob(".probe_*"))) == 1
     assert lake.names() == []
     sweep(lake)
-    assert len(list(lake.folder.glob(".probe_*"))) == 1
+    assert len(list(Path(lake.folder).glob(".probe_*"))) == 1
     sweep(lake, age_hours=0)
-    assert not list(lake.folder.glob(".probe_*"))
+    assert not list(Path(lake.folder).glob(".probe_*"))
     assert lake.catalog.list_tables("tickerlake") == []

@@ -104,15 +104,15 @@ def test_rows_of_no_delivery(lake: Lake, table: IcebergTable) -> None:
 
 def test_a_hint_that_lags_is_mended(lake: Lake, table: IcebergTable) -> None:
     """Verification says that the version hint was behind, and puts it right."""
-    hint = table.folder / "metadata" / "version-hint.text"
+    hint = Path(table.folder) / "metadata" / "version-hint.text"
     hint.write_text("00000-old")
     assert verify(lake).mended_hints == ("bars_log",)
     assert verify(lake).mended_hints == ()
-    assert read_hint(table.folder) == version_of(table.load().metadata_location)
+    assert read_hint(Path(table.folder)) == version_of(table.load().metadata_location)
 
 
 def test_the_hint_is_mended_at_the_next_load(table: IcebergTable) -> None:
     """A writer was killed before it wrote the hint: whoever loads next writes it."""
-    (table.folder / "metadata" / "version-hint.text").unlink()
+    (Path(table.folder) / "metadata" / "version-hint.text").unlink()
     loaded = table.load()
-    assert read_hint(table.folder) == version_of(loaded.metadata_location)
+    assert read_hint(Path(table.folder)) == version_of(loaded.metadata_location)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
 if TYPE_CHECKING:
     from tickerlake.lake.manifests import LiveFile
+    from tickerlake.lake.store import Store
 
 __all__ = ["Change", "LakeTable", "Loaded", "SnapshotInfo", "WrittenFile"]
 
@@ -29,11 +29,16 @@ class WrittenFile:
     byte_count: int
     written_at_seconds: float
     data_file: Any = field(compare=False, repr=False)
+    store: Store = field(compare=False, repr=False)
 
     @property
     def is_there(self) -> bool:
-        """Whether nobody has deleted it."""
-        return Path(self.path).exists()
+        """Whether nobody has deleted it.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        return self.store.exists(self.path)
 
 
 @dataclass(frozen=True, slots=True)

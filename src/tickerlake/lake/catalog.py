@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,28 +11,29 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
 from pyiceberg.catalog import Catalog
-from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
-from pyiceberg.exceptions import NoSuchTableError
-from pyiceberg.io import load_file_io
-from pyiceberg.serializers import FromInputFile
-from pyiceberg.table import Table
+from pyiceberg.table import CommitTableResponse, Table
 from pyiceberg.table.metadata import TableMetadata, TableMetadataV2
-from sqlalchemy import URL, select
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
-from tickerlake.errors import ConfigError, StorageError
-from tickerlake.lake.settings import LakeSettings
+from tickerlake.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pyiceberg.table.update import TableRequirement, TableUpdate
     from pyiceberg.typedef import Identifier
 
-__all__ = ["CATALOG_NAME", "NAMESPACE", "LakeCatalog", "catalog_path", "file_lock", "open_catalog"]
+    from tickerlake.lake.settings import LakeSettings
+    from tickerlake.lake.store import Store
+
+__all__ = [
+    "CATALOG_NAME",
+    "LakeCatalog",
+    "catalog_path",
+    "check_catalog",
+    "file_lock",
+    "open_catalog",
+]
 
 CATALOG_NAME = "tickerlake"
-NAMESPACE = "tickerlake"
 _DEFAULT_FILE = "catalog.db"
-_PLANNED = ("postgresql", "glue", "rest")
 
 
 class _SharedMetadata(TableMetadataV2):
@@ -48,47 +48,41 @@ class _SharedMetadata(TableMetadataV2):
         return self.__copy__()
 
 
-class LakeCatalog(SqlCatalog):
-    """PyIceberg's SQL catalog that parses a metadata file only once.
+class LakeCatalog(Catalog):
+    """What the lake asks of a catalog beyond PyIceberg's contract; the first base of each one.
 
-    The pointer is read from the database each time; metadata files never change under their
-    name, so a parsed one may be used again. Table objects are never shared.
+    Promise: `commit_table` sends one request that is compared with the state that it names. It
+    raises `CommitFailedException` only where this request certainly changed nothing.
     """
 
-    def __init__(self, name: str, **properties: str) -> None:
+    #: Holds the tables of one lake.
+    namespace: str
+
+    def __init__(self, name: str, **properties: Any) -> None:  # noqa: ANN401 - as PyIceberg has it
         self._parsed: OrderedDict[str, TableMetadata] = OrderedDict()
         self._parsed_lock = Lock()
         super().__init__(name, **properties)
 
+    def identifier(self, name: str) -> tuple[str, str]:
+        """How the catalog names a table of the lake."""
+        return self.namespace, name
+
     def pointer(self, identifier: str | Identifier) -> str | None:
         """The newest metadata location of a table, freshly read; null if there is no such table."""
-        with Session(self.engine) as session:
-            return session.scalar(
-                select(IcebergTables.metadata_location).where(
-                    IcebergTables.catalog_name == self.name,
-                    IcebergTables.table_namespace
-                    == Catalog.namespace_to_string(Catalog.namespace_from(identifier)),
-                    IcebergTables.table_name == Catalog.table_name_from(identifier),
-                )
-            )
+        raise NotImplementedError
 
-    def load_table(self, identifier: str | Identifier) -> Table:
-        """A new Table over the newest metadata.
+    def is_transient(self, error: Exception) -> bool:
+        """Whether what only reads may be asked again in a moment."""
+        raise NotImplementedError
 
-        Raises:
-            NoSuchTableError: There is no such table.
-        """
-        location = self.pointer(identifier)
-        if location is None:
-            raise NoSuchTableError(f"Table does not exist: {identifier}")
-        metadata = self._metadata(location)
-        return Table(
-            identifier=Catalog.identifier_to_tuple(identifier),
-            metadata=metadata,
-            metadata_location=location,
-            io=load_file_io({**self.properties, **metadata.properties}, location),
-            catalog=self,
-        )
+    def commit_table(
+        self,
+        table: Table,
+        requirements: tuple[TableRequirement, ...],
+        updates: tuple[TableUpdate, ...],
+    ) -> CommitTableResponse:
+        """Compare and swap, once."""
+        return super().commit_table(table, requirements, updates)  # type: ignore[safe-super]
 
     def remember(self, location: str, metadata: TableMetadata) -> TableMetadata:
         """Keep parsed metadata for the next load."""
@@ -100,35 +94,40 @@ class LakeCatalog(SqlCatalog):
                 self._parsed.popitem(last=False)
         return metadata
 
-    def _metadata(self, location: str) -> TableMetadata:
+    def remembered(self, location: str) -> TableMetadata | None:
+        """Metadata that was parsed before; null if it must be read."""
         with self._parsed_lock:
-            known = self._parsed.get(location)
-        if known is not None:
-            return known
-        io = load_file_io(self.properties, location)
-        metadata = FromInputFile.table_metadata(io.new_input(location))
-        return self.remember(location, metadata)
+            return self._parsed.get(location)
 
 
 def catalog_path(catalog_url: str, workspace: Path) -> Path:
-    """Where the SQLite file of a `sqlite:` catalog lies.
+    """Where the SQLite file of a `sqlite:` catalog lies."""
+    return workspace / (catalog_url.partition(":")[2].removeprefix("//") or _DEFAULT_FILE)
+
+
+def check_catalog(catalog_url: str) -> str:
+    """The kind of catalog that a URL names: `sqlite`, `postgresql` or `rest`.
 
     Raises:
-        ConfigError: Another catalog, or none that we know.
+        ConfigError: Another one, or none that we know.
     """
-    scheme, _, rest = catalog_url.partition(":")
-    if scheme == "sqlite":
-        return workspace / (rest.removeprefix("//") or _DEFAULT_FILE)
-    if scheme in _PLANNED:
+    scheme = catalog_url.partition(":")[0]
+    # `rest:https://…`, and `rest+https://…` for those who like one scheme only.
+    kind = scheme.partition("+")[0]
+    if kind in ("sqlite", "postgresql", "rest"):
+        return kind
+    if kind == "glue":
         raise ConfigError(
-            f"The catalog {scheme!r} is not built yet.",
-            expected='catalog = "sqlite:"',
+            "The catalog 'glue' is not built yet.",
+            expected='"sqlite:", "postgresql://user@host/database" or "rest:https://host"',
             found=f'catalog = "{catalog_url}"',
-            todo='use "sqlite:" (the default); the other catalogs come in a later version',
+            todo="use one of these; Glue's own Iceberg REST address is one, with [tables.rest] "
+            'sigv4 = true and sigv4_service = "glue"',
         )
     raise ConfigError(
         f"There is no catalog of the kind {scheme!r}.",
-        expected='"sqlite:" or "sqlite:some/file.db"',
+        expected='"sqlite:", "sqlite:some/file.db", "postgresql://user@host/database" or '
+        '"rest:https://host"',
         found=f'catalog = "{catalog_url}"',
         todo='write catalog = "sqlite:" in tickerlake.toml',
     )
@@ -146,51 +145,24 @@ def file_lock(path: Path) -> Iterator[None]:
 
 
 def open_catalog(
-    catalog_url: str, *, workspace: Path, warehouse: str, settings: LakeSettings
+    catalog_url: str, *, workspace: Path, store: Store, settings: LakeSettings
 ) -> LakeCatalog:
-    """Open the catalog; make its database on first use.
+    """Open the catalog; make what it needs on first use.
 
     Raises:
         ConfigError: A catalog that is not built.
+        MissingExtraError: Its package is not installed; names the pip command.
         StorageError: The database cannot be made or opened.
+        UnreachableError: It does not answer, or does not let us in.
     """
+    kind = check_catalog(catalog_url)
+    if kind == "rest":
+        from tickerlake.lake.catalog_rest import open_rest
+
+        return open_rest(catalog_url, store=store, settings=settings)
+    from tickerlake.lake.catalog_sql import open_postgresql, open_sqlite
+
+    if kind == "postgresql":
+        return open_postgresql(catalog_url, store=store, settings=settings)
     path = catalog_path(catalog_url, workspace)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Rival processes that start at once must not both create the tables.
-        with file_lock(path.with_name(path.name + ".lock")):
-            _use_write_ahead_log(path, settings)
-            catalog = LakeCatalog(
-                CATALOG_NAME,
-                uri=_url(path, settings),
-                warehouse=warehouse,
-                **{
-                    "py-io-impl": "tickerlake.lake.local_io.LocalFileIO",
-                    "tickerlake.fsync": "true" if settings.fsync else "false",
-                },
-            )
-            catalog.create_namespace_if_not_exists(NAMESPACE)
-    except (OSError, sqlite3.Error, SQLAlchemyError) as error:
-        raise StorageError(
-            f"The lake's catalog {path} cannot be opened.",
-            found=str(getattr(error, "orig", None) or error),
-            todo="make room on the disk, or give this user the right to write there; if the file "
-            "is damaged, put a copy back, or move it away and run `tickerlake lake relocate`",
-        ) from error
-    return catalog
-
-
-def _url(path: Path, settings: LakeSettings) -> Any:  # noqa: ANN401
-    # A URL object, not text: a folder's name may hold any character.
-    return URL.create(
-        "sqlite", database=str(path), query={"timeout": str(settings.busy_timeout_seconds)}
-    )
-
-
-def _use_write_ahead_log(path: Path, settings: LakeSettings) -> None:
-    """Readers never wait for a writer; writers wait for each other. Kept in the file itself."""
-    connection = sqlite3.connect(path, timeout=settings.busy_timeout_seconds)
-    try:
-        connection.execute("pragma journal_mode = wal")
-    finally:
-        connection.close()
+    return open_sqlite(path, store=store, settings=settings)

@@ -1,7 +1,8 @@
 """`version-hint.text`: tells readers without a catalog which metadata file is the newest.
 
 Other people's DuckDB reads `iceberg_scan('lake/bars_log')` by it, fresh and without a lock. The
-catalog stays the truth; the hint follows it and is never needed by tickerlake itself.
+catalog stays the truth; the hint follows it and is never needed by tickerlake itself. Local
+folders alone have one: a store offers no lock under which it could never go back.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tickerlake.lake.catalog import file_lock
-from tickerlake.lake.local_io import local_path
+from tickerlake.lake.store import path_of
 
 __all__ = ["HINT_FILE", "LOCK_FILE", "read_hint", "update_hint", "version_of"]
 
@@ -21,7 +22,7 @@ LOCK_FILE = "version-hint.lock"
 
 def version_of(metadata_location: str) -> str:
     """What the hint says when this metadata file is the newest."""
-    return local_path(metadata_location).name.removesuffix(".metadata.json")
+    return Path(path_of(metadata_location)).name.removesuffix(".metadata.json")
 
 
 def read_hint(folder: Path) -> str | None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 from threading import Lock
 
 from pyiceberg.exceptions import TableAlreadyExistsError
 
-from tickerlake.lake.catalog import NAMESPACE, LakeCatalog
-from tickerlake.lake.local_io import location_of
+from tickerlake.errors import ConfigError
+from tickerlake.lake.catalog import LakeCatalog
 from tickerlake.lake.probe import probe_catalog
 from tickerlake.lake.settings import LakeSettings
+from tickerlake.lake.store import Store, location_of, path_of
 from tickerlake.lake.table import IcebergTable
 from tickerlake.lake.tables import (
     SPECS,
@@ -22,7 +22,7 @@ from tickerlake.lake.tables import (
     spec_of,
     table_properties,
 )
-from tickerlake.lake.vendor import reading
+from tickerlake.lake.vendor import patiently, reading
 
 __all__ = ["Lake"]
 
@@ -30,17 +30,23 @@ __all__ = ["Lake"]
 class Lake:
     """The tables of one workspace. Safe to use from several threads and processes at once."""
 
-    def __init__(self, catalog: LakeCatalog, folder: Path, settings: LakeSettings) -> None:
-        self.folder = folder
+    def __init__(self, catalog: LakeCatalog, store: Store, settings: LakeSettings) -> None:
+        self.store = store
         self.settings = settings
         self.catalog = catalog
         self._tables: dict[str, IcebergTable] = {}
         self._lock = Lock()
 
+    @property
+    def folder(self) -> str:
+        """Where all its files are: a local path, or `s3://bucket/prefix`."""
+        return self.store.root
+
     def names(self) -> list[str]:
         """Names of the tables that exist, in a fixed order."""
         with reading("lake", "tables"):
-            there = {name for _, name in self.catalog.list_tables(NAMESPACE)}
+            tables = patiently(self.catalog, lambda c: c.list_tables(c.namespace))
+            there = {identifier[-1] for identifier in tables}
         return [name for name in SPECS if name in there]
 
     def table(self, name: str) -> IcebergTable:
@@ -61,27 +67,37 @@ class Lake:
         Raises:
             ConfigError: Of two rival commits both landed: this catalog would lose data.
         """
-        probe_catalog(self.catalog, self.folder)
+        probe_catalog(self.catalog, self.store)
 
     def close(self) -> None:
         """Give back the catalog's connections."""
-        self.catalog.engine.dispose()
+        self.catalog.close()
 
     def _open(self, spec: TableSpec) -> IcebergTable:
-        folder = self.folder / spec.name
+        identifier = self.catalog.identifier(spec.name)
         with reading(spec.name, "metadata"):
-            if self.catalog.pointer((NAMESPACE, spec.name)) is None:
-                self._create(spec, folder)
-        return IcebergTable(self.catalog, spec, self.settings, folder)
+            if patiently(self.catalog, lambda c: c.pointer(identifier)) is None:
+                self._create(spec)
+            location = patiently(self.catalog, lambda c: c.load_table(identifier)).location()
+        folder = path_of(location).rstrip("/")
+        if not folder.startswith(f"{self.folder}/"):
+            raise ConfigError(
+                f"The catalog's table {spec.name} is none of this lake.",
+                expected=f"a table below {self.folder}",
+                found=folder,
+                todo="name the lake to which this catalog belongs, or give this lake a namespace "
+                "of its own: [tables] namespace",
+            )
+        return IcebergTable(self.catalog, spec, self.settings, self.store, folder)
 
-    def _create(self, spec: TableSpec, folder: Path) -> None:
+    def _create(self, spec: TableSpec) -> None:
         schema = iceberg_schema(spec.schema)
         # Another process may be first: its table is as good as ours.
         with contextlib.suppress(TableAlreadyExistsError):
             self.catalog.create_table(
-                (NAMESPACE, spec.name),
+                self.catalog.identifier(spec.name),
                 schema,
-                location=location_of(folder),
+                location=location_of(self.store.home(self.catalog.namespace, spec.name)),
                 partition_spec=partition_spec(spec, schema),
                 sort_order=sort_order(spec, schema),
                 properties=table_properties(self.settings),

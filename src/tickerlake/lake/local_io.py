@@ -15,28 +15,15 @@ from typing import Any, Self
 from pyiceberg.io import FileIO, InputFile, InputStream, OutputFile, OutputStream
 
 from tickerlake.errors import StorageError
+from tickerlake.lake.store import path_of
 
 __all__ = [
     "LocalFileIO",
-    "local_path",
-    "location_of",
     "make_folder",
     "storage_error",
     "sync_file",
     "sync_folder",
 ]
-
-_SCHEME = "file://"
-
-
-def local_path(location: str) -> Path:
-    """The path behind an Iceberg location on local disk."""
-    return Path(location.removeprefix(_SCHEME))
-
-
-def location_of(path: Path) -> str:
-    """The Iceberg location of an absolute path on local disk."""
-    return f"{_SCHEME}{path}"
 
 
 def storage_error(error: OSError, path: Path | str) -> StorageError:
@@ -72,15 +59,19 @@ def sync_folder(path: Path) -> None:
     sync_file(path)
 
 
+def _path(location: str) -> Path:
+    return Path(path_of(location))
+
+
 class _LocalInput(InputFile):
     def __len__(self) -> int:
-        return local_path(self.location).stat().st_size
+        return _path(self.location).stat().st_size
 
     def exists(self) -> bool:
-        return local_path(self.location).exists()
+        return _path(self.location).exists()
 
     def open(self, seekable: bool = True) -> InputStream:  # noqa: ARG002 - always seekable
-        return BytesIO(local_path(self.location).read_bytes())
+        return BytesIO(_path(self.location).read_bytes())
 
 
 class _LocalStream:
@@ -148,16 +139,16 @@ class _LocalOutput(OutputFile):
         self._fsync = fsync
 
     def __len__(self) -> int:
-        return local_path(self.location).stat().st_size
+        return _path(self.location).stat().st_size
 
     def exists(self) -> bool:
-        return local_path(self.location).exists()
+        return _path(self.location).exists()
 
     def to_input_file(self) -> InputFile:
         return _LocalInput(self.location)
 
     def create(self, overwrite: bool = False) -> OutputStream:
-        path = local_path(self.location)
+        path = _path(self.location)
         if not overwrite and path.exists():
             raise FileExistsError(path)
         return _LocalStream(path, overwrite=overwrite, fsync=self._fsync)
@@ -181,4 +172,4 @@ class LocalFileIO(FileIO):
     def delete(self, location: str | InputFile | OutputFile) -> None:
         """Remove a file."""
         name = location if isinstance(location, str) else location.location
-        local_path(name).unlink()
+        _path(name).unlink()

@@ -24,7 +24,7 @@ from pyiceberg.manifest import (
 from pyiceberg.types import PrimitiveType
 
 from tickerlake.errors import MalformedError
-from tickerlake.lake.local_io import local_path
+from tickerlake.lake.store import path_of
 from tickerlake.lake.writer import COMPACTED
 
 if TYPE_CHECKING:
@@ -120,14 +120,14 @@ class Manifests:
 def _live_file(table: Table, entry: ManifestEntry) -> LiveFile:
     data = entry.data_file
     assert data.content == DataFileContent.DATA  # noqa: S101 - it stands in a data manifest
-    path = local_path(data.file_path)
+    path = path_of(data.file_path)
     return LiveFile(
-        path=str(path),
+        path=path,
         row_count=data.record_count,
         byte_count=data.file_size_in_bytes,
         month=data.partition[0] if len(data.partition) else None,
         sequence_number=entry.sequence_number or 0,
-        compacted=path.name.startswith(COMPACTED),
+        compacted=path.rpartition("/")[2].startswith(COMPACTED),
         bounds=_bounds(table, data),
         entry=entry,
     )

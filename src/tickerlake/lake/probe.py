@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 import uuid
-from pathlib import Path
 
 import pyarrow as pa
+from pyiceberg.exceptions import NoSuchTableError
 
 from tickerlake.errors import CommitRefusedError, ConfigError
 from tickerlake.lake.base import Change
-from tickerlake.lake.catalog import NAMESPACE, LakeCatalog
+from tickerlake.lake.catalog import LakeCatalog
 from tickerlake.lake.commit import commit
-from tickerlake.lake.local_io import location_of
 from tickerlake.lake.manifests import Manifests
+from tickerlake.lake.store import Store, location_of
 from tickerlake.lake.tables import iceberg_schema
 
 __all__ = ["PROBE", "forget_old_probes", "probe_catalog"]
@@ -22,15 +22,15 @@ __all__ = ["PROBE", "forget_old_probes", "probe_catalog"]
 PROBE = "probe_"
 
 
-def probe_catalog(catalog: LakeCatalog, folder: Path) -> None:
+def probe_catalog(catalog: LakeCatalog, store: Store) -> None:
     """Let two rivals commit on top of one state: exactly one must win.
 
     Raises:
         ConfigError: Both landed, so the catalog cannot fence a stale writer.
     """
     name = f"{PROBE}{uuid.uuid4().hex}"
-    place = _place(folder, name)
-    identifier = (NAMESPACE, name)
+    place = store.home(catalog.namespace, name, hidden=True)
+    identifier = catalog.identifier(name)
     try:
         catalog.create_table(
             identifier,
@@ -50,21 +50,22 @@ def probe_catalog(catalog: LakeCatalog, folder: Path) -> None:
             todo="use another catalog: this one would lose or duplicate records",
         )
     finally:
-        if catalog.pointer(identifier) is not None:
-            catalog.drop_table(identifier)
-        shutil.rmtree(place, ignore_errors=True)
+        _forget(catalog, store, name, place)
 
 
-def forget_old_probes(catalog: LakeCatalog, folder: Path, *, before_seconds: float) -> None:
+def forget_old_probes(catalog: LakeCatalog, store: Store, *, before_seconds: float) -> None:
     """Remove what probes that were killed left behind before `before_seconds` (epoch)."""
-    for _, name in catalog.list_tables(NAMESPACE):
+    for *_, name in catalog.list_tables(catalog.namespace):
         if not name.startswith(PROBE):
             continue
-        place = _place(folder, name)
-        if not place.exists() or place.stat().st_mtime < before_seconds:
-            catalog.drop_table((NAMESPACE, name))
-            shutil.rmtree(place, ignore_errors=True)
+        place = store.home(catalog.namespace, name, hidden=True)
+        # Its metadata may be half there: what lies in its folder tells more.
+        newest = max((file.modified_seconds for file in store.files(place)), default=0.0)
+        if newest < before_seconds:
+            _forget(catalog, store, name, place)
 
 
-def _place(folder: Path, name: str) -> Path:
-    return folder / f".{name}"
+def _forget(catalog: LakeCatalog, store: Store, name: str, place: str) -> None:
+    with contextlib.suppress(NoSuchTableError):
+        catalog.drop_table(catalog.identifier(name))
+    store.delete_folder(place)

@@ -14,16 +14,16 @@ import pyarrow.parquet as pq
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table.snapshots import ancestors_of
 
-from tickerlake.errors import CommitRefusedError, TickerlakeError
+from tickerlake.errors import CommitRefusedError, StorageError, TickerlakeError
 from tickerlake.lake.base import Change, Loaded, SnapshotInfo, WrittenFile
-from tickerlake.lake.catalog import NAMESPACE, LakeCatalog
+from tickerlake.lake.catalog import LakeCatalog
 from tickerlake.lake.commit import commit
 from tickerlake.lake.hint import read_hint, update_hint, version_of
-from tickerlake.lake.local_io import local_path, location_of
 from tickerlake.lake.manifests import LiveFile, Manifests, may_hold
 from tickerlake.lake.settings import LakeSettings
+from tickerlake.lake.store import Store, location_of, path_of
 from tickerlake.lake.tables import TableSpec
-from tickerlake.lake.vendor import reading
+from tickerlake.lake.vendor import patiently, reading
 from tickerlake.lake.writer import FRESH, stored_type, write_rows
 
 if TYPE_CHECKING:
@@ -43,20 +43,27 @@ class IcebergTable:
     """
 
     def __init__(
-        self, catalog: LakeCatalog, spec: TableSpec, settings: LakeSettings, folder: Path
+        self,
+        catalog: LakeCatalog,
+        spec: TableSpec,
+        settings: LakeSettings,
+        store: Store,
+        folder: str,
     ) -> None:
         self.name = spec.name
         self.spec = spec
         self.settings = settings
+        self.store = store
+        #: Where its files are: a local path, or one that begins with `s3://`.
         self.folder = folder
         self.catalog = catalog
-        self._identifier = (NAMESPACE, spec.name)
+        self._identifier = catalog.identifier(spec.name)
         self._manifests = Manifests()
 
     def load(self) -> Loaded:
         """Read the newest metadata from the catalog; mend the version hint if it lags."""
         table = self._load()
-        if read_hint(self.folder) != version_of(table.metadata_location):
+        if self.hint_lags(table.metadata_location):
             # A reader without the right to write here must be able to read all the same.
             with contextlib.suppress(OSError):
                 self.mend_hint()
@@ -75,7 +82,7 @@ class IcebergTable:
         Raises:
             StorageError: The disk is full; what was begun is removed.
         """
-        return write_rows(self._load(), self.spec, self.settings, rows, prefix=prefix)
+        return write_rows(self.store, self._load(), self.spec, self.settings, rows, prefix=prefix)
 
     def commit(self, loaded: Loaded, change: Change) -> int:
         """Commit `change` on top of exactly `loaded`; return the new snapshot's id.
@@ -99,7 +106,8 @@ class IcebergTable:
         # the caller would remove files that are live.
         with contextlib.suppress(OSError, TickerlakeError):
             self.mend_hint()
-        _delete_old_metadata(table.metadata, landed.metadata)
+        with contextlib.suppress(StorageError):
+            _delete_old_metadata(self.store, table.metadata, landed.metadata)
         snapshot = landed.metadata.current_snapshot()
         if snapshot is None:  # pragma: no cover - a commit always makes a snapshot
             raise CommitRefusedError(f"The table {self.name} has no snapshot after a commit.")
@@ -107,8 +115,9 @@ class IcebergTable:
 
     def discard(self, files: tuple[WrittenFile, ...]) -> None:
         """Remove files that certainly stand in no snapshot."""
-        for file in files:
-            Path(file.path).unlink(missing_ok=True)
+        # What cannot be removed now is the sweep's.
+        with contextlib.suppress(StorageError):
+            self.store.delete([file.path for file in files])
 
     def live_files(
         self,
@@ -194,18 +203,23 @@ class IcebergTable:
         coded = [field.name for field in fields if pa.types.is_dictionary(field.type)]
         with reading(self.name, "data"):
             dataset = ds.dataset(
-                [file.path for file in files],
+                [self.store.key(file.path) for file in files],
                 schema=schema,
                 format=ds.ParquetFileFormat(dictionary_columns=coded),
+                filesystem=self.store.filesystem,
             )
             return dataset.to_table(columns=names, filter=condition)
 
     def batches(self, loaded: Loaded, columns: Sequence[str]) -> Iterator[pa.Table]:
         """All rows of one state, a bounded number at a time."""
         for file in self.live_files(loaded):
-            with reading(self.name, "data"), pq.ParquetFile(file.path) as parquet:
+            with reading(self.name, "data"), self.parquet(file) as parquet:
                 for batch in parquet.iter_batches(1_000_000, columns=list(columns)):
                     yield pa.Table.from_batches([batch]).select(list(columns))
+
+    def parquet(self, file: LiveFile) -> pq.ParquetFile:
+        """One data file, open; a context manager."""
+        return pq.ParquetFile(self.store.key(file.path), filesystem=self.store.filesystem)
 
     def snapshots(self, loaded: Loaded) -> list[SnapshotInfo]:
         """The ancestors of the current snapshot that are still kept, oldest first, itself last."""
@@ -224,22 +238,29 @@ class IcebergTable:
     def metadata_location(self) -> str:
         """The newest metadata file, as the catalog says now."""
         with reading(self.name, "metadata"):
-            location = self.catalog.pointer(self._identifier)
+            location = patiently(self.catalog, lambda c: c.pointer(self._identifier))
             if location is None:
                 raise NoSuchTableError(self.name)
             return location
 
+    def hint_lags(self, metadata_location: str) -> bool:
+        """Whether `version-hint.text` says another thing; never where no hints are kept."""
+        if self.store.scheme is not None:
+            return False
+        return read_hint(Path(self.folder)) != version_of(metadata_location)
+
     def mend_hint(self) -> None:
-        """Make `version-hint.text` say what the catalog says now.
+        """Make `version-hint.text` say what the catalog says now, where hints are kept.
 
         Raises:
             OSError: The hint cannot be written.
         """
-        update_hint(self.folder, self.metadata_location)
+        if self.store.scheme is None:
+            update_hint(Path(self.folder), self.metadata_location)
 
     def _load(self) -> Table:
         with reading(self.name, "metadata"):
-            return self.catalog.load_table(self._identifier)
+            return patiently(self.catalog, lambda c: c.load_table(self._identifier))
 
 
 def _check_present(files: Sequence[WrittenFile]) -> None:
@@ -258,7 +279,7 @@ def _by_location(change: Change) -> Change:
     """Paths as users and DuckDB know them → locations as manifests hold them."""
     return Change(
         append=change.append,
-        delete=tuple(location_of(Path(path)) for path in change.delete),
+        delete=tuple(location_of(path) for path in change.delete),
         properties=change.properties,
         summary=change.summary,
         expire=change.expire,
@@ -276,10 +297,9 @@ def _in_reach(file: LiveFile, *, partitions: Sequence[str] | None, offset_from: 
     return True
 
 
-def _delete_old_metadata(before: TableMetadata, after: TableMetadata) -> None:
+def _delete_old_metadata(store: Store, before: TableMetadata, after: TableMetadata) -> None:
     """Remove metadata files that have left the log; at least 100 stay for slow readers."""
     kept = {entry.metadata_file for entry in after.metadata_log}
-    for entry in before.metadata_log:
-        if entry.metadata_file not in kept:
-            with contextlib.suppress(OSError):
-                local_path(entry.metadata_file).unlink()
+    gone = [e.metadata_file for e in before.metadata_log if e.metadata_file not in kept]
+    if gone:
+        store.delete([path_of(location) for location in gone])

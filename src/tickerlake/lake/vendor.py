@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final, TypeVar
 
-from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.exceptions import NoSuchTableError, RESTError
+from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
+from tickerlake import clock
 from tickerlake.errors import NotFoundError, StorageError, TickerlakeError
+from tickerlake.lake.catalog import LakeCatalog
 
-__all__ = ["reading"]
+__all__ = ["patiently", "reading"]
+
+_T = TypeVar("_T")
+_PATIENCE_SECONDS: Final = 30.0
+_PAUSE_SECONDS_MAX: Final = 2.0
+
+
+def patiently(catalog: LakeCatalog, ask: Callable[[LakeCatalog], _T]) -> _T:
+    """What the catalog answers; asked again for a while if it does not.
+
+    Only for what reads: a catalog that is started anew must not end every worker.
+    """
+    deadline_seconds = clock.monotonic_seconds() + _PATIENCE_SECONDS
+    pause_seconds = 0.05
+    while True:
+        try:
+            return ask(catalog)
+        except Exception as error:
+            late = clock.monotonic_seconds() + pause_seconds > deadline_seconds
+            if late or not catalog.is_transient(error):
+                raise
+        clock.sleep(pause_seconds * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+        pause_seconds = min(2 * pause_seconds, _PAUSE_SECONDS_MAX)
 
 
 @contextmanager
@@ -30,11 +57,12 @@ def reading(table: str, what: str) -> Iterator[None]:
             f"The catalog no longer has the table {table}.",
             todo="restore the catalog's file from a backup",
         ) from error
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, RESTError, RequestException) as error:
         raise StorageError(
             "The lake's catalog cannot be used.",
-            found=str(error.__cause__ or error),
-            todo="see that the disk is not full and that no other program locks the catalog",
+            found=str(error.__cause__ or error).strip(),
+            todo="see that it runs and answers, that its disk is not full and that no other "
+            "program locks it; `tickerlake doctor` tells more",
         ) from error
     except Exception as error:
         # Decoders of damaged files raise whatever they stumble over.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -26,17 +25,11 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.typedef import Record
 
 from tickerlake import clock
-from tickerlake.errors import MalformedError
+from tickerlake.errors import MalformedError, StorageError
 from tickerlake.lake.base import WrittenFile
-from tickerlake.lake.local_io import (
-    local_path,
-    location_of,
-    make_folder,
-    storage_error,
-    sync_file,
-    sync_folder,
-)
+from tickerlake.lake.local_io import storage_error
 from tickerlake.lake.settings import LakeSettings
+from tickerlake.lake.store import Output, Store, location_of, path_of
 from tickerlake.lake.tables import WITHOUT_BOUNDS, TableSpec, metrics_properties
 from tickerlake.records import is_constant
 
@@ -159,7 +152,13 @@ def _is_constant(column: pa.ChunkedArray) -> bool:
 
 
 def write_rows(
-    table: Table, spec: TableSpec, settings: LakeSettings, rows: pa.Table, *, prefix: str = FRESH
+    store: Store,
+    table: Table,
+    spec: TableSpec,
+    settings: LakeSettings,
+    rows: pa.Table,
+    *,
+    prefix: str = FRESH,
 ) -> tuple[WrittenFile, ...]:
     """Write `rows` into one file per month; each is complete and durable when this returns.
 
@@ -177,12 +176,12 @@ def write_rows(
     written: list[WrittenFile] = []
     try:
         for month, part in _by_month(_encoded(rows, spec), spec):
-            with MonthWriter(table, spec, settings, month, prefix=prefix) as writer:
+            with MonthWriter(store, table, spec, settings, month, prefix=prefix) as writer:
                 writer.write(part)
                 written.append(writer.finish())
     except BaseException:
-        for file in written:
-            Path(file.path).unlink(missing_ok=True)
+        with contextlib.suppress(StorageError):
+            store.delete([file.path for file in written])
         raise
     return tuple(written)
 
@@ -210,12 +209,13 @@ def _month_or_null(number: np.int64) -> int | None:
 class MonthWriter:
     """One data file of one month, written in pieces that are already sorted.
 
-    Promise: after `finish` the file is complete and, with `fsync`, on the disk. Leaving the
-    context without `finish` removes what was begun.
+    Promise: after `finish` the file is complete, and as durable as its store makes it. Leaving
+    the context without `finish` removes what was begun.
     """
 
     def __init__(
         self,
+        store: Store,
         table: Table,
         spec: TableSpec,
         settings: LakeSettings,
@@ -223,21 +223,23 @@ class MonthWriter:
         *,
         prefix: str,
     ) -> None:
+        self._store = store
         self._table = table
         self._settings = settings
         self._month = month
         self._partitioned = spec.month_of is not None
         self._spec = spec
         self._schema = _file_schema(spec, table)
-        self._path = _folder(table, spec, month) / f"{prefix}{uuid.uuid4()}.parquet"
+        self._path = f"{_folder(table, spec, month)}/{prefix}{uuid.uuid4()}.parquet"
         self._finished = False
+        self._output: Output | None = None
         self._writer: pq.ParquetWriter | None = None
 
     def __enter__(self) -> Self:
         try:
-            make_folder(self._path.parent, fsync=self._settings.fsync)
+            self._output = self._store.create(self._path)
             self._writer = pq.ParquetWriter(
-                self._path,
+                self._output.file,
                 self._schema,
                 store_schema=False,
                 **_encodings(self._schema, self._settings),
@@ -266,22 +268,21 @@ class MonthWriter:
             StorageError: The disk is full.
         """
         assert self._writer is not None  # noqa: S101 - only inside the context
+        assert self._output is not None  # noqa: S101
         try:
             self._writer.close()
-            if self._settings.fsync:
-                sync_file(self._path)
-                sync_folder(self._path.parent)
-            byte_count = self._path.stat().st_size
+            byte_count = self._output.finish()
         except OSError as error:
             raise storage_error(error, self._path) from error
         metadata = self._writer.writer.metadata
         self._finished = True
         return WrittenFile(
-            path=str(self._path),
+            path=self._path,
             row_count=metadata.num_rows,
             byte_count=byte_count,
             written_at_seconds=clock.real_now().timestamp(),
             data_file=self._describe(metadata, byte_count),
+            store=self._store,
         )
 
     def __exit__(self, *_: object) -> None:
@@ -291,7 +292,8 @@ class MonthWriter:
             # The error that brought us here says more than one of closing.
             with contextlib.suppress(OSError, pa.ArrowException):
                 self._writer.close()
-        self._path.unlink(missing_ok=True)
+        if self._output is not None:
+            self._output.discard()
 
     def _describe(self, metadata: pq.FileMetaData, byte_count: int) -> DataFile:
         columns, mapping = _statistics_plan(self._table)
@@ -328,12 +330,12 @@ def _statistics_plan(table: Table) -> tuple[dict[int, Any], dict[str, int]]:
     return _plans[key]
 
 
-def _folder(table: Table, spec: TableSpec, month: int | None) -> Path:
-    data = local_path(table.location()) / "data"
+def _folder(table: Table, spec: TableSpec, month: int | None) -> str:
+    data = f"{path_of(table.location())}/data"
     if spec.month_of is None:
         return data
     name = "null" if month is None else str(_EPOCH_MONTH + np.timedelta64(month, "M"))
-    return data / f"{spec.month_of}_month={name}"
+    return f"{data}/{spec.month_of}_month={name}"
 
 
 def _file_schema(spec: TableSpec, table: Table) -> pa.Schema:

@@ -183,4 +183,4 @@ class LakeSuite:
         """The probe passes where the second of two rivals is refused, and leaves nothing."""
         lake.probe()
         assert lake.names() == []
-        assert not list(lake.folder.glob(".probe*"))
+        assert not [file for file in lake.store.files(lake.folder) if "probe_" in file.path]

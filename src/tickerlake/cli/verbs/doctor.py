@@ -25,7 +25,12 @@ __all__ = ["Check", "add_arguments", "run"]
 #: Less than this is a warning; less than a tenth of it a failure.
 FREE_BYTES_MIN = 1024**3
 PYTHON_MIN = (3, 11, 0)
-_EXTRAS = {"sample": ("bokeh_sampledata",), "web": ("starlette", "uvicorn")}
+_EXTRAS = {
+    "postgres": ("psycopg",),
+    "s3": ("boto3",),
+    "sample": ("bokeh_sampledata",),
+    "web": ("starlette", "uvicorn"),
+}
 
 
 class Check(NamedTuple):

@@ -206,7 +206,7 @@ def _write(lake: Lake, table: IcebergTable, inputs: list[LiveFile]) -> tuple[Wri
         while rows is not None:
             count = 0
             with MonthWriter(
-                handle, table.spec, table.settings, inputs[0].month, prefix=COMPACTED
+                table.store, handle, table.spec, table.settings, inputs[0].month, prefix=COMPACTED
             ) as writer:
                 while rows is not None and count < lake.settings.compacted_file_rows_max:
                     writer.write(_ordered(table, rows))

@@ -29,14 +29,17 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from tickerlake.errors import ConfigError
-from tickerlake.lake.catalog import NAMESPACE, LakeCatalog, catalog_path, open_catalog
+from tickerlake.lake.catalog import catalog_path, check_catalog
+from tickerlake.lake.catalog_sql import SqlLakeCatalog, open_sqlite
 from tickerlake.lake.hint import update_hint
-from tickerlake.lake.local_io import LocalFileIO, local_path, location_of
+from tickerlake.lake.local_io import LocalFileIO
+from tickerlake.lake.local_store import LocalStore
 from tickerlake.lake.lost import register_lost
 from tickerlake.lake.marker import read_marker, write_marker
 from tickerlake.lake.probe import PROBE
 from tickerlake.lake.registry import lake_folder
 from tickerlake.lake.settings import LakeSettings
+from tickerlake.lake.store import location_of, path_of
 
 __all__ = ["RelocateReport", "relocate"]
 
@@ -60,22 +63,30 @@ def relocate(
     """Make a moved lake's paths true. Takes what `open_lake` takes, which refuses such a lake.
 
     Raises:
-        ConfigError: The folder is a copy, and its catalog is still that of the original.
+        ConfigError: The lake is in a bucket or its catalog no SQLite file; or the folder is a copy,
+            and its catalog is still that of the original.
         NewerVersionError: The lake was written by a later tickerlake.
         StorageError: The disk is full; nothing has changed.
     """
     chosen = settings or LakeSettings()
     workspace = workspace.resolve()
     after = lake_folder(lake_url, workspace)
+    if check_catalog(catalog_url) != "sqlite":
+        raise ConfigError(
+            "Only a lake with a SQLite catalog is relocated.",
+            expected='catalog = "sqlite:"',
+            found=f'catalog = "{catalog_url}"',
+            todo="put the lake back where its catalog says that it is",
+        )
+    path = catalog_path(catalog_url, workspace)
     marker = read_marker(after)
     before = Path(marker.location) if marker else after
     if before != after:
-        _refuse_a_borrowed_catalog(catalog_path(catalog_url, workspace), workspace, before)
-    catalog = open_catalog(
-        catalog_url, workspace=workspace, warehouse=location_of(after), settings=chosen
-    )
+        _refuse_a_borrowed_catalog(path, workspace, before)
+    store = LocalStore(after, fsync=chosen.fsync)
+    catalog = open_sqlite(path, store=store, settings=chosen)
     try:
-        registered = register_lost(catalog, after)
+        registered = register_lost(catalog, store)
         moved: list[str] = []
         if before != after:
             moved = _Move(catalog, before, after, fsync=chosen.fsync).run(registered)
@@ -83,7 +94,7 @@ def relocate(
         for name in moved:
             _write_hint(catalog, after / name, name)
     finally:
-        catalog.engine.dispose()
+        catalog.close()
     return RelocateReport(str(before), str(after), tuple(moved), registered)
 
 
@@ -97,8 +108,8 @@ def _refuse_a_borrowed_catalog(catalog: Path, workspace: Path, before: Path) -> 
         )
 
 
-def _write_hint(catalog: LakeCatalog, folder: Path, name: str) -> None:
-    update_hint(folder, lambda: catalog.pointer((NAMESPACE, name)) or "")
+def _write_hint(catalog: SqlLakeCatalog, folder: Path, name: str) -> None:
+    update_hint(folder, lambda: catalog.pointer(catalog.identifier(name)) or "")
 
 
 class _MovedFiles(LocalFileIO):
@@ -113,17 +124,17 @@ class _MovedFiles(LocalFileIO):
 
 
 class _Move:
-    def __init__(self, catalog: LakeCatalog, before: Path, after: Path, *, fsync: bool) -> None:
+    def __init__(self, catalog: SqlLakeCatalog, before: Path, after: Path, *, fsync: bool) -> None:
         self._catalog = catalog
-        self._before = location_of(before)
-        self._after = location_of(after)
+        self._before = location_of(str(before))
+        self._after = location_of(str(after))
         self._io = _MovedFiles(self, fsync=fsync)
 
     def run(self, registered: tuple[str, ...]) -> list[str]:
         """Write all metadata anew, then turn all tables at once; return their names."""
         turned: dict[str, tuple[str, str]] = {}
-        for _, name in self._catalog.list_tables(NAMESPACE):
-            pointer = self._catalog.pointer((NAMESPACE, name))
+        for _, name in self._catalog.list_tables(self._catalog.namespace):
+            pointer = self._catalog.pointer(self._catalog.identifier(name))
             if name.startswith(PROBE):
                 continue  # A scratch table of a probe that was killed: the sweep forgets it.
             elsewhere = pointer is not None and pointer.startswith(f"{self._before}/")
@@ -162,7 +173,7 @@ class _Move:
                 "metadata_log": [],
             }
         )
-        version = int(local_path(pointer).name.partition("-")[0]) + 1
+        version = int(Path(path_of(pointer)).name.partition("-")[0]) + 1
         folder = self.moved(pointer).rpartition("/")[0]
         location = f"{folder}/{version:05d}-{uuid.uuid4()}.metadata.json"
         ToOutputFile.table_metadata(changed, self._io.new_output(location))

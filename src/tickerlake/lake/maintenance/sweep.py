@@ -9,18 +9,17 @@ in no snapshot and no metadata log of the fenced metadata.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tickerlake import clock
 from tickerlake.lake.base import Change, Loaded
 from tickerlake.lake.hint import HINT_FILE, LOCK_FILE
 from tickerlake.lake.lake import Lake
-from tickerlake.lake.local_io import local_path
 from tickerlake.lake.probe import forget_old_probes
 from tickerlake.lake.retry import commit_until_landed
+from tickerlake.lake.store import path_of
 from tickerlake.lake.table import IcebergTable
 from tickerlake.lake.vendor import reading
 
@@ -55,7 +54,7 @@ def sweep(
     hours = lake.settings.sweep_age_hours if age_hours is None else age_hours
     reports = [_sweep(lake.table(name), hours) for name in (names or lake.names())]
     oldest_seconds = clock.real_now().timestamp() - hours * 3600
-    forget_old_probes(lake.catalog, lake.folder, before_seconds=oldest_seconds)
+    forget_old_probes(lake.catalog, lake.store, before_seconds=oldest_seconds)
     return reports
 
 
@@ -65,41 +64,35 @@ def _sweep(table: IcebergTable, hours: float) -> SweepReport:
     with reading(table.name, "manifests"):
         named = _named(table, table.load())
     deleted = freed = young = 0
-    for path in _files(table.folder):
-        if path in named:
+    unnamed = []
+    for file in table.store.files(table.folder):
+        if file.path in named:
             continue
-        try:
-            facts = path.stat()
-        except FileNotFoundError:
-            continue  # A worker beside us has removed what it did not need.
-        if facts.st_mtime >= oldest_seconds:
+        if file.modified_seconds >= oldest_seconds:
             young += 1
             continue
-        path.unlink(missing_ok=True)
+        unnamed.append(file.path)
         deleted += 1
-        freed += facts.st_size
+        freed += file.byte_count
+    table.store.delete(unnamed)
     return SweepReport(table.name, deleted, freed, young)
 
 
-def _named(table: IcebergTable, loaded: Loaded) -> set[Path]:
+def _named(table: IcebergTable, loaded: Loaded) -> set[str]:
     """All files that one metadata names: itself, its log, every snapshot, and what those name."""
     metadata: TableMetadata = loaded.handle.metadata
-    named = {local_path(loaded.metadata_location)}
-    named |= {local_path(entry.metadata_file) for entry in metadata.metadata_log}
-    named |= {local_path(statistics.statistics_path) for statistics in metadata.statistics}
-    named |= {table.folder / "metadata" / name for name in (HINT_FILE, LOCK_FILE)}
+    named = {path_of(loaded.metadata_location)}
+    named |= {path_of(entry.metadata_file) for entry in metadata.metadata_log}
+    named |= {path_of(statistics.statistics_path) for statistics in metadata.statistics}
+    named |= {f"{table.folder}/metadata/{name}" for name in (HINT_FILE, LOCK_FILE)}
     manifests: dict[str, None] = {}
     for snapshot in metadata.snapshots:
-        named.add(local_path(snapshot.manifest_list))
+        named.add(path_of(snapshot.manifest_list))
         for manifest in snapshot.manifests(loaded.handle.io):
             if manifest.manifest_path in manifests:
                 continue
             manifests[manifest.manifest_path] = None
-            named.add(local_path(manifest.manifest_path))
+            named.add(path_of(manifest.manifest_path))
             entries = manifest.fetch_manifest_entry(loaded.handle.io)
-            named |= {local_path(entry.data_file.file_path) for entry in entries}
+            named |= {path_of(entry.data_file.file_path) for entry in entries}
     return named
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_file())

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tickerlake.errors import NotFoundError, StorageError
 from tickerlake.lake.base import Loaded
 from tickerlake.lake.chain import Chain
-from tickerlake.lake.hint import read_hint, version_of
 from tickerlake.lake.lake import Lake
 from tickerlake.lake.maintenance.history import history
 from tickerlake.lake.maintenance.positions_seen import PositionsSeen
@@ -73,8 +70,8 @@ def verify(
     for name in chosen:
         if on_table is not None:
             on_table(name)
-        table = lake.table(name)
         try:
+            table = lake.table(name)
             if _hint_was_behind(table):
                 mended.append(name)
             loaded = table.load()
@@ -94,8 +91,7 @@ def verify(
 
 def _hint_was_behind(table: IcebergTable) -> bool:
     """Mend the hint; say whether it needed mending."""
-    pointer = table.metadata_location()
-    behind = read_hint(table.folder) != version_of(pointer)
+    behind = table.hint_lags(table.metadata_location())
     if behind:
         table.mend_hint()
     return behind
@@ -111,7 +107,7 @@ def _check_files(table: IcebergTable, files: list[LiveFile]) -> Iterator[Finding
                 "report this as a bug of tickerlake, with the output of `tickerlake lake status`",
             )
     for file in files:
-        problem = _unreadable(file)
+        problem = _unreadable(table, file)
         if problem is not None:
             yield Finding(
                 table.name,
@@ -121,11 +117,11 @@ def _check_files(table: IcebergTable, files: list[LiveFile]) -> Iterator[Finding
             )
 
 
-def _unreadable(file: LiveFile) -> str | None:
-    if not Path(file.path).exists():
+def _unreadable(table: IcebergTable, file: LiveFile) -> str | None:
+    if not table.store.exists(file.path):
         return "it does not exist"
     try:
-        with pq.ParquetFile(file.path) as parquet:
+        with table.parquet(file) as parquet:
             rows = sum(batch.num_rows for batch in parquet.iter_batches(batch_size=100_000))
     except (OSError, pa.ArrowException) as error:
         return str(error)
