@@ -396,10 +396,10 @@ def _encodings(schema: pa.Schema, settings: LakeSettings) -> dict[str, Any]:
     }
 
 
-def _dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    chunks = column.chunks
-    alike = all(is_constant(chunk) and chunk[0].equals(chunks[0][0]) for chunk in chunks)
-    if not chunks or not alike:
-        return column.dictionary_encode()
-    codes = pa.array(np.zeros(len(column), np.int32))
-    return pa.chunked_array([pa.DictionaryArray.from_arrays(codes, chunks[0][:1])])
+def _dictionary(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    # A copy into one chunk costs less than to look at a thousand small ones.
+    values = column.combine_chunks()
+    if not is_constant(values):
+        return values.dictionary_encode()
+    codes = pa.array(np.zeros(len(values), np.int32))
+    return pa.DictionaryArray.from_arrays(codes, values[:1])

@@ -20,6 +20,7 @@ from tickerlake.streams.base import Message, Wire
 from tickerlake.streams.codec_arrow import constant, decode_arrow, encode_arrow
 from tickerlake.streams.codec_json import decode_json, encode_json
 from tickerlake.streams.decoded import Decoded
+from tickerlake.streams.fields import plain_layout
 
 __all__ = ["decode", "encode", "encode_slices"]
 
@@ -53,13 +54,15 @@ def encode_slices(
 def decode(kind: Kind, messages: Sequence[Message]) -> pa.Table:
     """Exactly one row for each record that the messages declare, in their order.
 
-    Columns are those of `lake_schema(kind)`; `_stream`, `_sequence`, `_delivered_at` and
-    `_superseded_at` stay null. A record that cannot be decoded or breaks a value rule has
-    `dead_reason` and `payload` (the record as JSON, or the raw bytes); both are null in all
-    others. Where a record could not be decoded, its `event_id` is null: it repeats nothing.
+    Columns are those of `lake_schema(kind)`; `_stream`, `_delivered_at` and `_superseded_at` stay
+    null, and so does `_sequence` where the log has none. A record that cannot be decoded or breaks
+    a value rule has `dead_reason` and `payload` (the record as JSON, or the raw bytes); both are
+    null in all others. Where a record could not be decoded, its `event_id` is null: it repeats
+    nothing.
     """
+    layout = plain_layout(kind)
     runs = [
-        _judged(kind, (decode_json if wire == "json" else decode_arrow)(kind, list(run)))
+        _judged(kind, (decode_json if wire == "json" else decode_arrow)(layout, list(run)))
         for wire, run in groupby(messages, key=lambda message: message.wire)
     ]
     if not runs:
@@ -81,18 +84,29 @@ def _lake_columns() -> list[tuple[str, pa.DataType]]:
 
 
 def _places(messages: Sequence[Message]) -> dict[str, pa.Array]:
-    """Where each record came from: `_partition`, `_offset`, `_index`."""
+    """Where each record came from: `_partition`, `_offset`, `_sequence`, `_index`."""
     counts = np.array([message.count for message in messages])
     firsts = np.array([message.first_position for message in messages])
     dense = np.array([message.per_record for message in messages])
     starts = np.cumsum(counts) - counts
     inside = np.arange(counts.sum()) - np.repeat(starts, counts)
     each = np.repeat(dense, counts)
+    offsets = np.repeat(firsts, counts) + np.where(each, inside, 0)
+    indexes = np.where(each, 0, inside).astype(np.int32)
+    sequences: list[pa.Array] = []
+    for start, message in zip(starts, messages, strict=True):
+        places, rows = message.places, slice(start, start + message.count)
+        if places is not None:
+            offsets[rows] = places.positions
+            indexes[rows] = 0 if places.indexes is None else places.indexes
+        given = places.sequences if places is not None else None
+        sequences.append(pa.nulls(message.count, pa.string()) if given is None else given)
     partitions = pa.array([message.partition for message in messages], pa.string())
     return {
         "_partition": partitions.take(pa.array(np.repeat(np.arange(len(messages)), counts))),
-        "_offset": pa.array(np.repeat(firsts, counts) + np.where(each, inside, 0)),
-        "_index": pa.array(np.where(each, 0, inside).astype(np.int32)),
+        "_offset": pa.array(offsets),
+        "_sequence": pa.concat_arrays(sequences),
+        "_index": pa.array(indexes),
     }
 
 
@@ -142,7 +156,7 @@ def _identified(kind: Kind, decoded: Decoded) -> pa.Table:
 def _payloads(records: pa.Table, decoded: Decoded, reasons: pa.Array) -> pa.Array:
     """The bytes of dead records: their own, or the record written as JSON."""
     dead = np.flatnonzero(reasons.is_valid().to_numpy(zero_copy_only=False))
-    payloads = decoded.raw.take(pa.array(dead))
+    payloads = decoded.raw(dead)
     readable = decoded.reasons.take(pa.array(dead)).is_null()
     if pc.any(pc.and_(payloads.is_null(), readable)).as_py():
         lines = encode_json(records.take(pa.array(dead)), [(0, len(dead))], None)[0].split(b"\n")

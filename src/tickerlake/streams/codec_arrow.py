@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from tickerlake.records import SCHEMAS, Kind, in_calendar, is_constant
 from tickerlake.streams.base import Message
 from tickerlake.streams.decoded import Decoded
+from tickerlake.streams.fields import Layout
 
 __all__ = ["constant", "decode_arrow", "encode_arrow"]
 
@@ -91,14 +92,14 @@ def _sealed(batch: pa.RecordBatch, values_max: int) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def decode_arrow(kind: Kind, messages: Sequence[Message]) -> Decoded:
+def decode_arrow(layout: Layout, messages: Sequence[Message]) -> Decoded:
     """Records of all messages, in order; a message that cannot be read is `count` dead rows."""
     opened = [(message, _opened(message)) for message in messages]
     parts: list[Decoded] = []
     # Messages of one shape are unpacked together: a column at a time, not a message at a time.
     for _, run in groupby(opened, key=lambda pair: getattr(pair[1], "schema", None)):
-        parts.extend(_run(kind, list(run)))
-    return parts[0] if len(parts) == 1 else Decoded.concat(parts)
+        parts.extend(_run(layout.kind, list(run)))
+    return Decoded.concat(parts)
 
 
 def _run(kind: Kind, opened: Sequence[tuple[Message, pa.Table | str]]) -> list[Decoded]:

@@ -7,28 +7,33 @@ No Python object is made per record. Encoding joins columns of text. Decoding le
 line apart by itself, then casts whole columns: a bad line harms no other, and every line is exactly
 one row. Parsers of whole blocks do not promise that (an object may span two lines, or two stand in
 one), and pyarrow's reads a time without a zone as UTC and dies on a line that says `null`.
+
+Most blocks hold lines that are all alike and as they should be: these are read straight into their
+types (`json_block.py`). Where that has doubts, every value is read as text first and looked at.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickerlake.records import SCHEMAS, Kind, in_calendar
 from tickerlake.streams.base import Message
 from tickerlake.streams.decoded import Decoded
-
-if TYPE_CHECKING:
-    import duckdb
+from tickerlake.streams.fields import Layout
+from tickerlake.streams.json_block import engine, read_block
+from tickerlake.streams.lines import Lines, lines_of
 
 __all__ = ["decode_json", "encode_json"]
+
+#: Where a block has a line that wants a closer look, its neighbours are tried again in pieces of
+#: this many lines.
+_PIECE_LINES: Final = 2_048
 
 
 def encode_json(
@@ -86,147 +91,73 @@ def _quoted(written: pa.Array) -> pa.Array:
     return pc.binary_join_element_wise('"', written, '"', "")
 
 
-def decode_json(kind: Kind, messages: Sequence[Message]) -> Decoded:
+def decode_json(layout: Layout, messages: Sequence[Message]) -> Decoded:
     """Records of all messages, in order; exactly `message.count` rows for each."""
     parts: list[Decoded] = []
-    lines: list[bytes] = []
-    for message in messages:
-        found = _lines(message)
-        if len(found) == message.count:
-            lines.extend(found)
-            continue
-        if lines:
-            parts.append(_parsed(kind, lines))
-            lines = []
-        reason = f"the JSON message holds {len(found)} lines, {message.count} records were declared"
-        parts.append(Decoded.dead(kind, message.count, reason, message.payload))
-    if lines:
-        parts.append(_parsed(kind, lines))
-    return parts[0] if len(parts) == 1 else Decoded.concat(parts)
+    for found in lines_of(layout.kind, messages):
+        if isinstance(found, Decoded):
+            parts.append(found)
+        else:
+            parts.extend(_read(layout, found))
+    return Decoded.concat(parts)
 
 
-def _lines(message: Message) -> list[bytes]:
-    if message.count == 1:  # one record, however many lines it was written in
-        return [message.payload]
-    lines = message.payload.split(b"\n")
-    ended = len(lines) == message.count + 1 and not lines[-1]
-    return lines[:-1] if ended else lines
+def _read(layout: Layout, lines: Lines) -> Iterator[Decoded]:
+    records = read_block(layout, lines.values)
+    if records is not None:
+        yield Decoded(records, pa.nulls(len(lines), pa.string()), lines.raw)
+    elif len(lines) > _PIECE_LINES:
+        for start in range(0, len(lines), _PIECE_LINES):
+            yield from _read(layout, lines.slice(start, min(_PIECE_LINES, len(lines) - start)))
+    else:
+        yield _read_carefully(layout, lines)
 
 
-def _parsed(kind: Kind, lines: list[bytes]) -> Decoded:
-    raw = pa.array(lines, pa.binary())
+def _read_carefully(layout: Layout, lines: Lines) -> Decoded:
     try:
-        text = raw.cast(pa.string())
+        text = lines.values.cast(pa.string())
     except pa.ArrowInvalid:
-        text = pa.array([_utf8_or_none(line) for line in lines], pa.string())
-    objects = _objects(kind, text)
+        text = pa.array([_utf8_or_none(line) for line in lines.values.to_pylist()], pa.string())
+    objects = _objects(layout, text)
     reasons: dict[int, str] = {}
     if objects.null_count:
         missing = pc.indices_nonzero(objects.is_null()).to_pylist()
         reasons = dict.fromkeys(missing, "not a JSON object")
-    columns = {
-        field.name: _typed(values, field, reasons)
-        for field, values in zip(SCHEMAS[kind], objects.flatten(), strict=True)
-    }
-    columns["kind"] = pc.fill_null(columns["kind"], kind)
-    records = pa.table(list(columns.values()), schema=SCHEMAS[kind])
-    if not reasons:
-        return Decoded(records, pa.nulls(len(lines), pa.string()), raw)
-    why = [reasons.get(row) for row in range(len(lines))]
-    return Decoded(records, pa.array(why, pa.string()), raw)
+    columns = dict(zip(layout.names, objects.flatten(), strict=True))
+    records = layout.records(columns, reasons)
+    why = [reasons.get(row) for row in range(len(lines))] if reasons else None
+    return Decoded(
+        records,
+        pa.nulls(len(lines), pa.string()) if why is None else pa.array(why, pa.string()),
+        lines.raw,
+    )
 
 
-def _utf8_or_none(line: bytes) -> str | None:
+def _utf8_or_none(line: bytes | None) -> str | None:
     try:
-        return line.decode()
+        return None if line is None else line.decode()
     except UnicodeDecodeError:
         return None
 
 
-_local: Final = threading.local()
-
-
-def _objects(kind: Kind, text: pa.Array) -> pa.StructArray:
+def _objects(layout: Layout, text: pa.Array) -> pa.StructArray:
     """Each line's fields as text, null where missing; a line that is no object is null itself."""
-    import duckdb
-
-    if not hasattr(_local, "connection"):
-        # One in-memory engine a thread: one core, no files, no network.
-        _local.connection = duckdb.connect(config={"threads": 1, "enable_external_access": False})
-    connection: duckdb.DuckDBPyConnection = _local.connection
+    connection = engine()
     connection.register("lines", pa.table({"line": text}))
     try:
-        answer = connection.sql(_query(kind)).to_arrow_table()
+        answer = connection.sql(_query(layout)).to_arrow_table()
         found: pa.StructArray = answer["fields"].combine_chunks()
     finally:
         connection.unregister("lines")
     return found
 
 
-@functools.lru_cache(maxsize=8)
-def _query(kind: Kind) -> str:
+@functools.lru_cache(maxsize=32)
+def _query(layout: Layout) -> str:
     # As text first, so that a value of the wrong type is told from a missing one. `try` makes a
-    # line that is no JSON at all null instead of an error.
-    shape = json.dumps(dict.fromkeys(SCHEMAS[kind].names, "VARCHAR"))
-    return f"select try(json_transform(line, '{shape}')) as fields from lines"
-
-
-# Without a zone nobody knows which instant was meant.
-_ZONED: Final = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?)$"
-
-_EXPECTED: Final = {
-    pa.float64(): "a number",
-    pa.int64(): "a whole number of 64 bits",
-    pa.bool_(): "true or false",
-    pa.date32(): "a date such as 2013-03-01",
-    pa.timestamp("us", tz="UTC"): "a time with its zone, such as 2013-03-01T14:30:00Z",
-}
-
-
-def _typed(values: pa.Array, field: pa.Field, reasons: dict[int, str]) -> pa.Array:
-    """The column in its type; what is not of it becomes null, with its row's reason noted."""
-    if values.type == field.type:
-        return values
-    if values.null_count == len(values):
-        return pa.nulls(len(values), field.type)
-    try:
-        return _cast(values, field.type)
-    except pa.ArrowInvalid:
-        pass
-    # Something in this column is wrong: look at each value by itself.
-    sound: list[str | None] = []
-    for row, value in enumerate(values):
-        if value.is_valid and not _can_be(value, field.type):
-            found = f"{field.name} is not {_EXPECTED[field.type]}: {value.as_py()[:80]}"
-            reasons.setdefault(row, found)
-            sound.append(None)
-        else:
-            sound.append(value.as_py())
-    return _cast(pa.array(sound, pa.string()), field.type)
-
-
-def _cast(values: pa.Array, type_: pa.DataType) -> pa.Array:
-    found = _converted(values, type_)
-    if not in_calendar(found):
-        raise pa.ArrowInvalid("a time lies outside the years 1 to 9999")
-    return found
-
-
-def _converted(values: pa.Array, type_: pa.DataType) -> pa.Array:
-    if not pa.types.is_timestamp(type_):
-        return values.cast(type_)
-    if pc.all(pc.match_substring_regex(values, _ZONED)).as_py() is False:
-        raise pa.ArrowInvalid("a time has no zone")
-    try:
-        return values.cast(type_)
-    except pa.ArrowInvalid:
-        # Some producers write nanoseconds.
-        return values.cast(pa.timestamp("ns", tz="UTC")).cast(type_, safe=False)
-
-
-def _can_be(value: pa.Scalar, type_: pa.DataType) -> bool:
-    try:
-        _cast(pa.array([value.as_py()], pa.string()), type_)
-    except pa.ArrowInvalid:
-        return False
-    return True
+    # line that is no JSON at all null instead of an error; a list or a word is no object either.
+    shape = json.dumps(dict.fromkeys(layout.names, "VARCHAR")).replace("'", "''")
+    return (
+        "select case when try(json_type(line)) = 'OBJECT' "
+        f"then try(json_transform(line, '{shape}')) end as fields from lines"
+    )
