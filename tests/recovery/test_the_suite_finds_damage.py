@@ -17,6 +17,7 @@ from pyiceberg.exceptions import CommitFailedException
 from recovery.harness import WINDOW
 from tickerlake.delivery import DeliverySettings, Worker
 from tickerlake.delivery.checkpoint import Decision, Unit
+from tickerlake.delivery.direct import DirectCommits
 from tickerlake.errors import CommitRefusedError
 from tickerlake.lake.base import Change, LakeTable, Loaded
 from tickerlake.lake.registry import open_lake
@@ -29,7 +30,7 @@ from tickerlake.testing.sample_records import sample_bars
 SETTINGS = DeliverySettings(flush_rows=50, read_records=10_000, repeat_window=WINDOW)
 
 
-class Unfenced(Worker):
+class Unfenced(DirectCommits):
     """Commits onto whatever is newest, without step 7's comparison."""
 
     def decide(self, loaded: Loaded, unit: Unit) -> Decision:
@@ -109,7 +110,7 @@ def new_bars(topic: Topic) -> None:
 def story(
     folder: Path,
     *,
-    worker: type[Worker] = Worker,
+    commits: type[DirectCommits] = DirectCommits,
     wrap: Callable[[LakeTable], LakeTable] = lambda table: table,
     held: Callable[[Topic], None] = new_bars,
     at: str,
@@ -135,7 +136,14 @@ def story(
             topic.publish(sample_bars(90, first=200))
             honest()
 
-    worker(topic, wrap(table), settings=SETTINGS, failpoint=overtake).run(never, once=True)
+    rival = wrap(table)
+    Worker(
+        topic,
+        rival,
+        settings=SETTINGS,
+        committing=lambda heard: commits(rival, SETTINGS, 12.0, heard),
+        failpoint=overtake,
+    ).run(never, once=True)
     found = findings(topic, folder / "catalog.db", repeat_window=WINDOW)
     if not found:
         honest()
@@ -156,7 +164,7 @@ def test_the_real_worker_comes_through(
 
 def test_without_the_fence_records_come_twice(tmp_path: Path) -> None:
     """A worker that commits onto whatever is newest: the judge sees rows twice."""
-    found = story(tmp_path, worker=Unfenced, at="6")
+    found = story(tmp_path, commits=Unfenced, at="6")
     assert any("is 2 rows" in finding for finding in found), found
 
 

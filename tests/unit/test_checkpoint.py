@@ -14,7 +14,7 @@ STREAM = StreamIdentity("00000000000000aa", "a log of the tests")
 
 def unit(registers: bool = False, **ranges: tuple[int, int]) -> Unit:
     spans = {name.removeprefix("p"): Range(*span) for name, span in ranges.items()}
-    return Unit(STREAM, spans, partition_count=2, registers=registers)
+    return Unit(STREAM, spans, registers=registers)
 
 
 def committed(lake: Lake, *units: Unit) -> None:

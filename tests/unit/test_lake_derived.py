@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import duckdb
 import pyarrow as pa
 
 from tickerlake.lake import Change
-from tickerlake.lake.derived import fold_deliveries, folded_deliveries, refresh_latest
+from tickerlake.lake.derived import (
+    delivery_rows,
+    fold_deliveries,
+    folded_deliveries,
+    refresh_latest,
+)
 from tickerlake.lake.lake import Lake
+from tickerlake.lake.tables import SPECS, iceberg_schema
+from tickerlake.query import views
 from tickerlake.testing.lake_suite import bars, deliver
 
 
@@ -25,6 +33,27 @@ def test_folding_twice_adds_nothing(lake: Lake) -> None:
     spans = [(r["partition"], r["from_position"], r["to_position"], r["rows"]) for r in rows]
     assert spans == [("0", 0, 10, 10), ("1", 0, 10, 10), ("0", 10, 20, 10), ("0", 20, 25, 5)]
     assert {r["event"] for r in rows} == {"delivered"}
+
+
+def test_a_table_of_an_earlier_version_gets_the_columns_that_have_come_since(lake: Lake) -> None:
+    """`deliveries` without them: old rows stay, new ones come, the view has both."""
+    spec = SPECS["deliveries"]
+    since = ("gaps", "to_address")
+    earlier = pa.schema([field for field in spec.schema if field.name not in since])
+    identifier = ("tickerlake", "deliveries")
+    lake.catalog.create_table(identifier, iceberg_schema(earlier))
+    table = lake.table("bars_log")
+    deliver(table, 10)
+    rows = delivery_rows("bars_log", table.snapshots(table.load())).drop_columns(list(since))
+    lake.catalog.load_table(identifier).append(rows)
+    deliver(table, 10)
+    fold_deliveries(lake, "bars_log")
+    told = folded_deliveries(lake, "bars_log").sort_by("from_position")
+    assert told.column("rows").to_pylist() == [10, 10]
+    assert told.column("gaps").to_pylist() == [None, 0]
+    deliveries = lake.table("deliveries")
+    view = views.deliveries(tuple(deliveries.files(deliveries.load())), views.empty(spec.schema))
+    assert duckdb.sql(f"select sum(rows), sum(gaps) from ({view})").fetchall() == [(20, 0)]
 
 
 def test_latest_is_the_newest_price_of_each_symbol(lake: Lake) -> None:

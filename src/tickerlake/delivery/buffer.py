@@ -42,9 +42,7 @@ class MemoryBudget:
 
 @dataclass(slots=True)
 class _Partition:
-    start: int
-    end: int
-    dropped: int = 0
+    span: Range
     parts: list[pa.Table] = field(default_factory=list)
 
 
@@ -56,7 +54,7 @@ class Buffer:
     """
 
     def __init__(self, positions: Mapping[str, int]) -> None:
-        self._partitions = {name: _Partition(at, at) for name, at in positions.items()}
+        self._partitions = {name: _Partition(Range(at, at)) for name, at in positions.items()}
         self._since_seconds: float | None = None
         self.rows = 0
         self.byte_count = 0
@@ -75,21 +73,20 @@ class Buffer:
 
     def next_position(self, partition: str) -> int:
         """The next position to read."""
-        return self._partitions[partition].end
+        return self._partitions[partition].span.end
 
     def positions(self) -> dict[str, int]:
         """Next positions of all partitions."""
-        return {name: part.end for name, part in self._partitions.items()}
+        return {name: part.span.end for name, part in self._partitions.items()}
 
-    def add(self, partition: str, rows: pa.Table, *, end: int, dropped: int) -> None:
-        """Take in the partition's next rows; `end` is the position after all that was read."""
-        part = self._partitions[partition]
-        if end == part.end:
+    def add(self, partition: str, span: Range, rows: pa.Table) -> None:
+        """Take in the partition's next rows, and the range that was read to get them."""
+        if not span.moves:
             return
+        part = self._partitions[partition]
         if self._since_seconds is None:
             self._since_seconds = clock.monotonic_seconds()
-        part.end = end
-        part.dropped += dropped
+        part.span += span
         if rows.num_rows:
             part.parts.append(rows)
             self.rows += rows.num_rows
@@ -97,11 +94,7 @@ class Buffer:
 
     def ranges(self) -> dict[str, Range]:
         """What a commit of all this would deliver: changed partitions only."""
-        return {
-            name: Range(part.start, part.end, dropped=part.dropped)
-            for name, part in self._partitions.items()
-            if part.end > part.start
-        }
+        return {name: part.span for name, part in self._partitions.items() if part.span.moves}
 
     def table(self) -> pa.Table | None:
         """All rows, or null if there are none."""
@@ -111,7 +104,7 @@ class Buffer:
     def clear(self) -> None:
         """Forget the rows: they are committed. Each partition goes on where it ended."""
         for part in self._partitions.values():
-            part.start, part.dropped = part.end, 0
+            part.span = Range(part.span.end, part.span.end)
             part.parts.clear()
         self._since_seconds, self.rows, self.byte_count = None, 0, 0
 

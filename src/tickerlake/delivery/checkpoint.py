@@ -24,9 +24,10 @@ from tickerlake.lake.positions import (
     partitions_property,
     stream_property,
 )
+from tickerlake.records import Position
 from tickerlake.streams import StreamIdentity
 
-__all__ = ["Decision", "Unit", "change_of", "count_of", "decide", "offsets_checked"]
+__all__ = ["Decision", "Unit", "change_of", "decide", "offsets_checked"]
 
 
 class Decision(enum.Enum):
@@ -45,15 +46,16 @@ class Unit:
     """One transaction: ranges of one stream, and the files that hold their rows.
 
     With `registers` it gives partitions their first offset: they must have none before it.
-    `origins` are the dead letters that its rows mend.
+    `origins` are the dead letters that its rows mend. `forgets` are partitions that ended and that
+    the log no longer lists: their offsets go with this commit.
     """
 
     identity: StreamIdentity
     ranges: Mapping[str, Range]
-    partition_count: int
     files: tuple[WrittenFile, ...] = ()
     registers: bool = False
     origins: tuple[str, ...] = ()
+    forgets: tuple[str, ...] = ()
 
 
 def decide(table: LakeTable, loaded: Loaded, unit: Unit) -> Decision:
@@ -64,11 +66,12 @@ def decide(table: LakeTable, loaded: Loaded, unit: Unit) -> Decision:
         DataLossError: A partition that was registered has no offset any more.
     """
     offsets = offsets_checked(table, loaded, unit.identity)
-    now = {partition: offsets.get(partition) for partition in unit.ranges}
+    # As texts: a position that differs in its address alone is another place in the log.
+    now = {name: str(offsets.get(name)) for name in unit.ranges}
     before = {name: None if unit.registers else span.start for name, span in unit.ranges.items()}
-    if now == before:
+    if now == {name: str(start) for name, start in before.items()}:
         return Decision.COMMIT
-    if all(now[name] == span.end for name, span in unit.ranges.items()):
+    if now == {name: str(span.end) for name, span in unit.ranges.items()}:
         return Decision.DONE
     return Decision.DISCARD
 
@@ -80,29 +83,34 @@ def change_of(loaded: Loaded, unit: Unit) -> Change:
     properties alone are compared with nothing, and a zombie could take an offset back (step 2).
     """
     stream_id = unit.identity.id
+    before = offsets_of(loaded.properties, stream_id)
+    gone = [name for name in unit.forgets if name in before and before[name].ended]
     properties = {
         stream_property(stream_id): unit.identity.text,
-        partitions_property(stream_id): str(max(unit.partition_count, count_of(loaded, stream_id))),
+        partitions_property(stream_id): str(len({*before, *unit.ranges}) - len(gone)),
         **{offset_property(stream_id, name): str(span.end) for name, span in unit.ranges.items()},
     }
+    forget = tuple(offset_property(stream_id, name) for name in gone)
+    after = {**loaded.properties, **properties}
     return Change(
         append=unit.files,
         properties=properties,
+        forget=forget,
         summary={
-            CHECK: check_hash({**loaded.properties, **properties}),
+            CHECK: check_hash({name: after[name] for name in after if name not in forget}),
             RANGES: encode_ranges({stream_id: unit.ranges}),
         },
     )
 
 
-def count_of(loaded: Loaded, stream_id: str) -> int:
+def _count_of(loaded: Loaded, stream_id: str) -> int:
     """How many partitions of the stream have an offset; 0 for a stream that is new to the table."""
     return int(loaded.properties.get(partitions_property(stream_id), "0"))
 
 
 def offsets_checked(
     table: LakeTable, loaded: Loaded, identity: StreamIdentity
-) -> Mapping[str, int]:
+) -> Mapping[str, Position]:
     """The stream's next positions, after proof that nobody turned the table back.
 
     Raises:
@@ -119,7 +127,7 @@ def offsets_checked(
             "table really holds, and the next delivery fetches the rest again",
         )
     offsets = offsets_of(loaded.properties, identity.id)
-    count = count_of(loaded, identity.id)
+    count = _count_of(loaded, identity.id)
     if len(offsets) != count:
         raise DataLossError(
             f"The table {loaded.name} has lost the offset of a partition.",

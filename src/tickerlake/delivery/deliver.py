@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from tickerlake.delivery.settings import DeliverySettings
 from tickerlake.delivery.worker import Worker
 from tickerlake.errors import CommitRefusedError, CommitUnknownError
 from tickerlake.records import TABLES, Kind
-from tickerlake.streams import Stream
+from tickerlake.streams import Membership, Stream
 
 if TYPE_CHECKING:  # settings of this room are read by commands that never open the lake
     from tickerlake.lake.lake import Lake
@@ -68,13 +68,15 @@ def deliver(
     halt = _Halt(stop)
     jobs: list[tuple[Kind, Callable[[], KindReport]]] = []
     for kind in kinds:
+        table = lake.table(TABLES[kind])
+        group = f"{GROUP}-{table.load().table_id}-{table.name}"
         for number in range(chosen.workers):
+            membership = stream.join(kind, group, alone=True)
             worker = Worker(
                 stream.topic(kind),
-                lake.table(TABLES[kind]),
+                table,
                 settings=chosen,
-                partitions=partial(_share, number=number, of=chosen.workers),
-                membership=stream.join(kind, GROUP, alone=True),
+                membership=_Part(membership, number, chosen.workers),
                 accept_loss=accept_loss,
                 file_hours_max=lake.settings.sweep_age_hours / 2,
                 budget=budget,
@@ -129,9 +131,25 @@ class _Tending:
         return len(table.snapshots(table.load())) >= self._lake.settings.snapshots_max + every
 
 
-def _share(names: Sequence[str], *, number: int, of: int) -> Sequence[str]:
-    """The partitions of one of several workers."""
-    return names[number::of]
+class _Part:
+    """A membership whose partitions several workers of this process divide among them."""
+
+    def __init__(self, whole: Membership, number: int, of: int) -> None:
+        self._whole = whole
+        self._number = number
+        self._of = of
+
+    def share(self) -> frozenset[str]:
+        """Every so manieth partition."""
+        return frozenset(sorted(self._whole.share())[self._number :: self._of])
+
+    def acknowledge(self, positions: Mapping[str, int]) -> None:
+        """Tell how far the lake is."""
+        self._whole.acknowledge(positions)
+
+    def leave(self) -> None:
+        """Give the partitions to the others at once."""
+        self._whole.leave()
 
 
 class _Halt:

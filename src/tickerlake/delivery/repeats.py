@@ -10,7 +10,8 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from tickerlake.lake import LakeTable, Loaded
-from tickerlake.records import KEYS, Kind, RepeatWindow
+from tickerlake.lake.windows import fill_windows
+from tickerlake.records import Kind, RepeatWindow
 
 __all__ = ["origins_in_lake", "windows_from_lake"]
 
@@ -26,18 +27,8 @@ def windows_from_lake(
 ) -> dict[str, RepeatWindow]:
     """The window of each partition that stands at `positions`, from the rows before it."""
     windows = {partition: RepeatWindow(kind, size) for partition in positions}
-    columns = ("_offset", "event_id", *KEYS[kind])
-    for partition, position in positions.items():
-        if position == 0:
-            continue
-        rows = table.read(
-            loaded,
-            columns=columns,
-            stream=stream_id,
-            partitions=[partition],
-            offset_from=max(0, position - size),
-        )
-        windows[partition].remember(rows)
+    starts = {name: max(0, at - size) for name, at in positions.items() if at > 0}
+    fill_windows(table, loaded, windows, stream_id=stream_id, starts=starts)
     return windows
 
 

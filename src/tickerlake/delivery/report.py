@@ -39,12 +39,14 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A commit was refused, its outcome is unknown, or others moved on; we read again."""
+    """A commit was refused or its outcome is unknown: we try again with the same files.
+
+    With `fenced` others moved on, or our files grew old: all was discarded, and we read again.
+    """
 
     kind: Kind
     why: str
     partitions: tuple[str, ...] = ()
-    #: Others had moved on, or the files grew old: read again. Otherwise: tried again as it is.
     fenced: bool = False
 
 

@@ -26,7 +26,7 @@ class DeliverySettings:
     memory_bytes: int = 256 * 1024 * 1024
     #: About how many records one read takes.
     read_records: int = 131_072
-    #: How long an idle worker waits for new records before it looks at its clock again.
+    #: How long a worker that waits for records may be deaf to a stop. New records wake it at once.
     poll_seconds: float = 0.2
     #: A record that repeats one within this many positions before it is dropped.
     repeat_window: int = field(default=REPEAT_WINDOW, metadata={"least": 0})

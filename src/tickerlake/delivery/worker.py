@@ -9,40 +9,33 @@ a refusal or an unknown outcome, back to 7 with the same files. 10: tell the bro
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tickerlake import clock
-from tickerlake.delivery.assignment import find_start
+from tickerlake.delivery.assignment import Start, awaited, find_start
 from tickerlake.delivery.buffer import Buffer, MemoryBudget, stamped, with_dropped
-from tickerlake.delivery.checkpoint import Decision, Unit, change_of, decide
+from tickerlake.delivery.checkpoint import Unit, offsets_checked
 from tickerlake.delivery.closes import SessionCloses
+from tickerlake.delivery.direct import Committing, DirectCommits, Heard
 from tickerlake.delivery.repeats import origins_in_lake, windows_from_lake
 from tickerlake.delivery.report import Assigned, Delivered, Event, KindReport, OnEvent, Refused
 from tickerlake.delivery.settings import DeliverySettings
-from tickerlake.errors import (
-    CommitRefusedError,
-    CommitUnknownError,
-    RetentionPassedError,
-    StorageError,
-)
+from tickerlake.errors import RetentionPassedError
 from tickerlake.lake.base import LakeTable, Loaded
 from tickerlake.lake.positions import Range
-from tickerlake.records import RepeatWindow, lake_schema, repeated_origins
+from tickerlake.records import Position, RepeatWindow, lake_schema, repeated_origins
 from tickerlake.streams import Batch, Membership, Topic, codec
 
 __all__ = ["Failpoint", "Stop", "Worker"]
 
-#: How often a worker looks whether its topic has new partitions.
-PARTITIONS_EVERY_SECONDS = 1.0
-
-#: The longest pause between two tries of one commit.
-PAUSE_SECONDS_MAX = 1.0
+#: How often a worker looks whether its topic has other partitions, or is another one.
+LOOK_EVERY_SECONDS = 1.0
 
 #: Called after each step with its number and what the worker holds. For tests alone.
 Failpoint = Callable[[str, Mapping[str, Any]], None]
@@ -76,12 +69,13 @@ class Worker:
         topic: Where records come from.
         table: Where they go: no other topic may feed it.
         settings: When to flush, and how much to hold.
-        partitions: The share of this worker; null is all of them, new ones too.
-        membership: Told the lake's positions after each commit, for lag tools.
+        membership: Says which partitions are this worker's, and is told the lake's positions
+            after each commit; null is all of them. Left to the caller to leave.
         accept_loss: Go on after a hole that the log's retention made.
         file_hours_max: Files that waited longer for their commit are written again: half of the
             sweep's age, which may be after them.
         budget: Memory shared with other workers.
+        committing: How units get into the table; null is directly.
         failpoint: Called after each numbered step.
         on_event: Told what happens.
     """
@@ -92,35 +86,44 @@ class Worker:
         table: LakeTable,
         *,
         settings: DeliverySettings,
-        partitions: Callable[[Sequence[str]], Sequence[str]] = lambda names: names,
         membership: Membership | None = None,
         accept_loss: bool = False,
         file_hours_max: float = 12.0,
         budget: MemoryBudget | None = None,
+        committing: Callable[[Heard], Committing] | None = None,
         failpoint: Failpoint | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
         self._topic = topic
         self._table = table
         self._settings = settings
-        self._share = partitions
         self._membership = membership
         self._accept_loss = accept_loss
-        self._file_hours_max = file_hours_max
         self._budget = budget or MemoryBudget(settings.memory_bytes)
         self._failpoint = failpoint
         self._on_event = on_event
         self._closes = SessionCloses(settings)
+        self._commits = (
+            committing(self)
+            if committing is not None
+            else DirectCommits(table, settings, file_hours_max, self)
+        )
         # 1. One topic feeds one table; the log's identity, not its name, owns the offsets.
         self._identity = topic.identity()
         self._buffer = Buffer({})
         self._windows: dict[str, RepeatWindow] = {}
-        self._look_again_seconds = 0.0
+        #: All partitions of the topic, and the share of this worker, as at the assignment.
+        self._names: list[str] = []
+        self._share: frozenset[str] = frozenset()
+        self._start = Start({})
+        #: Partitions that must not be begun yet, and what they wait for.
+        self._awaits: Mapping[str, frozenset[str]] = {}
         #: Partitions whose end was seen since the assignment.
         self._read_out: set[str] = set()
-        self._given_up: Unit | None = None
+        self._look_at_seconds = 0.0
+        self._turn = 0
         self._report = KindReport()
-        self._reached("1")
+        self.reached("1")
 
     def run(self, stop: Stop, *, once: bool) -> KindReport:
         """Deliver until `stop` is set, or with `once` up to the log's ends as seen now.
@@ -135,7 +138,8 @@ class Worker:
             CommitUnknownError: No commit was answered for `commit_seconds_max`.
         """
         try:
-            ends = self._ends() if once else None
+            names, share = self._shared()
+            ends = {n: self._topic.bounds(n).end for n in names if n in share} if once else None
             self._assign()
             while True:
                 taken = self._fill(ends)
@@ -145,15 +149,14 @@ class Worker:
                 if self._finished(ends, stop):
                     return self._report
                 if not taken and cause is None:
-                    stop.wait(self._settings.poll_seconds)
+                    self._wait(stop)
         finally:
             self._budget.hold(self, 0)
 
-    def _ends(self) -> dict[str, int | None]:
-        return {name: self._topic.bounds(name).end for name in self._partitions()}
-
-    def _partitions(self) -> Sequence[str]:
-        return self._share(self._topic.partitions())
+    def _shared(self) -> tuple[list[str], frozenset[str]]:
+        names = self._topic.partitions()
+        share = frozenset(names) if self._membership is None else self._membership.share()
+        return names, share
 
     def _finished(self, ends: Mapping[str, int | None] | None, stop: Stop) -> bool:
         return self._buffer.empty and (stop.is_set() or self._at(ends))
@@ -161,11 +164,17 @@ class Worker:
     def _at(self, ends: Mapping[str, int | None] | None) -> bool:
         if ends is None:
             return False
-        positions = self._buffer.positions()
         return all(
-            name in self._read_out if end is None else positions[name] >= end
-            for name, end in ends.items()
+            self._is_past(name, position, ends.get(name, 0))
+            for name, position in self._buffer.positions().items()
         )
+
+    def _is_past(self, partition: str, position: int, end: int | None) -> bool:
+        if _ended(position):
+            return True
+        if any(partition in parents for parents in self._awaits.values()):
+            return False  # Others cannot begin before its very end is in the lake.
+        return partition in self._read_out if end is None else position >= end
 
     def _cause(self, ends: Mapping[str, int | None] | None, stop: Stop) -> str | None:
         """Why what waits must be committed now; null: it may wait on."""
@@ -177,6 +186,8 @@ class Worker:
             return "end"
         if self._buffer.age_seconds >= self._settings.flush_seconds:
             return "age"
+        if any(_ended(span.end) for span in self._buffer.ranges().values()):
+            return "partition ended"  # Somebody may wait to begin those that follow on it.
         return self._full() or ("close" if self._closes.passed() else None)
 
     def _full(self) -> str | None:
@@ -190,42 +201,60 @@ class Worker:
     def _assign(self) -> None:
         """4. Load the table and stand at its offsets; what was buffered before is forgotten."""
         while True:
-            partitions = self._partitions()
+            self._identity = self._topic.identity()
+            self._names, self._share = self._shared()
+            mine = [name for name in self._names if name in self._share]
             loaded = self._table.load()
             start = find_start(
-                self._topic, self._table, loaded, partitions, accept_loss=self._accept_loss
+                self._topic, self._table, loaded, self._names, mine, accept_loss=self._accept_loss
             )
             pending = start.register or start.losses
-            if pending is None or pending == self._given_up:
+            if pending is None:
                 break
             # Offsets that are new, or that jump over a hole, are written down before we read on.
-            if self._commit(pending) is not None:
-                self._given_up = pending
+            if self._commits.commit(pending) is not None:
                 lost = sum(span.lost for span in pending.ranges.values())
                 self._report = replace(self._report, lost=self._report.lost + lost)
+        self._start, self._awaits = start, start.awaits
+        self._windows = self._windows_at(loaded, start.positions)
         self._buffer = Buffer(start.positions)
+        self._budget.hold(self, 0)
         self._read_out = set()
-        self._windows = windows_from_lake(
+        self._report = replace(self._report, positions=dict(start.positions))
+        if self._membership is not None:
+            # After a rewind the broker stands ahead of the lake: never for long.
+            self._membership.acknowledge(start.positions)
+        self._tell(Assigned(self._topic.kind, dict(start.positions)))
+        self.reached("4")
+
+    def _windows_at(self, loaded: Loaded, positions: Mapping[str, int]) -> dict[str, RepeatWindow]:
+        """Windows of these positions; those that stand there already are kept."""
+        stand = self._buffer.positions() if self._buffer.empty else {}
+        kept = {
+            name: self._windows[name]
+            for name, position in positions.items()
+            if name in self._windows and str(stand.get(name)) == str(position)
+        }
+        read = windows_from_lake(
             self._table,
             loaded,
             kind=self._topic.kind,
             stream_id=self._identity.id,
-            positions=start.positions,
+            positions={name: at for name, at in positions.items() if name not in kept},
             size=self._settings.repeat_window,
         )
-        self._report = replace(self._report, positions=dict(start.positions))
-        self._tell(Assigned(self._topic.kind, dict(start.positions)))
-        self._reached("4")
+        return {**read, **kept}
 
     def _fill(self, ends: Mapping[str, int | None] | None) -> bool:
         """5. Read each partition once, until something makes us commit; false if all are idle."""
-        if self._grew():
+        if self._changed():
             self._flush("partitions")
             self._assign()
         taken = False
-        for partition, position in self._buffer.positions().items():
+        for partition, position in self._in_turn():
             if self._full() is not None:
                 break  # The memory cap's back-pressure: what is not read costs nothing.
+            self._turn += 1
             if ends is not None and self._is_past(partition, position, ends.get(partition, 0)):
                 continue
             end = self._topic.bounds(partition).end if self._accept_loss else None
@@ -242,48 +271,101 @@ class Worker:
                 return True
             if batch.at_end:
                 self._read_out.add(partition)
-            if batch.next_position != position:
+            if str(batch.next_position) != str(position):
                 self._take(partition, batch)
                 taken = True
         return taken
 
-    def _is_past(self, partition: str, position: int, end: int | None) -> bool:
-        return partition in self._read_out if end is None else position >= end
+    def _in_turn(self) -> list[tuple[str, int]]:
+        """Partitions to read, beginning behind the last one read: none starves the others."""
+        readable = list(self._readable().items())
+        first = self._turn % len(readable) if readable else 0
+        return readable[first:] + readable[:first]
 
-    def _grew(self) -> bool:
+    def _readable(self) -> dict[str, int]:
+        return {
+            name: position
+            for name, position in self._buffer.positions().items()
+            if not _ended(position) and name not in self._awaits
+        }
+
+    def _changed(self) -> bool:
+        """Whether other partitions are ours, or the topic has others, or is another one."""
+        if self._membership is not None and self._membership.share() != self._share:
+            return True
         now = clock.monotonic_seconds()
-        if now < self._look_again_seconds:
+        if now < self._look_at_seconds:
             return False
-        self._look_again_seconds = now + PARTITIONS_EVERY_SECONDS
-        return set(self._partitions()) != set(self._buffer.positions())
+        self._look_at_seconds = now + LOOK_EVERY_SECONDS
+        if self._awaits:
+            self._await_parents()
+        return self._topic.partitions() != self._names or not self._is_same_log()
+
+    def _is_same_log(self) -> bool:
+        return self._topic.identity() == self._identity
+
+    def _await_parents(self) -> None:
+        """Begin partitions whose parents have ended in the lake meanwhile."""
+        offsets = offsets_checked(self._table, self._table.load(), self._identity)
+        self._awaits = awaited(self._topic, offsets, self._names, list(self._awaits))
+
+    def _wait(self, stop: Stop) -> None:
+        """Until there is something to read, or something else is due."""
+        until_seconds = self._look_at_seconds
+        if not self._buffer.empty:
+            left_seconds = self._settings.flush_seconds - self._buffer.age_seconds
+            until_seconds = min(until_seconds, clock.monotonic_seconds() + left_seconds)
+        positions = self._readable()
+        while not stop.is_set():
+            left_seconds = until_seconds - clock.monotonic_seconds()
+            if left_seconds <= 0:
+                return
+            # In short pieces, so that a stop and a change of our share are seen soon.
+            wait_seconds = min(left_seconds, self._settings.poll_seconds)
+            if not positions:
+                stop.wait(wait_seconds)
+            elif self._topic.wait(positions, wait_seconds=wait_seconds):
+                return
+            if self._membership is not None and self._membership.share() != self._share:
+                return
 
     def _take(self, partition: str, batch: Batch) -> None:
         position = self._buffer.next_position(partition)
         rows = codec.decode(self._topic.kind, batch.messages)
         if batch.messages and batch.messages[0].first_position < position:
             # A message is never cut: what we have of it already is dropped here.
-            rows = rows.filter(pc.greater_equal(rows.column("_offset"), position))
+            rows = rows.filter(pc.greater_equal(rows.column("_offset"), int(position)))
+        records = rows.num_rows
+        # Records of one message may share its position; other positions hold no record at all.
+        held = int(np.count_nonzero(np.diff(rows.column("_offset").to_numpy()))) + (records > 0)
         fresh = self._windows[partition].admit(rows)
         dropped = int(len(fresh) - fresh.sum())
         if dropped:
             rows = rows.filter(pa.array(fresh))
-        self._buffer.add(partition, rows, end=batch.next_position, dropped=dropped)
+        end = batch.next_position
+        span = Range(
+            position, end, dropped, gaps=int(end) - int(position) - held, shared=records - held
+        )
+        self._buffer.add(partition, span, rows)
         self._budget.hold(self, self._buffer.byte_count)
         if self._buffer.byte_count > self._report.buffered_bytes_max:
             self._report = replace(self._report, buffered_bytes_max=self._buffer.byte_count)
-        self._reached("5")
+        self.reached("5")
 
     def _flush(self, cause: str) -> None:
         """6 to 10: make all that waits one transaction, and see it through."""
         if self._buffer.empty:
             return
+        if not self._is_same_log():
+            self._assign()  # Whatever we hold may be of either: only the lake knows where we are.
+            return
         began_seconds = clock.monotonic_seconds()
         # 6. Write data files once, under names that nobody else uses.
         rows, ranges, origins = self._prepared()
         files = self._table.write(rows) if rows.num_rows else ()
-        unit = Unit(self._identity, ranges, len(self._windows), files, origins=origins)
-        self._reached("6")
-        snapshot_id = self._commit(unit)
+        unit = Unit(self._identity, ranges, files, origins=origins, forgets=self._start.forgets)
+        self.reached("6")
+        snapshot_id = self._commits.commit(unit)
         if snapshot_id is None:
             self._assign()
             return
@@ -300,10 +382,12 @@ class Worker:
             seconds=clock.monotonic_seconds() - began_seconds,
         )
         self._count(delivered)
+        if self._awaits:
+            self._await_parents()
         # 10. Tell the broker, for lag tools and retention only: nobody reads it back to decide.
         if self._membership is not None:
-            self._membership.acknowledge(self._report.positions)
-        self._reached("10")
+            self._membership.acknowledge({name: span.end for name, span in ranges.items()})
+        self.reached("10")
         self._tell(delivered)
 
     def _prepared(self) -> tuple[pa.Table, dict[str, Range], tuple[str, ...]]:
@@ -320,64 +404,6 @@ class Worker:
             origins = tuple(rows.column("origin").drop_null().to_pylist())
         return stamped(rows, self._identity.id), ranges, origins
 
-    def _commit(self, unit: Unit) -> int | None:
-        """7 to 9: the snapshot in which the unit stands; null: others moved on, it is void."""
-        deadline_seconds = clock.monotonic_seconds() + self._settings.commit_seconds_max
-        pause_seconds = self._settings.commit_pause_seconds
-        asked = False
-        while True:
-            # 7. Decide on one freshly loaded metadata, on which alone the commit is then built.
-            loaded = self._table.load()
-            decision = self.decide(loaded, unit)
-            self._reached("7")
-            if decision is Decision.DONE:
-                # By an earlier try of ours, or by another: then our files are the sweep's.
-                return loaded.snapshot_id
-            if decision is Decision.DISCARD:
-                if not asked:
-                    self._table.discard(unit.files)
-                self._refused("others moved on, or our files grew old: reading again")
-                return None
-            # 2. Every change of an offset is a new snapshot, with no files if there are no rows.
-            change = change_of(loaded, unit)
-            self._reached("2")
-            try:
-                # 3. and 8. Through the one commit function, on exactly `loaded`.
-                self._reached("3")
-                snapshot_id = self._table.commit(loaded, change)
-            except (CommitRefusedError, CommitUnknownError) as error:
-                # 9. It may have landed all the same: only what the table says counts.
-                asked = True
-                self._refused(error.problem)
-                self._reached("9")
-                if clock.monotonic_seconds() > deadline_seconds:
-                    raise
-                clock.sleep(pause_seconds * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-                pause_seconds = min(2 * pause_seconds, PAUSE_SECONDS_MAX)
-            except StorageError:
-                if not asked:  # The catalog never heard of these files.
-                    self._table.discard(unit.files)
-                raise
-            else:
-                self._reached("8")
-                return snapshot_id
-
-    def decide(self, loaded: Loaded, unit: Unit) -> Decision:
-        """Step 7, on `loaded` and nothing else; `checkpoint.decide` says what it compares."""
-        decision = decide(self._table, loaded, unit)
-        if decision is not Decision.COMMIT:
-            return decision
-        oldest = min((file.written_at_seconds for file in unit.files), default=float("inf"))
-        age_seconds = clock.real_now().timestamp() - oldest
-        there = all(file.is_there for file in unit.files)
-        if age_seconds > self._file_hours_max * 3600 or not there:
-            return Decision.DISCARD  # The sweep may be after them: read and write them again.
-        if unit.origins:
-            known = set(origins_in_lake(self._table, loaded).to_pylist())
-            if not known.isdisjoint(unit.origins):
-                return Decision.DISCARD  # Another worker delivered the same mended record.
-        return decision
-
     def _count(self, delivered: Delivered) -> None:
         report = self._report
         self._report = replace(
@@ -392,14 +418,20 @@ class Worker:
             },
         )
 
-    def _refused(self, why: str) -> None:
+    def refused(self, unit: Unit, why: str, *, fenced: bool) -> None:
+        """A commit was refused or its outcome is unknown; with `fenced` the unit is void."""
         self._report = replace(self._report, refused=self._report.refused + 1)
-        self._tell(Refused(self._topic.kind, why))
+        self._tell(Refused(self._topic.kind, why, tuple(unit.ranges), fenced))
 
     def _tell(self, event: Event) -> None:
         if self._on_event is not None:
             self._on_event(event)
 
-    def _reached(self, step: str) -> None:
+    def reached(self, step: str) -> None:
+        """A numbered step is done."""
         if self._failpoint is not None:
             self._failpoint(step, {"rows": self._buffer.rows})
+
+
+def _ended(position: int) -> bool:
+    return isinstance(position, Position) and position.ended

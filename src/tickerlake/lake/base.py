@@ -53,6 +53,8 @@ class Loaded:
     properties: Mapping[str, str]
     snapshot_id: int | None
     metadata_location: str
+    #: The table's own id: the same for as long as it is the same table, wherever it lies.
+    table_id: str
     handle: Any = field(compare=False, repr=False)
 
 
@@ -64,6 +66,8 @@ class Change:
     #: Paths of live data files that this snapshot no longer names (compaction).
     delete: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
+    #: Names of properties that the table no longer has.
+    forget: tuple[str, ...] = ()
     summary: Mapping[str, str] = field(default_factory=dict)
     #: Ids of snapshots that the table forgets (expiry).
     expire: tuple[int, ...] = ()
@@ -140,9 +144,9 @@ class LakeTable(Protocol):
         *,
         columns: Sequence[str] | None = None,
         stream: str | None = None,
-        partitions: Sequence[str] | None = None,
-        offset_from: int | None = None,
+        starts: Mapping[str, int] | None = None,
         not_null: str | None = None,
+        encoded: bool = False,
     ) -> pa.Table:
         """Rows of one state, in no promised order.
 
@@ -150,9 +154,9 @@ class LakeTable(Protocol):
             loaded: Which state.
             columns: Which columns; all of them if null.
             stream: Only rows that came from this stream id.
-            partitions: Only rows that came from these partitions of the stream.
-            offset_from: Only rows whose position is at least this.
+            starts: Only rows that came from these partitions, each from its position on.
             not_null: Only rows that have a value in this column.
+            encoded: Repeated strings as dictionaries, as they lie in the files.
         """
         ...
 

@@ -40,6 +40,7 @@ from pyiceberg.table.update import (
     AddSnapshotUpdate,
     AssertRefSnapshotId,
     AssertTableUUID,
+    RemovePropertiesUpdate,
     RemoveSnapshotsUpdate,
     SetPropertiesUpdate,
     SetSnapshotRefUpdate,
@@ -144,6 +145,8 @@ class _Stage:
         ]
         if change.properties:
             updates.append(SetPropertiesUpdate(updates=dict(change.properties)))
+        if change.forget:
+            updates.append(RemovePropertiesUpdate(removals=list(change.forget)))
         if change.expire:
             updates.append(RemoveSnapshotsUpdate(snapshot_ids=list(change.expire)))
         return _Staged(

@@ -13,7 +13,7 @@ import pyarrow.dataset as ds
 from tickerlake.lake.base import Change, Loaded, SnapshotInfo
 from tickerlake.lake.lake import Lake
 from tickerlake.lake.manifests import LiveFile
-from tickerlake.lake.positions import RANGES, REWOUND, Range, decode_ranges
+from tickerlake.lake.positions import RANGES, REWOUND, Range, address_of, decode_ranges
 from tickerlake.lake.retry import commit_until_landed
 from tickerlake.lake.table import IcebergTable
 from tickerlake.lake.tables import DELIVERIES, LATEST, SPECS
@@ -57,9 +57,11 @@ def _delivery_row(
         "partition": partition,
         "from_position": span.start,
         "to_position": span.end,
-        "rows": 0 if rewound else max(0, span.end - span.start - span.dropped - span.lost),
+        "rows": 0 if rewound else span.rows,
         "dropped": span.dropped,
         "lost": span.lost,
+        "gaps": span.gaps,
+        "to_address": address_of(span.end) or None,
     }
 
 

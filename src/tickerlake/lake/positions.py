@@ -5,9 +5,10 @@ log's own address behind it where the log has one. `tickerlake.stream.<stream>` 
 the identity's clear text. `tickerlake.partitions.<stream>` = how many partitions have an offset.
 Every snapshot that changes an offset carries `tickerlake.check` (a hash of all offset properties)
 and `tickerlake.ranges` in its summary: compact JSON `{stream: {partition: [from, to, dropped,
-lost]}}` of the partitions that changed, trailing zeros left out. `to` is the next position. Where
-`lake rewind` set the offsets, `tickerlake.rewound` stands beside it, and `from` is the offset that
-was wrong: nothing was delivered, and the chain goes on from `to`.
+lost, gaps, shared]}}` of the partitions that changed, trailing zeros left out. `to` is the next
+position, written like the property (a plain number where it has no address). Where `lake rewind`
+set the offsets, `tickerlake.rewound` stands beside it, and `from` is the offset that was wrong:
+nothing was delivered, and the chain goes on from `to`.
 
 A snapshot that changes no offset carries its parent's check on (the commit function sees to that):
 so the check outlives expiry, and never vouches for properties that somebody else has changed.
@@ -28,6 +29,7 @@ __all__ = [
     "RANGES",
     "REWOUND",
     "Range",
+    "address_of",
     "check_hash",
     "decode_ranges",
     "encode_ranges",
@@ -50,22 +52,56 @@ class Range:
     """Positions `[start, end)` of one partition that one snapshot delivered.
 
     `dropped` records were repeats of delivered ones and became no row. `lost` positions were no
-    longer in the log when somebody ran `deliver --accept-loss`. `end` may carry an address.
+    longer in the log when somebody ran `deliver --accept-loss`. `gaps` positions never held a
+    record (transactions, compaction); `shared` records lie at a position at which an earlier one
+    of them lies, too. `end` may carry an address.
     """
 
     start: int
     end: int
     dropped: int = 0
     lost: int = 0
+    gaps: int = 0
+    shared: int = 0
+
+    @property
+    def rows(self) -> int:
+        """How many rows it became."""
+        length = self.end - self.start
+        # Where an older copy of the log was put back, what is lost comes later, on positions that
+        # have rows: the range is empty, and nothing in it is missing.
+        return max(0, length - self.lost - self.gaps + self.shared - self.dropped)
+
+    def __add__(self, after: Range) -> Range:
+        """This range and the one that follows on it."""
+        return Range(
+            self.start,
+            after.end,
+            self.dropped + after.dropped,
+            self.lost + after.lost,
+            self.gaps + after.gaps,
+            self.shared + after.shared,
+        )
+
+    @property
+    def moves(self) -> bool:
+        """Whether its end differs from its start, be it in the address alone."""
+        return str(self.start) != str(self.end)
+
+
+def address_of(position: int) -> str:
+    """The log's own address of a position; empty where a plain number does."""
+    return position.address if isinstance(position, Position) else ""
 
 
 def encode_ranges(ranges: Mapping[str, Mapping[str, Range]]) -> str:
     """The summary's `tickerlake.ranges`: by stream id, then partition."""
-    out: dict[str, dict[str, list[int]]] = {}
+    out: dict[str, dict[str, list[int | str]]] = {}
     for stream_id, by_partition in ranges.items():
         packed = out.setdefault(stream_id, {})
         for partition, span in by_partition.items():
-            numbers = [span.start, span.end, span.dropped, span.lost]
+            end = str(span.end) if address_of(span.end) else int(span.end)
+            numbers = [int(span.start), end, span.dropped, span.lost, span.gaps, span.shared]
             while len(numbers) > 2 and numbers[-1] == 0:
                 numbers.pop()
             packed[partition] = numbers
@@ -75,7 +111,10 @@ def encode_ranges(ranges: Mapping[str, Mapping[str, Range]]) -> str:
 def decode_ranges(text: str) -> dict[str, dict[str, Range]]:
     """What `encode_ranges` packed."""
     return {
-        stream_id: {partition: Range(*numbers) for partition, numbers in packed.items()}
+        stream_id: {
+            partition: Range(start, Position.parse(str(end)), *numbers)
+            for partition, (start, end, *numbers) in packed.items()
+        }
         for stream_id, packed in json.loads(text).items()
     }
 

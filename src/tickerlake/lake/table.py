@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
 from pyiceberg.table.snapshots import ancestors_of
 
 from tickerlake.errors import CommitRefusedError, StorageError, TickerlakeError
@@ -22,7 +25,7 @@ from tickerlake.lake.hint import read_hint, update_hint, version_of
 from tickerlake.lake.manifests import LiveFile, Manifests, may_hold
 from tickerlake.lake.settings import LakeSettings
 from tickerlake.lake.store import Store, location_of, path_of
-from tickerlake.lake.tables import TableSpec
+from tickerlake.lake.tables import TableSpec, iceberg_schema
 from tickerlake.lake.vendor import patiently, reading
 from tickerlake.lake.writer import FRESH, stored_type, write_rows
 
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["IcebergTable"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+#: Partitions whose first wanted positions lie within so many share a term of a read's condition.
+_CLOSE = 100_000
 
 
 class IcebergTable:
@@ -73,6 +79,7 @@ class IcebergTable:
             properties=dict(table.metadata.properties),
             snapshot_id=snapshot.snapshot_id if snapshot else None,
             metadata_location=table.metadata_location,
+            table_id=str(table.metadata.table_uuid),
             handle=table,
         )
 
@@ -82,7 +89,8 @@ class IcebergTable:
         Raises:
             StorageError: The disk is full; what was begun is removed.
         """
-        return write_rows(self.store, self._load(), self.spec, self.settings, rows, prefix=prefix)
+        table = self._with_columns()
+        return write_rows(self.store, table, self.spec, self.settings, rows, prefix=prefix)
 
     def commit(self, loaded: Loaded, change: Change) -> int:
         """Commit `change` on top of exactly `loaded`; return the new snapshot's id.
@@ -152,29 +160,26 @@ class IcebergTable:
         *,
         columns: Sequence[str] | None = None,
         stream: str | None = None,
-        partitions: Sequence[str] | None = None,
-        offset_from: int | None = None,
+        starts: Mapping[str, int] | None = None,
         not_null: str | None = None,
+        encoded: bool = False,
     ) -> pa.Table:
         """Rows of one state, in no promised order; see `LakeTable.read`."""
-        files = [
-            file
-            for file in self.live_files(loaded)
-            if _in_reach(file, partitions=partitions, offset_from=offset_from)
-        ]
+        files = self.live_files(loaded)
+        names = list(columns) if columns is not None else self.spec.schema.names
         wanted: list[ds.Expression] = []
         if stream is not None:
             wanted.append(ds.field("_stream") == stream)
-        if partitions is not None:
-            wanted.append(ds.field("_partition").isin(list(partitions)))
-        if offset_from is not None:
-            wanted.append(ds.field("_offset") >= offset_from)
         if not_null is not None:
             wanted.append(ds.field(not_null).is_valid())
-        condition = None
-        for term in wanted:
-            condition = term if condition is None else condition & term
-        return self.read_files(files, columns=columns, condition=condition)
+        if starts is None:
+            return self.read_files(files, columns=names, condition=_all_of(wanted), encoded=encoded)
+        # All partitions in one read: opening every file once for each of them costs far more.
+        files = [file for file in files if _in_reach(file, starts)]
+        wanted.append(_any_of(starts))
+        placed = list(dict.fromkeys([*names, "_partition", "_offset"]))
+        rows = self.read_files(files, columns=placed, condition=_all_of(wanted), encoded=encoded)
+        return rows.filter(_from_starts(rows, starts)).select(names)
 
     def read_files(
         self,
@@ -258,9 +263,24 @@ class IcebergTable:
         if self.store.scheme is None:
             update_hint(Path(self.folder), self.metadata_location)
 
+    def _with_columns(self) -> Table:
+        """The table, after it got the columns that have come since it was made; they hold nulls."""
+        while absent := _absent(table := self._load(), self.spec):
+            schema = iceberg_schema(self.spec.schema)
+            # Another process may do it at the same moment: then look again.
+            with contextlib.suppress(CommitFailedException), table.update_schema() as update:
+                for name in absent:
+                    update.add_column(name, schema.find_field(name).field_type)
+        return table
+
     def _load(self) -> Table:
         with reading(self.name, "metadata"):
             return patiently(self.catalog, lambda c: c.load_table(self._identifier))
+
+
+def _absent(table: Table, spec: TableSpec) -> list[str]:
+    known = set(table.schema().column_names)
+    return [field.name for field in spec.schema if field.name not in known]
 
 
 def _check_present(files: Sequence[WrittenFile]) -> None:
@@ -277,24 +297,50 @@ def _check_present(files: Sequence[WrittenFile]) -> None:
 
 def _by_location(change: Change) -> Change:
     """Paths as users and DuckDB know them → locations as manifests hold them."""
-    return Change(
-        append=change.append,
-        delete=tuple(location_of(path) for path in change.delete),
-        properties=change.properties,
-        summary=change.summary,
-        expire=change.expire,
+    return replace(change, delete=tuple(location_of(path) for path in change.delete))
+
+
+def _in_reach(file: LiveFile, starts: Mapping[str, int]) -> bool:
+    """Whether the file may hold a row of one of the partitions at or after its start."""
+    low, high = file.bounds.get("_partition", (None, None))
+    _, last = file.bounds.get("_offset", (None, None))
+    return any(
+        (low is None or low <= partition <= high) and (last is None or last >= start)
+        for partition, start in starts.items()
     )
 
 
-def _in_reach(file: LiveFile, *, partitions: Sequence[str] | None, offset_from: int | None) -> bool:
-    if offset_from is not None and "_offset" in file.bounds:
-        _, last = file.bounds["_offset"]
-        if last < offset_from:
-            return False
-    if partitions is not None and "_partition" in file.bounds:
-        low, high = file.bounds["_partition"]
-        return any(low <= partition <= high for partition in partitions)
-    return True
+def _all_of(terms: Sequence[ds.Expression]) -> ds.Expression | None:
+    condition = None
+    for term in terms:
+        condition = term if condition is None else condition & term
+    return condition
+
+
+def _any_of(starts: Mapping[str, int]) -> ds.Expression:
+    """Which rows may be wanted: a term for each group of partitions that stand close together."""
+    groups: list[list[str]] = []
+    for name in sorted(starts, key=starts.__getitem__):
+        if groups and starts[name] - starts[groups[-1][0]] <= _CLOSE:
+            groups[-1].append(name)
+        else:
+            groups.append([name])
+    condition = ds.scalar(False)
+    for group in groups:
+        late = ds.field("_offset") >= int(starts[group[0]])
+        condition |= ds.field("_partition").isin(group) & late
+    return condition
+
+
+def _from_starts(rows: pa.Table, starts: Mapping[str, int]) -> pa.ChunkedArray:
+    """Which rows lie exactly at or after their partition's start."""
+    names = pa.array(starts, pa.string())
+    numbers = np.array([int(start) for start in starts.values()], np.int64)
+    partitions = rows.column("_partition")
+    if pa.types.is_dictionary(partitions.type):
+        partitions = partitions.cast(pa.string())
+    places = pc.index_in(partitions, names)
+    return pc.greater_equal(rows.column("_offset"), pc.take(pa.array(numbers), places))
 
 
 def _delete_old_metadata(store: Store, before: TableMetadata, after: TableMetadata) -> None:

@@ -66,9 +66,11 @@ _DELIVERIES_SCHEMA: Final = pa.schema(
         ("partition", pa.string()),
         ("from_position", pa.int64()),
         ("to_position", pa.int64()),  # the first position that is not in it
-        ("rows", pa.int64()),  # positions that became rows
+        ("rows", pa.int64()),
         ("dropped", pa.int64()),  # repeats that were left out
         ("lost", pa.int64()),  # positions that the stream no longer held
+        ("gaps", pa.int64()),  # positions that never held a record; null: none, as all were once
+        ("to_address", pa.string()),  # the log's own address of `to_position`, if it has one
     ]
 )
 

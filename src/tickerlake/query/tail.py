@@ -22,7 +22,8 @@ import pyarrow.compute as pc
 from tickerlake.errors import RetentionPassedError
 from tickerlake.lake import LakeTable, Loaded
 from tickerlake.lake.positions import offsets_agree, offsets_of
-from tickerlake.records import KEYS, Kind, RepeatWindow, lake_schema, repeated_origins
+from tickerlake.lake.windows import fill_windows
+from tickerlake.records import Kind, RepeatWindow, lake_schema, repeated_origins
 from tickerlake.streams import Stream, Topic
 from tickerlake.streams.codec import decode
 
@@ -159,18 +160,9 @@ class Tail:
                     window, unseen[name] = segment.window, max(unseen[name], segment.end)
                 segments[name] = _Segment(start, start, window)
         unseen = {name: position for name, position in unseen.items() if position < spans[name][0]}
-        for names in _neighbours(unseen, self._repeat_window):
-            rows = table.read(
-                loaded,
-                columns=["event_id", *KEYS[kind], "_partition", "_offset"],
-                stream=stream_id,
-                partitions=names,
-                offset_from=unseen[names[0]],
-            )
-            for name in names:
-                own = pc.equal(rows.column("_partition"), name)
-                late = pc.greater_equal(rows.column("_offset"), unseen[name])
-                segments[name].window.remember(rows.filter(pc.and_(own, late)))
+        if unseen:
+            windows = {name: segments[name].window for name in unseen}
+            fill_windows(table, loaded, windows, stream_id=stream_id, starts=unseen)
         # Kept only now: a window that could not be filled must not be taken for a full one.
         self._segments.update({(stream_id, name): each for name, each in segments.items()})
         return segments
@@ -264,17 +256,6 @@ def _spans(topic: Topic, table_name: str, offsets: Mapping[str, int]) -> _Spans:
             )
         spans[partition] = (start, bounds.end)
     return spans
-
-
-def _neighbours(positions: Mapping[str, int], reach: int) -> list[list[str]]:
-    """Partitions whose positions lie near each other, so that one read serves all of a list."""
-    groups: list[list[str]] = []
-    for name in sorted(positions, key=positions.__getitem__):
-        if groups and positions[name] - positions[groups[-1][0]] <= reach:
-            groups[-1].append(name)
-        else:
-            groups.append([name])
-    return groups
 
 
 def _shares(missing: Mapping[str, int], budget: int) -> dict[str, int]:

@@ -180,7 +180,9 @@ def deliveries(files: tuple[str, ...], live: str) -> str:
     """
     schema = SPECS[DELIVERIES].schema
     shown = _list(schema.names)
-    folded = _files(files) if files else empty(schema)
+    # Files of an earlier version lack the columns that have come since.
+    named = f"(from {empty(schema)} union all by name from {_files(files, united=True)})"
+    folded = named if files else empty(schema)
     return f"""
         select {shown} from {folded}
         union all
@@ -294,9 +296,10 @@ def _relation(kind: Kind, files: tuple[str, ...], tail: str | None) -> str:
     return "(" + " union all ".join(parts) + ")"
 
 
-def _files(files: tuple[str, ...]) -> str:
+def _files(files: tuple[str, ...], *, united: bool = False) -> str:
     paths = ", ".join(literal(path) for path in files)
-    return f"read_parquet([{paths}], hive_partitioning = false)"
+    more = ", union_by_name = true" if united else ""
+    return f"read_parquet([{paths}], hive_partitioning = false{more})"
 
 
 def _priced(kind: Kind, table_schema: pa.Schema) -> str:

@@ -112,8 +112,8 @@ def _words(values: pa.Array) -> Words:
     import numpy as np
 
     kind = values.type
-    if pa.types.is_string(kind):
-        if is_constant(values):
+    if pa.types.is_string(kind) or pa.types.is_dictionary(kind):
+        if pa.types.is_string(kind) and is_constant(values):
             return np.full(len(values), _word(values[0].as_py()), np.uint64)
         encoded = values.dictionary_encode()
         hashed = np.array([_word(text) for text in encoded.dictionary.to_pylist()], np.uint64)

@@ -128,7 +128,7 @@ class LakeSuite:
         deliver(table, 40, partition="0")
         deliver(table, 40, partition="1")
         loaded = table.load()
-        tail = table.read(loaded, columns=["_offset"], partitions=["1"], offset_from=30)
+        tail = table.read(loaded, columns=["_offset"], starts={"1": 30})
         assert sorted(tail["_offset"].to_pylist()) == list(range(30, 40))
         assert table.read(loaded, stream="another").num_rows == 0
 

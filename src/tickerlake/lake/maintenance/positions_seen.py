@@ -66,9 +66,9 @@ class PositionsSeen:
         """Positions with more rows than their message held."""
         return int((self._rows[key] > self._last_index[key] + 1).sum())
 
-    def absent(self, key: _Key) -> int:
-        """Positions without any row."""
-        return int((self._rows[key] == 0).sum())
+    def records(self, key: _Key) -> int:
+        """Records that are rows, each counted once."""
+        return int(np.minimum(self._rows[key], self._last_index[key] + 1).sum())
 
 
 def _of(rows: pa.Table, key: _Key) -> pa.Table:

@@ -1,8 +1,9 @@
 """`lake rewind`: after somebody turned a table back, set its offsets to what it really holds.
 
 A rollback by another tool takes rows away and leaves the offsets, so a worker would go on behind
-the rows that are gone. Delivery refuses that and names this verb. It sets each offset to the
-table's last position + 1, in a new snapshot; the next delivery fetches the rest again.
+the rows that are gone. Delivery refuses that and names this verb. It sets each offset to where the
+last delivery that is left had ended, behind the table's last position, in a new snapshot; the next
+delivery fetches the rest again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 from tickerlake.lake.base import Change, Loaded
 from tickerlake.lake.derived import refresh_latest
 from tickerlake.lake.lake import Lake
-from tickerlake.lake.maintenance.history import history
+from tickerlake.lake.maintenance.history import history, history_of_state
 from tickerlake.lake.maintenance.status import check_state
 from tickerlake.lake.positions import (
     CHECK,
@@ -24,7 +25,6 @@ from tickerlake.lake.positions import (
     REWOUND,
     Range,
     check_hash,
-    decode_ranges,
     encode_ranges,
     offset_property,
     offsets_of,
@@ -33,7 +33,7 @@ from tickerlake.lake.positions import (
 )
 from tickerlake.lake.retry import commit_until_landed
 from tickerlake.lake.table import IcebergTable
-from tickerlake.records import TABLES
+from tickerlake.records import TABLES, Position
 
 __all__ = ["RewindReport", "Rewound", "rewind"]
 
@@ -45,8 +45,8 @@ class Rewound:
     stream: str
     partition: str
     #: 0 where the offset was missing.
-    before: int
-    after: int
+    before: Position
+    after: Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,8 @@ def _rewind(lake: Lake, table: IcebergTable) -> RewindReport:
         turned = check_state(table, loaded) == "disagrees" or _some_missing(loaded)
         if not turned and _told(lake, table, loaded):
             return None
-        offsets = _right_offsets(table, loaded)
-        rewound.extend(item for item in offsets if item.before != item.after)
+        offsets = _right_offsets(lake, table, loaded)
+        rewound.extend(item for item in offsets if str(item.before) != str(item.after))
         properties = {
             offset_property(item.stream, item.partition): str(item.after) for item in offsets
         }
@@ -127,9 +127,9 @@ def _some_missing(loaded: Loaded) -> bool:
     )
 
 
-def _right_offsets(table: IcebergTable, loaded: Loaded) -> list[Rewound]:
+def _right_offsets(lake: Lake, table: IcebergTable, loaded: Loaded) -> list[Rewound]:
     last = _last_positions(table, loaded)
-    started = _starts(table, loaded)
+    told = history_of_state(lake, table, loaded)
     offsets = {
         (stream, partition): offset
         for stream in stream_ids(loaded.properties)
@@ -137,10 +137,17 @@ def _right_offsets(table: IcebergTable, loaded: Loaded) -> list[Rewound]:
     }
     found = []
     # Rows and history know of partitions whose offset another tool has removed.
-    for key in sorted({*offsets, *last, *started}):
-        # Without any row left, the partition begins where its history says that it did.
-        right = last[key] + 1 if key in last else started.get(key, 0)
-        found.append(Rewound(*key, offsets.get(key, 0), right))
+    for key in sorted({*offsets, *last, *told}):
+        chain = told.get(key)
+        if key not in offsets and chain is not None and chain.ended:
+            continue  # Delivered to its end, and forgotten since.
+        least = last.get(key, -1) + 1
+        # The history knows what came after the last row and became none, and the log's own
+        # address of it.
+        right = chain.next_position if chain else None
+        if right is None or right < least:
+            right = Position(least)
+        found.append(Rewound(*key, offsets.get(key, Position(0)), right))
     return found
 
 
@@ -150,13 +157,3 @@ def _last_positions(table: IcebergTable, loaded: Loaded) -> dict[tuple[str, str]
         rows = rows.filter(pc.is_valid(rows.column(name)))
     largest = pa.TableGroupBy(rows, ["_stream", "_partition"]).aggregate([("_offset", "max")])
     return {(row["_stream"], row["_partition"]): row["_offset_max"] for row in largest.to_pylist()}
-
-
-def _starts(table: IcebergTable, loaded: Loaded) -> dict[tuple[str, str], int]:
-    """Where the newest delivery that is still in the history ended, by stream and partition."""
-    found: dict[tuple[str, str], int] = {}
-    for snapshot in table.snapshots(loaded):
-        for stream, spans in decode_ranges(snapshot.summary.get(RANGES, "{}")).items():
-            for partition, span in spans.items():
-                found[stream, partition] = span.end
-    return found

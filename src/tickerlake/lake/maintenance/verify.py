@@ -139,11 +139,14 @@ def _check_deliveries(lake: Lake, table: IcebergTable, loaded: Loaded) -> Iterat
         )
         return
     told = history(lake, table, loaded)
-    offsets = {
+    offsets: dict[tuple[str, str], int] = {
         (stream, partition): offset
         for stream in stream_ids(loaded.properties)
         for partition, offset in offsets_of(loaded.properties, stream).items()
     }
+    for key, chain in told.items():
+        if key not in offsets and chain.ended and chain.next_position is not None:
+            offsets[key] = chain.next_position  # Delivered to its end, and forgotten since.
     seen = PositionsSeen(told, offsets)
     for batch in table.batches(loaded, ["_stream", "_partition", "_offset", "_index", "origin"]):
         seen.add(batch)
@@ -176,9 +179,10 @@ def _problems(
     largest = seen.largest(key)
     if largest is not None and largest >= offset:
         yield "A row's position is not below the offset.", f"position {largest}, offset {offset}"
-    doubled, absent = seen.doubled(key), seen.absent(key)
+    doubled, rows = seen.doubled(key), seen.records(key)
     if doubled:
         yield "Positions are there more than once.", f"{doubled} positions"
-    if absent != chain.missing and not (chain.cut and absent >= chain.missing):
-        word = f"{absent} positions without a row, {chain.missing} counted as repeats or lost"
-        yield "Positions are missing.", word
+    if rows < chain.rows:
+        yield "Positions are missing.", f"{rows} rows, {chain.rows} delivered"
+    if rows > chain.rows and not chain.cut:
+        yield "Rows are there that no delivery counted.", f"{rows} rows, {chain.rows} delivered"
