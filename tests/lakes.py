@@ -14,6 +14,7 @@ import pytest
 
 import tickerlake
 from tickerlake.lake.lake import Lake
+from tickerlake.testing.catalog_eyes import CatalogEyes, catalog_eyes
 from tickerlake.testing.services.postgres import Postgres
 from tickerlake.testing.services.seaweed import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, Seaweed
 
@@ -32,6 +33,11 @@ class Place:
         """One more handle on the lake, with a catalog connection of its own."""
         self.opened.append(tickerlake.open(self.folder))
         return self.opened[-1].lake
+
+    def eyes(self) -> CatalogEyes:
+        """How the judge sees it."""
+        settings = tickerlake.open(self.folder).config.settings
+        return catalog_eyes(settings.catalog, workspace=self.folder, settings=settings.tables)
 
 
 @pytest.fixture(params=PAIRS)
