@@ -15,6 +15,7 @@ import pytest
 
 from tickerlake.testing.services.kafka import KafkaCluster
 from tickerlake.testing.services.kinesis import Kinesis
+from tickerlake.testing.services.ministack import Ministack
 from tickerlake.testing.services.postgres import Postgres
 from tickerlake.testing.services.schema_registry import SchemaRegistry
 from tickerlake.testing.services.seaweed import Seaweed
@@ -94,4 +95,11 @@ def kinesis(services_folder: Path) -> Iterator[Kinesis]:
 def schema_registry() -> Iterator[SchemaRegistry]:
     """A schema registry without subjects, for one test."""
     with SchemaRegistry() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ministack(services_folder: Path) -> Iterator[Ministack]:
+    """One emulator of AWS, for what has none of its own here."""
+    with Ministack(services_folder / "ministack") as server:
         yield server

@@ -21,9 +21,18 @@ import pyarrow as pa
 from tickerlake import clock
 from tickerlake.errors import NotFoundError, RetentionPassedError
 from tickerlake.records import KINDS, TOPICS, Kind
-from tickerlake.streams.base import Batch, Bounds, Message, Published, StreamIdentity, Wire
+from tickerlake.streams.base import (
+    Batch,
+    Bounds,
+    Membership,
+    Message,
+    Published,
+    StreamIdentity,
+    Wire,
+)
 from tickerlake.streams.codec import encode_slices
 from tickerlake.streams.doorbell import bell_for
+from tickerlake.streams.leases import AloneMembership, LeasedMembership, open_store
 from tickerlake.streams.log_file import (
     bell_path,
     create_log,
@@ -296,9 +305,17 @@ class EmbeddedTopic:
 class EmbeddedStream:
     """A folder with one file per topic."""
 
-    def __init__(self, folder: Path, settings: StreamsSettings, *, url: str = "embedded:") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: StreamsSettings,
+        *,
+        url: str = "embedded:",
+        workspace: Path | None = None,
+    ) -> None:
         self.url = url
         self._folder = folder
+        self._workspace = workspace or folder
         self._settings = settings
         self._lock = threading.Lock()
         self._topics: dict[Kind, EmbeddedTopic] = {}
@@ -318,9 +335,18 @@ class EmbeddedStream:
         """Append records that are already JSON, one each, checked by nobody."""
         return self.topic(kind).append_raw(partition, payloads)
 
-    def join(self, kind: Kind, group: str, *, alone: bool = False) -> EmbeddedMembership:  # noqa: ARG002
-        """A member that reads all partitions."""
-        return EmbeddedMembership(self.topic(kind))
+    def join(self, kind: Kind, group: str, *, alone: bool = False) -> Membership:
+        """A member of a group whose leases are kept where the settings say."""
+        topic = self.topic(kind)
+        if alone:
+            return AloneMembership(lambda: [topic.partitions()], acknowledge=topic.acknowledge)
+        return LeasedMembership(
+            open_store(self._settings.leases, workspace=self._workspace),
+            group,
+            lambda: [topic.partitions()],
+            lease_seconds=self._settings.lease_seconds,
+            acknowledge=topic.acknowledge,
+        )
 
     def close(self) -> None:
         """Close all files."""
@@ -330,24 +356,6 @@ class EmbeddedStream:
 
     def _path(self, kind: Kind) -> Path:
         return self._folder / f"{TOPICS[kind]}.sqlite"
-
-
-class EmbeddedMembership:
-    """A member that reads all partitions, whoever else does."""
-
-    def __init__(self, topic: EmbeddedTopic) -> None:
-        self._topic = topic
-
-    def share(self) -> frozenset[str]:
-        """All partitions."""
-        return frozenset(self._topic.partitions())
-
-    def acknowledge(self, positions: Mapping[str, int]) -> None:
-        """Tell how far the lake is; what the settings no longer keep is dropped."""
-        self._topic.acknowledge(positions)
-
-    def leave(self) -> None:
-        """Nobody waits for these partitions."""
 
 
 _INSERT = """

@@ -60,7 +60,8 @@ def _open_embedded(url: str, *, workspace: Path, settings: StreamsSettings) -> S
     from tickerlake.streams.embedded import EmbeddedStream
 
     folder = url.removeprefix("embedded:")
-    return EmbeddedStream(workspace / (folder or "stream"), settings, url=url)
+    place = workspace / (folder or "stream")
+    return EmbeddedStream(place, settings, url=url, workspace=workspace)
 
 
 def _open_kafka(url: str, *, workspace: Path, settings: StreamsSettings) -> Stream:  # noqa: ARG001

@@ -34,6 +34,11 @@ class StreamsSettings:
     retention_bytes: int | None = field(default=None, metadata={"least": 0})
     #: Let retention drop records that no delivery has committed. Off: nothing undelivered goes.
     retention_drops_undelivered: bool = False
+    #: Where workers agree who reads what, on streams that have no groups of their own:
+    #: `sqlite:PATH`, `postgresql://…` or `dynamodb://REGION/TABLE`; null: a file in the workspace.
+    leases: str | None = None
+    #: A worker that was not heard of for so long loses its partitions to the others.
+    lease_seconds: float = field(default=6.0, metadata={"least": 0.1})
     bars: TopicSettings = field(default_factory=TopicSettings)
     trades: TopicSettings = field(default_factory=TopicSettings)
     quotes: TopicSettings = field(default_factory=TopicSettings)

@@ -20,16 +20,16 @@ import pyarrow as pa
 from tickerlake import clock
 from tickerlake.errors import LimitError
 from tickerlake.records import Kind, Position
-from tickerlake.streams.base import Published, Wire
-from tickerlake.streams.codec import encode_slices
-from tickerlake.streams.kinesis.aggregation import aggregate
-from tickerlake.streams.kinesis.client import (
+from tickerlake.streams.aws import (
     Backoff,
     Service,
     ThrottledError,
     UnansweredError,
     UnsentError,
 )
+from tickerlake.streams.base import Published, Wire
+from tickerlake.streams.codec import encode_slices
+from tickerlake.streams.kinesis.aggregation import aggregate
 from tickerlake.streams.kinesis.settings import KinesisSettings
 from tickerlake.streams.kinesis.shards import HASH_KEYS, Shards, partition_of
 from tickerlake.streams.outgoing import by_partition

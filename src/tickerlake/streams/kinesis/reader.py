@@ -15,8 +15,8 @@ from typing import Final
 from tickerlake import clock
 from tickerlake.errors import NotFoundError, RetentionPassedError
 from tickerlake.records import Position
+from tickerlake.streams.aws import RefusedError, Reply, Service, service_seconds
 from tickerlake.streams.base import Batch, Bounds
-from tickerlake.streams.kinesis.client import RefusedError, Reply, Service, service_seconds
 from tickerlake.streams.kinesis.places import TRIM_HORIZON, Place
 from tickerlake.streams.kinesis.settings import KinesisSettings
 from tickerlake.streams.kinesis.shards import Shards

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from tickerlake import clock
 from tickerlake.errors import NotFoundError
-from tickerlake.streams.kinesis.client import Service
+from tickerlake.streams.aws import Service
 
 __all__ = ["HASH_KEYS", "Shard", "Shards"]
 

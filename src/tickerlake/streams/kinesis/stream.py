@@ -13,11 +13,19 @@ import pyarrow as pa
 from tickerlake import clock
 from tickerlake.errors import ConfigError, NotFoundError, UnreachableError
 from tickerlake.records import KINDS, TOPICS, Kind, Position
-from tickerlake.streams.base import Batch, Bounds, Published, StreamIdentity, Wire
-from tickerlake.streams.kinesis.client import RefusedError, Reply, Service
+from tickerlake.streams.aws import RefusedError, Reply, Service
+from tickerlake.streams.base import (
+    Batch,
+    Bounds,
+    Membership,
+    Published,
+    StreamIdentity,
+    Wire,
+)
 from tickerlake.streams.kinesis.publisher import Publisher
 from tickerlake.streams.kinesis.reader import Reader
 from tickerlake.streams.kinesis.shards import Shards
+from tickerlake.streams.leases import AloneMembership, LeasedMembership, open_store
 from tickerlake.streams.outgoing import checked
 from tickerlake.streams.settings import StreamsSettings
 
@@ -71,6 +79,14 @@ class KinesisTopic:
     def partitions(self) -> list[str]:
         """The shards that Kinesis names, also those that are closed and still hold records."""
         return list(self._shards.listed())
+
+    def partition_sets(self) -> list[list[str]]:
+        """Those that may still get records, and those that are closed: workers share each set."""
+        listed = self._shards.listed()
+        return [
+            [name for name, shard in listed.items() if shard.is_open == is_open]
+            for is_open in (True, False)
+        ]
 
     def parents(self, partition: str) -> Sequence[str]:
         """The shards that this one was split off from, or merged from, as long as they are named.
@@ -217,9 +233,17 @@ class KinesisStream:
         """Append records that are JSON already, checked by nobody, to the end of one shard."""
         return self.topic(kind).append_raw(partition, payloads)
 
-    def join(self, kind: Kind, group: str, *, alone: bool = False) -> KinesisMembership:  # noqa: ARG002
-        """A member that reads all shards."""
-        return KinesisMembership(self.topic(kind))
+    def join(self, kind: Kind, group: str, *, alone: bool = False) -> Membership:
+        """A member of a group whose leases are kept where the settings say."""
+        topic = self.topic(kind)
+        if alone:
+            return AloneMembership(topic.partition_sets)
+        return LeasedMembership(
+            open_store(self._settings.leases, workspace=self._workspace),
+            group,
+            topic.partition_sets,
+            lease_seconds=self._settings.lease_seconds,
+        )
 
     def close(self) -> None:
         """Give back the connections."""
@@ -227,23 +251,6 @@ class KinesisStream:
 
     def _name(self, kind: Kind) -> str:
         return self._settings.of(kind).topic or f"{self._namespace}-{TOPICS[kind]}"
-
-
-class KinesisMembership:
-    """A member that reads all shards, whoever else does."""
-
-    def __init__(self, topic: KinesisTopic) -> None:
-        self._topic = topic
-
-    def share(self) -> frozenset[str]:
-        """All shards."""
-        return frozenset(self._topic.partitions())
-
-    def acknowledge(self, positions: Mapping[str, int]) -> None:
-        """Kinesis keeps no position of anybody."""
-
-    def leave(self) -> None:
-        """Nobody waits for these shards."""
 
 
 def _opened(service: Service, name: str, settings: StreamsSettings) -> Reply:

@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
+from tickerlake.streams.aws import Reply
 from tickerlake.streams.base import Message, Places, Wire
 from tickerlake.streams.kinesis.aggregation import Values, deaggregate
-from tickerlake.streams.kinesis.client import Reply
 from tickerlake.streams.kinesis.places import Place
 
 __all__ = ["Taken", "take"]

@@ -1,4 +1,4 @@
-"""The only touch of boto3: calls that are made again where that is safe, in our own errors."""
+"""The streams' only touch of boto3: calls, made again where that is safe, in our own errors."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ __all__ = [
 
 Reply = dict[str, Any]
 
-_UNREACHED: Final = "Kinesis cannot be reached."
-_UNANSWERED: Final = "Kinesis gave no answer: what was asked for may have been done."
-_LOOK: Final = "look at the network, and at `streams.kinesis.endpoint_url` if you set it"
+_UNREACHED: Final = "AWS cannot be reached."
+_UNANSWERED: Final = "AWS gave no answer: what was asked for may have been done."
+_LOOK: Final = "look at the network, and at the endpoint's address if you set one"
 
 _THROTTLED: Final = frozenset(
     {
@@ -219,7 +219,7 @@ def _make_client(name: str, region: str, endpoint_url: str | None) -> Any:  # no
         from botocore.config import Config
     except ImportError as error:
         raise MissingExtraError(
-            "Kinesis needs boto3, which is not installed.",
+            f"The service {name} needs boto3, which is not installed.",
             todo="pip install 'tickerlake[kinesis]'",
         ) from error
     config = Config(
@@ -241,9 +241,9 @@ def _refusal(error: Any, code: str) -> TickerlakeError:  # noqa: ANN401
     message = str(error.response["Error"].get("Message", ""))
     if code in _THROTTLED or status == 429:
         return ThrottledError(
-            "Kinesis asks to come back later.",
+            "AWS asks to come back later.",
             found=f"{code}: {message}",
-            todo="wait, add shards, or read with fewer (each shard takes 5 reads a second)",
+            todo="wait; of Kinesis, add shards or read with fewer: each takes 5 reads a second",
         )
     if status >= 500:
         return UnansweredError(_UNANSWERED, found=f"{status} {code}: {message}", todo=_LOOK)
@@ -251,8 +251,8 @@ def _refusal(error: Any, code: str) -> TickerlakeError:  # noqa: ANN401
         return ConfigError(
             f"AWS does not let us call {error.operation_name}.",
             found=f"{code}: {message}",
-            todo="`aws sts get-caller-identity` shows who you are; add the permission "
-            f"kinesis:{error.operation_name}, or log in again",
+            todo="`aws sts get-caller-identity` shows who you are: log in again, or have "
+            f"{error.operation_name} permitted",
         )
     return RefusedError(
         f"AWS refused {error.operation_name}.", found=f"{code}: {message}", code=code
