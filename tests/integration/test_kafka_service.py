@@ -15,6 +15,7 @@ from tickerlake.testing.services import kafka_security
 from tickerlake.testing.services.kafka import KafkaCluster
 from tickerlake.testing.services.process import wait_until
 
+pytestmark = pytest.mark.slow
 SECONDS_MAX = 30
 
 

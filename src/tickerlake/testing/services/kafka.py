@@ -187,7 +187,9 @@ class KafkaCluster:
         return name
 
     def stop(self) -> None:
-        """End every node in good order, one after the other."""
+        """End every node in good order, all at once: the last could not do so without a quorum."""
+        for node in self.nodes:
+            node.terminate()
         for node in self.nodes:
             node.stop()
 

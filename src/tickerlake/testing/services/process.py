@@ -45,6 +45,7 @@ class Service:
 
     name = "service"
     start_seconds_max = 60.0
+    stop_seconds_max = 20.0
     #: Words before a command that make it run as the service's user, where that is another.
     run_as: Sequence[str] = ()
 
@@ -120,17 +121,19 @@ class Service:
         """The end of its log."""
         return self.log.read_text(errors="replace")[-_LOG_TAIL:] if self.log.exists() else ""
 
+    def terminate(self) -> None:
+        """Ask it to end (SIGTERM), without waiting."""
+        if self.running:
+            os.kill(self.pid, signal.SIGTERM)
+
     def stop(self) -> None:
-        """Ask it to end (SIGTERM) and wait until it has; kill it when it takes too long."""
-        if not self.running:
-            return
-        process = self._process
-        assert process is not None
-        process.terminate()
-        try:
-            process.wait(self.start_seconds_max)
-        except subprocess.TimeoutExpired:
-            self.kill9()
+        """Ask it to end and wait until it has; kill it when it takes too long."""
+        self.terminate()
+        if self._process is not None:
+            try:
+                self._process.wait(self.stop_seconds_max)
+            except subprocess.TimeoutExpired:
+                self.kill9()
 
     def kill9(self) -> None:
         """SIGKILL all of its processes. The page cache stays: a crash, not a loss of power."""
