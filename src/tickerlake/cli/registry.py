@@ -34,6 +34,7 @@ VERBS = (
     Verb("lake", "status, maintenance and repair of the tables"),
     Verb("stream", "what the stream holds"),
     Verb("config", "each setting, its value, and where it came from"),
+    Verb("prove", "kill anything at any moment, and count what the lake lost or doubled"),
     Verb("doctor", "check what can go wrong before it does"),
     Verb("completion", "print shell completion for bash, zsh or tcsh"),
 )

@@ -266,6 +266,13 @@ class Stream(Protocol):
         """
         ...
 
+    def remove(self, kind: Kind) -> None:
+        """Delete the kind's topic and all that it holds, for ever; nothing if there is none.
+
+        For those who made it for a while: proofs and tests.
+        """
+        ...
+
     def close(self) -> None:
         """Give back files and connections. The topics cannot be used afterwards."""
         ...

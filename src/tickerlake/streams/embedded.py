@@ -348,6 +348,15 @@ class EmbeddedStream:
             acknowledge=topic.acknowledge,
         )
 
+    def remove(self, kind: Kind) -> None:
+        """Delete the topic's files."""
+        with self._lock:
+            topic = self._topics.pop(kind, None)
+            if topic is not None:
+                topic.close()
+        for path in self._folder.glob(f"{TOPICS[kind]}.*"):
+            path.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Close all files."""
         with self._lock:

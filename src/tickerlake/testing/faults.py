@@ -18,15 +18,20 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from tickerlake.delivery.settings import DeliverySettings
-from tickerlake.errors import CommitRefusedError, CommitUnknownError, TickerlakeError
+from tickerlake import clock
+from tickerlake.errors import TickerlakeError
 from tickerlake.records import TABLES, Kind
+from tickerlake.testing.ills import finer_steps, ills
+
+if TYPE_CHECKING:
+    from tickerlake.app import Workspace
 
 __all__ = ["STEPS", "Child", "Nursery", "Plan"]
 
@@ -43,13 +48,22 @@ class Plan:
     workspace: str
     kind: Kind = "bar"
     once: bool = True
+    #: All partitions are this worker's, whoever else there is; else it joins the group.
+    alone: bool = True
+    group: str = "faults"
+    accept_loss: bool = False
     #: Do this at the `nth` time that the worker reaches `step`.
     step: str | None = None
     nth: int = 1
     action: str = "kill"  # or "pause": SIGSTOP, until somebody sends SIGCONT
-    #: What the first tries of commits bring: "refused", "unknown" or "landed" (its answer is lost).
-    commits: tuple[str, ...] = ()
+    #: What the first tries of commits are answered: words of `ills.ANSWERS`; null for the truth.
+    commits: tuple[str | None, ...] = ()
+    #: What else goes wrong in its process; see `tickerlake.testing.ills`.
+    ills: Mapping[str, Any] = field(default_factory=dict)
+    #: `[delivery]`.
     settings: Mapping[str, Any] = field(default_factory=dict)
+    #: Any setting by its dotted name, `stream`, `lake` and `catalog` among them.
+    flags: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Child:
@@ -63,16 +77,16 @@ class Child:
         """Wait for its end; the exit status, or the negative signal."""
         return int(self._nursery.said(self.pid, "status"))
 
-    def wait_paused(self) -> None:
-        """Wait until it has reached its step and stopped there."""
-        self._nursery.said(self.pid, "paused")
+    def wait_paused(self) -> bool:
+        """Wait until it has reached its step and stopped there; false if it ended before."""
+        return self._nursery.said_first(self.pid, ("paused", "status")) == "paused"
 
     def rows_in_hand(self) -> int:
         """How many rows it had read and not committed when it reached its step."""
         return int(self._nursery.said(self.pid, "rows_in_hand"))
 
     def report(self) -> dict[str, Any]:
-        """What it reported at its end: the fields of `KindReport`, or `error`."""
+        """What it reported at its end: the fields of `KindReport`, or `error` and `problem`."""
         self.wait()
         return dict(self._nursery.said(self.pid, "report"))
 
@@ -81,16 +95,26 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is known to have ended."""
+        return self._nursery.heard(self.pid, "status")
+
 
 class Nursery:
-    """Starts workers by forking a process that has imported everything. A context manager."""
+    """Starts workers by forking a process that has imported everything. A context manager.
 
-    def __init__(self) -> None:
+    Args:
+        patience_seconds: How long to wait for what a child should say; null waits for ever.
+    """
+
+    def __init__(self, *, patience_seconds: float | None = None) -> None:
+        self._patience_seconds = patience_seconds
+        self._pending = b""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tickerlake.testing.faults"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         )
         self._said: dict[tuple[int, str], Any] = {}
@@ -110,20 +134,56 @@ class Nursery:
         """Fork a worker."""
         assert self._process.stdin
         number = -next(self._numbers) - 1
-        self._process.stdin.write(json.dumps({"number": number, "plan": asdict(plan)}) + "\n")
+        order = json.dumps({"number": number, "plan": asdict(plan)}) + "\n"
+        self._process.stdin.write(order.encode())
         self._process.stdin.flush()
         return Child(self, int(self.said(number, "pid")))
 
     def said(self, about: int, word: str) -> Any:  # noqa: ANN401 - JSON
-        """Wait until something is said about a child."""
+        """Wait until something is said about a child.
+
+        Raises:
+            TimeoutError: Patience is at its end.
+        """
+        self.said_first(about, (word,))
+        return self._said[about, word]
+
+    def said_first(self, about: int, words: Sequence[str]) -> str:
+        """Wait until one of these is said about a child; which one.
+
+        Raises:
+            TimeoutError: Patience is at its end.
+        """
+        deadline = clock.monotonic_seconds() + (self._patience_seconds or float("inf"))
+        while True:
+            for word in words:
+                if (about, word) in self._said:
+                    return word
+            left = deadline - clock.monotonic_seconds()
+            if left <= 0:
+                raise TimeoutError(f"a worker did not come to its {' or '.join(words)}")
+            self._listen(min(left, 60.0))
+
+    def heard(self, about: int, word: str) -> bool:
+        """Whether something was said about a child by now; does not wait."""
+        while (about, word) not in self._said and self._listen(0):
+            pass
+        return (about, word) in self._said
+
+    def _listen(self, wait_seconds: float) -> bool:
+        """Take in what was said; false if that is nothing."""
         assert self._process.stdout
-        while (about, word) not in self._said:
-            line = self._process.stdout.readline()
-            if not line:
-                raise AssertionError("the process that forks workers has ended")
+        ready, _, _ = select.select([self._process.stdout], [], [], wait_seconds)
+        if not ready:
+            return False
+        got = os.read(self._process.stdout.fileno(), 1 << 16)
+        if not got:
+            raise AssertionError("the process that forks workers has ended")
+        *lines, self._pending = (self._pending + got).split(b"\n")
+        for line in lines:
             message = json.loads(line)
             self._said[message["about"], message["word"]] = message["value"]
-        return self._said[about, word]
+        return True
 
 
 def _say(about: int, word: str, value: object) -> None:
@@ -146,8 +206,10 @@ def _main() -> None:
         if wakeup in ready:
             os.read(wakeup, 1024)
             for pid in list(children):
-                ended, status = os.waitpid(pid, os.WNOHANG)
-                if ended:
+                changed, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
+                if changed and os.WIFSTOPPED(status):
+                    _say(pid, "paused", True)  # it says so itself too early: it still runs then
+                elif changed:
                     children.discard(pid)
                     _say(pid, "status", os.waitstatus_to_exitcode(status))
         if 0 in ready:
@@ -184,98 +246,93 @@ def _import_everything() -> None:
     """What a worker needs, so that a fork has it: nothing here may start a thread."""
     import pyarrow as pa
 
+    import tickerlake.app
+    import tickerlake.config.loading
     import tickerlake.delivery.worker
     import tickerlake.lake.lake
     import tickerlake.streams.embedded  # noqa: F401
 
+    for package in ("confluent_kafka.admin", "boto3", "psycopg", "pyarrow.fs"):
+        with contextlib.suppress(ImportError):
+            __import__(package)
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
 
 
 def _run(plan: Plan) -> int:
     """The child: open the workspace, arm the failpoint, deliver."""
-    from tickerlake.delivery.worker import Worker
-    from tickerlake.lake.registry import open_lake
-    from tickerlake.lake.settings import LakeSettings
-    from tickerlake.streams import StreamsSettings
-    from tickerlake.streams.registry import open_stream
+    from tickerlake import app
+    from tickerlake.config import make_workspace
 
-    folder = Path(plan.workspace)
-    reached = _failpoint(plan)
+    make_workspace(Path(plan.workspace))
+    flags = {"tables.fsync": False, **plan.flags}
+    flags |= {f"delivery.{name}": value for name, value in plan.settings.items()}
     try:
-        stream = open_stream("embedded:", workspace=folder, settings=StreamsSettings())
-        lake = open_lake("./lake", "sqlite:", workspace=folder, settings=LakeSettings(fsync=False))
-        table = lake.table(TABLES[plan.kind])
-        with _hooks(reached, plan.commits):
-            worker = Worker(
-                stream.topic(plan.kind),
-                table,
-                settings=DeliverySettings(**plan.settings),
-                membership=stream.join(plan.kind, "faults", alone=True),
-                failpoint=reached,
-            )
-            report = worker.run(threading.Event(), once=plan.once)
+        workspace = app.open(plan.workspace, settings=flags)
+        report = _deliver(workspace, plan)
     except TickerlakeError as error:
-        _say(os.getpid(), "report", {"error": type(error).__name__})
+        told = {"error": type(error).__name__, "problem": str(error)[:1000]}
+        _say(os.getpid(), "report", told)
         return error.exit_code
-    _say(os.getpid(), "report", asdict(report))
+    _say(os.getpid(), "report", report)
     return 0
 
 
-def _failpoint(plan: Plan) -> Callable[..., None]:
-    times = itertools.count(1)
-    rows_in_hand = 0
+def _deliver(workspace: Workspace, plan: Plan) -> dict[str, Any]:
+    from tickerlake.delivery.worker import Worker
 
-    def reached(step: str, held: Mapping[str, Any] | None = None) -> None:
-        nonlocal rows_in_hand
-        if held is not None:  # the finer steps do not know it: nothing has changed since
-            rows_in_hand = held["rows"]
-        if step != plan.step or next(times) != plan.nth:
+    stream, lake = workspace.stream, workspace.lake
+    steps = _Steps(plan)
+    stop = _stop_at_sigterm()
+    with finer_steps(steps.reached, lake, plan.commits), ills(plan.ills, steps.told_at):
+        worker = Worker(
+            stream.topic(plan.kind),
+            lake.table(TABLES[plan.kind]),
+            settings=workspace.config.settings.delivery,
+            membership=stream.join(plan.kind, plan.group, alone=plan.alone),
+            accept_loss=plan.accept_loss,
+            failpoint=steps.reached,
+        )
+        return asdict(worker.run(stop, once=plan.once))
+
+
+def _stop_at_sigterm() -> threading.Event:
+    stop = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        # From a thread: this one may hold the event's lock at this very moment.
+        threading.Thread(target=stop.set, daemon=True).start()
+
+    signal.signal(signal.SIGTERM, ask)
+    return stop
+
+
+class _Steps:
+    """Counts the steps, and does what the plan wants done after one of them."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._times = itertools.count(1)
+        self._rows_in_hand = 0
+        self._told: dict[str, list[Callable[..., None]]] = defaultdict(list)
+
+    def told_at(self, step: str, function: Callable[..., None]) -> None:
+        """Call `function` each time that `step` is reached."""
+        self._told[step].append(function)
+
+    def reached(self, step: str, held: Mapping[str, Any] | None = None) -> None:
+        """A step is over. The finer ones do not know what is held: nothing has changed since."""
+        if held is not None:
+            self._rows_in_hand = held["rows"]
+        for function in self._told[step]:
+            function()
+        if step != self._plan.step or next(self._times) != self._plan.nth:
             return
-        _say(os.getpid(), "rows_in_hand", rows_in_hand)
-        if plan.action == "pause":
-            _say(os.getpid(), "paused", step)
+        _say(os.getpid(), "rows_in_hand", self._rows_in_hand)
+        if self._plan.action == "pause":
             os.kill(os.getpid(), signal.SIGSTOP)
         else:
             os.kill(os.getpid(), signal.SIGKILL)
-
-    return reached
-
-
-@contextlib.contextmanager
-def _hooks(reached: Callable[..., None], commits: tuple[str, ...]) -> Iterator[None]:
-    """The finer steps inside a write and a commit, and commits that go wrong."""
-    from tickerlake.lake.catalog import LakeCatalog
-    from tickerlake.lake.writer import MonthWriter
-
-    finish, commit_table = MonthWriter.finish, LakeCatalog.commit_table
-    answers = iter(commits)
-
-    def finish_and_tell(writer: MonthWriter) -> Any:  # noqa: ANN401 - whatever it returns
-        file = finish(writer)
-        reached("6a")
-        return file
-
-    def commit_and_tell(catalog: LakeCatalog, *args: Any) -> Any:  # noqa: ANN401
-        reached("8a")
-        answer = next(answers, None)
-        if answer == "refused":
-            raise CommitRefusedError("refused by the fault suite")
-        if answer == "unknown":
-            raise CommitUnknownError("lost on its way by the fault suite")
-        response = commit_table(catalog, *args)
-        reached("8b")
-        if answer == "landed":
-            raise CommitUnknownError("it landed, its answer was lost by the fault suite")
-        return response
-
-    MonthWriter.finish = finish_and_tell  # type: ignore[method-assign,assignment]
-    LakeCatalog.commit_table = commit_and_tell  # type: ignore[method-assign,assignment]
-    try:
-        yield
-    finally:
-        MonthWriter.finish = finish  # type: ignore[method-assign]
-        LakeCatalog.commit_table = commit_table  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

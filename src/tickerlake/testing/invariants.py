@@ -1,7 +1,8 @@
 """Every promise of delivery, checked from outside: nothing lost, nothing twice.
 
-Reads the catalog's database, the metadata JSON, the manifests and the Parquet files by itself,
-with none of the lake's own code, and compares them with what the log holds.
+Reads the metadata JSON, the manifests and the Parquet files by itself, with none of the lake's own
+code, and compares them with what the log holds. `Eyes` says where they are: of a SQLite catalog on
+a local disk by itself, too (`DiskEyes`); of others through a client of their own.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import functools
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import pyarrow as pa
 import pyarrow.parquet as pq
+from pyiceberg.io import FileIO
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.manifest import ManifestFile, read_manifest_list
 
@@ -28,10 +31,19 @@ from tickerlake.lake.positions import (
     offsets_of,
     partitions_property,
 )
-from tickerlake.records import KEYS, TABLES, Kind, Position
+from tickerlake.records import KEYS, TABLES, Position
 from tickerlake.streams import Topic, codec
 
-__all__ = ["TableState", "findings", "lake_offsets", "table_state"]
+__all__ = [
+    "DiskEyes",
+    "Eyes",
+    "TableState",
+    "findings",
+    "lake_offsets",
+    "live_rows",
+    "spans_of",
+    "table_state",
+]
 
 _PLACE = ("_stream", "_partition", "_offset", "_index")
 
@@ -58,33 +70,75 @@ class TableState:
         return chain[::-1]
 
 
-def table_state(catalog: Path, name: str) -> TableState | None:
-    """The table's state, straight from catalog and disk; null if there is no such table."""
-    if not catalog.exists():
-        return None
-    connection = sqlite3.connect(f"file:{catalog}?mode=ro", uri=True)
-    try:
-        row = connection.execute(
-            "select metadata_location from iceberg_tables where table_name = ?", (name,)
-        ).fetchone()
-    except sqlite3.OperationalError as error:
-        if "no such table" not in str(error):
-            raise
-        return None  # its maker was killed before it had made anything
-    finally:
-        connection.close()
-    return TableState(json.loads(_path(row[0]).read_text())) if row else None
+class Eyes(Protocol):
+    """How the judge sees a lake. Two of them are equal if they see the same lake."""
+
+    def __hash__(self) -> int:
+        """Equal eyes have equal hashes: what they have read once is kept."""
+        ...
+
+    def pointer(self, name: str) -> str | None:
+        """The location of a table's newest metadata; null if there is no such table."""
+        ...
+
+    def io(self) -> FileIO:
+        """Access to files by their location."""
+        ...
 
 
-def lake_offsets(catalog: Path, topic: Topic) -> Mapping[str, int]:
+@dataclass(frozen=True, slots=True)
+class DiskEyes:
+    """A SQLite catalog and a local disk, with nobody's code between."""
+
+    catalog: Path
+
+    def pointer(self, name: str) -> str | None:
+        """Straight from the catalog's database."""
+        if not self.catalog.exists():
+            return None
+        connection = sqlite3.connect(f"file:{self.catalog}?mode=ro", uri=True)
+        try:
+            row = connection.execute(
+                "select metadata_location from iceberg_tables where table_name = ?", (name,)
+            ).fetchone()
+        except sqlite3.OperationalError as error:
+            if "no such table" not in str(error):
+                raise
+            return None  # its maker was killed before it had made anything
+        finally:
+            connection.close()
+        return str(row[0]) if row else None
+
+    def io(self) -> FileIO:
+        """PyIceberg's own reader of local files."""
+        return PyArrowFileIO()
+
+
+def _eyes(lake: Path | Eyes) -> Eyes:
+    return DiskEyes(lake) if isinstance(lake, Path) else lake
+
+
+def table_state(lake: Path | Eyes, name: str) -> TableState | None:
+    """The table's state, straight from catalog and store; null if there is no such table.
+
+    Args:
+        lake: The SQLite file of the catalog of a lake on disk, or eyes for another.
+        name: Which table.
+    """
+    eyes = _eyes(lake)
+    location = eyes.pointer(name)
+    return TableState(_json(eyes.io(), location)) if location else None
+
+
+def lake_offsets(lake: Path | Eyes, topic: Topic) -> Mapping[str, int]:
     """Next position by partition, as the table's properties say."""
-    state = table_state(catalog, TABLES[topic.kind])
+    state = table_state(lake, TABLES[topic.kind])
     return offsets_of(state.properties, topic.identity().id) if state else {}
 
 
 def findings(
     topic: Topic,
-    catalog: Path,
+    lake: Path | Eyes,
     *,
     repeat_window: int,
     acknowledged: Mapping[str, int] | None = None,
@@ -93,23 +147,23 @@ def findings(
 
     Args:
         topic: The log, with all its records.
-        catalog: The SQLite file of the lake's catalog.
+        lake: The SQLite file of the catalog of a lake on disk, or eyes for another.
         repeat_window: The window with which repeats were dropped.
         acknowledged: The broker's own offsets: never ahead of the lake's.
     """
-    name = TABLES[topic.kind]
-    state = table_state(catalog, name)
+    name, eyes = TABLES[topic.kind], _eyes(lake)
+    state = table_state(eyes, name)
     if state is None:
         return []  # nothing was delivered yet, and nothing is promised
     stream_id = topic.identity().id
     offsets = offsets_of(state.properties, stream_id)
-    found = list(_files_wrong(state))
+    found = list(_files_wrong(state, eyes))
     if found:
         return found
-    rows = _live_rows(state, topic.kind)
-    spans = _spans(state, catalog, stream_id)
+    rows = live_rows(state, eyes, [*_PLACE, *KEYS[topic.kind], "event_id", "origin"]).to_pylist()
+    spans = spans_of(state, eyes, stream_id)
     rewound = {name for name, ranges in spans.items() if any(r.end < r.start for r in ranges)}
-    found += _properties_wrong(state, stream_id, offsets, rewound)
+    found += _properties_wrong(state, eyes, stream_id, offsets, rewound)
     for partition, offset in (acknowledged or {}).items():
         if offset > offsets.get(partition, 0):
             found.append(f"partition {partition}: the broker stands at {offset}, ahead of the lake")
@@ -138,13 +192,19 @@ def _is_ended(position: int) -> bool:
     return isinstance(position, Position) and position.ended
 
 
-def _path(location: str) -> Path:
-    return Path(location.removeprefix("file://"))
+def _json(io: FileIO, location: str) -> dict[str, Any]:
+    with io.new_input(location).open() as file:
+        return dict(json.loads(file.read()))
 
 
 def _properties_wrong(
-    state: TableState, stream_id: str, offsets: Mapping[str, int], rewound: set[str]
+    state: TableState,
+    eyes: Eyes,
+    stream_id: str,
+    offsets: Mapping[str, int],
+    rewound: set[str],
 ) -> Iterator[str]:
+    io = eyes.io()
     count = int(state.properties.get(partitions_property(stream_id), "0"))
     if len(offsets) != count:
         yield f"{len(offsets)} offsets for {count} partitions"
@@ -156,11 +216,11 @@ def _properties_wrong(
         if entry is None:
             now: Mapping[str, int] = offsets
         else:
-            path = _path(entry["metadata-file"])
-            if not path.exists():
-                yield f"the metadata file {path.name} of the log is gone"
+            location = entry["metadata-file"]
+            if not io.new_input(location).exists():
+                yield f"the metadata file {location} of the log is gone"
                 continue
-            now = offsets_of(json.loads(path.read_text()).get("properties", {}), stream_id)
+            now = offsets_of(_properties_at(eyes, location), stream_id)
         for partition, offset in before.items():
             forgotten = partition not in now and _is_ended(offset)
             if now.get(partition, -1) < offset and partition not in rewound and not forgotten:
@@ -168,53 +228,67 @@ def _properties_wrong(
         before = now
 
 
-def _files_wrong(state: TableState) -> Iterator[str]:
+@functools.lru_cache(maxsize=10_000)
+def _properties_at(eyes: Eyes, location: str) -> dict[str, str]:
+    """The properties in a metadata file. Such files never change, so each is read once."""
+    return dict(_json(eyes.io(), location).get("properties", {}))
+
+
+def _files_wrong(state: TableState, eyes: Eyes) -> Iterator[str]:
+    io = eyes.io()
+    there: dict[str, bool] = {}
+
+    def exists(location: str) -> bool:
+        if location not in there:
+            there[location] = io.new_input(location).exists()
+        return there[location]
+
     for snapshot in state.metadata["snapshots"]:
         number = snapshot["snapshot-id"]
         manifest_list = snapshot["manifest-list"]
-        manifests = _manifests(manifest_list) if _path(manifest_list).exists() else ()
-        live = [path for manifest in manifests for path in _data_files(manifest)]
+        manifests = _manifests(eyes, manifest_list) if exists(manifest_list) else ()
+        readable = [m for m in manifests if exists(m.manifest_path)]
+        live = [path for manifest in readable for path in _data_files(eyes, manifest)]
         named = [manifest_list, *(manifest.manifest_path for manifest in manifests), *live]
-        for path in map(_path, dict.fromkeys(named)):
-            if not path.exists():
-                yield f"the file {path} of snapshot {number} is gone"
+        for location in dict.fromkeys(named):
+            if not exists(location):
+                yield f"the file {location} of snapshot {number} is gone"
         for location, times in Counter(live).items():
             if times > 1:
                 yield f"the file {location} is live {times} times in snapshot {number}"
 
 
 @functools.lru_cache(maxsize=10_000)
-def _manifests(manifest_list: str) -> tuple[ManifestFile, ...]:
+def _manifests(eyes: Eyes, manifest_list: str) -> tuple[ManifestFile, ...]:
     """The manifests that a list names. Such files never change, so each is read once."""
-    return tuple(read_manifest_list(PyArrowFileIO().new_input(manifest_list)))
+    return tuple(read_manifest_list(eyes.io().new_input(manifest_list)))
 
 
 @functools.lru_cache(maxsize=10_000)
-def _data_files(manifest: ManifestFile) -> tuple[str, ...]:
+def _data_files(eyes: Eyes, manifest: ManifestFile) -> tuple[str, ...]:
     """The data files that a manifest calls live."""
-    entries = manifest.fetch_manifest_entry(PyArrowFileIO())
+    entries = manifest.fetch_manifest_entry(eyes.io())
     return tuple(entry.data_file.file_path for entry in entries)
 
 
-def _live_rows(state: TableState, kind: Kind) -> list[dict[str, Any]]:
+def live_rows(state: TableState, eyes: Eyes, columns: Sequence[str] | None) -> pa.Table:
+    """All rows of the table's current snapshot; of all columns if null."""
     history = state.history()
-    if not history:
-        return []
-    rows: list[dict[str, Any]] = []
-    for manifest in _manifests(history[-1]["manifest-list"]):
-        for location in _data_files(manifest):
-            table = pq.ParquetFile(_path(location)).read(
-                columns=[*_PLACE, *KEYS[kind], "event_id", "origin"]
-            )
-            rows += table.to_pylist()
-    return rows
+    parts = []
+    for manifest in _manifests(eyes, history[-1]["manifest-list"]) if history else ():
+        for location in _data_files(eyes, manifest):
+            with eyes.io().new_input(location).open() as file:
+                parts.append(pq.ParquetFile(pa.BufferReader(file.read())).read(columns=columns))
+    if not parts:
+        return pa.table({name: pa.nulls(0) for name in columns or ()})
+    return pa.concat_tables(parts, promote_options="permissive")
 
 
-def _spans(state: TableState, catalog: Path, stream_id: str) -> dict[str, list[Range]]:
+def spans_of(state: TableState, eyes: Eyes, stream_id: str) -> dict[str, list[Range]]:
     """What snapshots and `deliveries` say was delivered, oldest first, by partition."""
     name = state.metadata["location"].rsplit("/", 1)[-1]
     known: dict[int, list[tuple[str, Range]]] = {}
-    for row in _deliveries(catalog):
+    for row in _deliveries(eyes):
         if row["table_name"] == name and row["stream"] == stream_id:
             known.setdefault(row["snapshot_id"], []).append((row["partition"], _range(row)))
     for snapshot in state.history():
@@ -237,15 +311,11 @@ def _range(row: Mapping[str, Any]) -> Range:
     return Range(start, end, row["dropped"], row["lost"], gaps, shared if delivered else 0)
 
 
-def _deliveries(catalog: Path) -> list[dict[str, Any]]:
-    state = table_state(catalog, "deliveries")
-    history = state.history() if state else []
-    if not history:
+def _deliveries(eyes: Eyes) -> list[dict[str, Any]]:
+    state = table_state(eyes, "deliveries")
+    if state is None:
         return []
-    rows: list[dict[str, Any]] = []
-    for manifest in _manifests(history[-1]["manifest-list"]):
-        for location in _data_files(manifest):
-            rows += pq.ParquetFile(_path(location)).read().to_pylist()
+    rows = live_rows(state, eyes, None).to_pylist()
     return sorted(rows, key=lambda row: (row["committed_at"], row["from_position"]))
 
 

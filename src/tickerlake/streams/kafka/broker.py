@@ -111,6 +111,18 @@ class Broker:
                 with translated(doing, self.troubles):
                     raise
 
+    def delete(self, topic: str) -> None:
+        """Delete a topic with all that it holds; one that is not there is as good."""
+        from confluent_kafka import KafkaException
+
+        doing = f"The topic {topic} cannot be deleted."
+        try:
+            self._answer(self._client().delete_topics([topic])[topic], doing)
+        except KafkaException as error:
+            if error.args[0].name() not in _MISSING:
+                with translated(doing, self.troubles):
+                    raise
+
     def ends(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """The position of the next record, by partition: no open transaction lies below it."""
         from confluent_kafka.admin import OffsetSpec

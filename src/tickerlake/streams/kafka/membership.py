@@ -45,6 +45,7 @@ class Member:
         self._share: frozenset[str] = frozenset()
         self._asked_at = clock.monotonic_seconds()
         self._leaving = threading.Event()
+        self._untold: dict[str, int] = {}
         self._consumer = _consumer(config | _group(settings), group, self._troubles, self._doing)
         self._consumer.subscribe(
             [topic.name],
@@ -66,8 +67,13 @@ class Member:
         return self._share
 
     def acknowledge(self, positions: Mapping[str, int]) -> None:
-        """Commit how far the lake is, for lag tools; nobody waits for it or reads it back."""
-        _commit(self._consumer, self._topic.name, positions)
+        """Commit how far the lake is, for lag tools; nobody waits for it or reads it back.
+
+        The thread does it that polls: the client lets one thread in at a time, and whoever polls
+        again and again keeps the others out.
+        """
+        with self._lock:
+            self._untold.update(positions)
 
     def leave(self) -> None:
         """Give the partitions to the others at once."""
@@ -94,6 +100,14 @@ class Member:
                 continue
             if message is not None and (failed := message.error()) is not None:
                 self._troubles.note(failed)
+            self._tell_untold()
+        self._tell_untold()
+
+    def _tell_untold(self) -> None:
+        with self._lock:
+            positions, self._untold = self._untold, {}
+        if positions:
+            _commit(self._consumer, self._topic.name, positions)
 
     def _on_assign(self, consumer: Consumer, given: list[TopicPartition]) -> None:
         consumer.incremental_assign(given)

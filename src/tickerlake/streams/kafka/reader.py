@@ -166,14 +166,14 @@ class Reader:
         if not any(map(_ERROR, run)):
             self._add_records(partition, buffer, run)
             return
-        for failed, group in groupby(run, key=_ERROR):
-            if failed is None:
+        for code, group in groupby(run, key=_code):
+            if code is None:
                 self._add_records(partition, buffer, list(group))
-            elif failed.code() == self._end_code:
+            elif code == self._end_code:
                 for message in group:
                     buffer.fetched_to = max(buffer.fetched_to, message.offset() or 0)
             else:
-                buffer.error = failed
+                buffer.error = next(group).error()
                 return
 
     def _add_records(self, partition: int, buffer: _Buffer, run: Sequence[KafkaMessage]) -> None:
@@ -204,6 +204,12 @@ class Reader:
             self._consumer.pause(full)
         if free:
             self._consumer.resume(free)
+
+
+def _code(message: KafkaMessage) -> int | None:
+    """The code of a message that is an error. Errors themselves cannot be compared with None."""
+    error = message.error()
+    return None if error is None else error.code()
 
 
 def _runs(messages: Sequence[KafkaMessage]) -> Iterator[tuple[int, Sequence[KafkaMessage]]]:

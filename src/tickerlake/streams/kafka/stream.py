@@ -74,6 +74,10 @@ class KafkaStream:
             self._members.append(member)
         return member
 
+    def remove(self, kind: Kind) -> None:
+        """Delete the kind's topic and all that it holds, for ever; nothing if there is none."""
+        self._broker.delete(self._name(kind))
+
     def close(self) -> None:
         """Leave all groups and close all clients."""
         with self._lock:

@@ -245,6 +245,14 @@ class KinesisStream:
             lease_seconds=self._settings.lease_seconds,
         )
 
+    def remove(self, kind: Kind) -> None:
+        """Delete the kind's stream and all that it holds, for ever; nothing if there is none."""
+        try:
+            self._service.ask("delete_stream", StreamName=self._name(kind))
+        except RefusedError as error:
+            if error.code != _MISSING:
+                raise
+
     def close(self) -> None:
         """Give back the connections."""
         self._service.close()

@@ -1,0 +1,76 @@
+"""What people and their tools do meanwhile."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, ClassVar
+
+from tickerlake.lake.maintenance import compact, expire, rewind, sweep
+from tickerlake.proof.base import Fault, Group
+from tickerlake.proof.run import HOLDING
+
+if TYPE_CHECKING:
+    from tickerlake.proof.run import Run
+
+__all__ = ["Maintenance", "RolledBack"]
+
+
+class PeopleFault(Fault):
+    """A fault of the group."""
+
+    group: ClassVar[Group] = "people"
+
+
+class Maintenance(PeopleFault):
+    """Compaction, expiry and sweep run while a worker is about to commit."""
+
+    name = "people-maintenance"
+    what = "compaction, expiry and sweep run while workers are about to commit, or die"
+
+    def strike(self, run: Run) -> None:
+        """The table changes under a worker that stands before its commit."""
+        run.publish()
+        run.deliver()
+        run.publish()
+        step = run.random.choice(HOLDING)
+        worker = run.paused(step, nth=run.some_time(step))
+        run.struck(f"maintenance after {step}", worker)
+        tables = [run.table]
+        for work in run.random.sample(["compact", "expire", "sweep"], 2):
+            if work == "compact":
+                compact(run.lake, tables)
+            elif work == "expire":
+                expire(run.lake, tables, keep=run.random.choice([1, 3]))
+            else:
+                # By the age that is set: files of a worker that waits are younger.
+                sweep(run.lake, tables)
+        worker.signal(run.random.choice([signal.SIGCONT, signal.SIGCONT, signal.SIGKILL]))
+        run.expect_end(worker, "SIGKILL")
+        run.judge()
+
+
+class RolledBack(PeopleFault):
+    """A foreign tool turns the table back. Nobody may go on as if nothing were."""
+
+    name = "people-rollback"
+    what = "a foreign tool rolls the table back: delivery stops with exit 5 until `lake rewind`"
+
+    def strike(self, run: Run) -> None:
+        """Loud at the start and before a commit; after the rewind all comes again."""
+        run.repeats = False  # a rewind may cut through what counted them
+        run.publish()
+        run.deliver()
+        run.publish()
+        step = run.random.choice(["5", "6", "3"])
+        worker = run.paused(step, nth=run.some_time(step))
+        run.struck("rolled back", worker)
+        table = run.lake.catalog.load_table(("tickerlake", run.table))
+        history = [entry.snapshot_id for entry in table.history()]
+        back = run.random.choice(history[1:-1])
+        with table.manage_snapshots() as snapshots:
+            snapshots.set_current_snapshot(back)
+        worker.signal(signal.SIGCONT)
+        for failing in (worker, run.start()):
+            if run.expect_end(failing, "RolledBackError") is None:
+                run.findings.append("a worker went on after a rollback as if nothing were")
+        rewind(run.lake, [run.table])

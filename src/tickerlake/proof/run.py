@@ -1,0 +1,302 @@
+"""One run: a log and a lake of its own, workers that suffer a fault, and the judgement."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from tickerlake import app, clock
+from tickerlake.config import make_workspace
+from tickerlake.errors import TickerlakeError
+from tickerlake.proof.base import MissedError, Strike
+from tickerlake.proof.ledger import Counts, Ledger, mark
+from tickerlake.records import TABLES, Kind
+from tickerlake.testing.faults import Child, Nursery, Plan
+from tickerlake.testing.invariants import findings, lake_offsets, live_rows, spans_of, table_state
+from tickerlake.testing.sample_records import sample_bars
+
+if TYPE_CHECKING:
+    from tickerlake.lake.lake import Lake
+    from tickerlake.proof.ground import Lakes, Logs, Place
+    from tickerlake.streams import Stream, Topic
+
+__all__ = ["WINDOW", "Run"]
+
+WINDOW = 4_000
+#: Small flushes, so that a run has many commits, and reads that cut across them.
+SETTINGS: Mapping[str, Any] = {
+    "flush_rows": 60,
+    "read_records": 50,
+    "repeat_window": WINDOW,
+    "poll_seconds": 0.05,
+    "flush_seconds": 0.2,
+    "commit_pause_seconds": 0.005,
+    "commit_seconds_max": 20.0,
+}
+#: Before the others nothing was read, after them all that was read is committed.
+HOLDING = ("5", "6", "6a", "7", "2", "3", "8a", "8b")
+#: Of these, nothing is in hand the first time: partitions are registered by a commit.
+_COMMITTING = ("7", "2", "3", "8a", "8b", "9", "8")
+SYMBOLS = ("AAPL", "IBM", "MSFT", "GOOG", "FB", "GBp.L", "BTC-USD", "^GSPC", "0700.HK")
+_SETTLED_SECONDS = 30.0
+_RAW_FIRST = 1_000_000_000
+
+
+class Run:
+    """What a fault works with. Everything that it draws comes from `random`.
+
+    Args:
+        seed: Of everything that is drawn.
+        place: The run's own log and lake.
+        logs: What may be done to the log.
+        lakes: What may be done to the lake.
+        nursery: Where workers come from.
+    """
+
+    kind: Kind = "bar"
+
+    def __init__(
+        self, seed: int, *, place: Place, logs: Logs, lakes: Lakes, nursery: Nursery
+    ) -> None:
+        self.seed = seed
+        self.random = random.Random(seed)  # noqa: S311 - a seed that can be repeated
+        self.place = place
+        self.logs = logs
+        self.lakes = lakes
+        self.ledger = Ledger()
+        self.strikes: list[Strike] = []
+        self.findings: list[str] = []
+        #: Positions that somebody gave up on purpose: retention had passed them.
+        self.group = f"prove-{place.folder.name}"
+        #: Whether repeats are sent: not where a fault voids the window that drops them.
+        self.repeats = True
+        self._nursery = nursery
+        self._children: list[Child] = []
+        self._next_bar = 0
+        self._next_raw = _RAW_FIRST
+        self._unsure: list[pa.Table] = []
+        self._open = ExitStack()
+        make_workspace(place.folder)
+
+    @cached_property
+    def workspace(self) -> app.Workspace:
+        """The run's own workspace, as its publisher sees it."""
+        flags = {"tables.fsync": False, **self.place.flags}
+        return self._open.enter_context(app.open(self.place.folder, settings=flags))
+
+    @property
+    def stream(self) -> Stream:
+        """The run's stream."""
+        return self.workspace.stream
+
+    @property
+    def topic(self) -> Topic:
+        """The run's topic, opened as whoever publishes has it."""
+        return self.stream.topic(self.kind)
+
+    @property
+    def lake(self) -> Lake:
+        """The run's lake."""
+        return self.workspace.lake
+
+    @property
+    def table(self) -> str:
+        """The table that the run's topic feeds."""
+        return TABLES[self.kind]
+
+    def power(self, name: str) -> Any:  # noqa: ANN401 - each power is its own kind of thing
+        """What may be done to the log or the lake, by name."""
+        return {**self.logs.powers, **self.lakes.powers}[name]
+
+    # Publishing
+
+    def publish(self, count: int = 240, *, symbols: Sequence[str] | None = None) -> None:
+        """New bars in several batches, some of them sent twice, and a few dead letters."""
+        third = max(1, count // 3)
+        for _ in range(3):
+            bars = sample_bars(third, symbols=symbols or SYMBOLS, first=self._next_bar)
+            self._next_bar += third
+            self._send(bars)
+            if self.repeats and self.random.random() < 0.3:
+                self._send(bars.slice(0, third // 2))
+        self.raw(['{"symbol":"X","open":"MARK"', "\u0000\u20ac MARK", "[MARK"])
+
+    def raw(self, templates: Sequence[str | bytes], *, partition: str | None = None) -> None:
+        """Records of a foreign producer; `MARK` in them becomes what they are known by."""
+        payloads, numbers = [], []
+        for template in templates:
+            text = template.encode() if isinstance(template, str) else template
+            payloads.append(text.replace(b"MARK", mark(self._next_raw).encode()))
+            numbers.append(self._next_raw)
+            self._next_raw += 1
+        chosen = partition or self.random.choice(self.topic.partitions())
+        try:
+            self.stream.append_raw(self.kind, chosen, payloads)
+        except TickerlakeError:
+            self.ledger.unsure_raw.update(numbers)
+        else:
+            self.ledger.acked.update(numbers)
+
+    def _send(self, bars: pa.Table) -> None:
+        numbers = {int(volume) for volume in bars.column("volume").to_pylist()}
+        try:
+            self.topic.publish(bars)
+        except TickerlakeError:
+            # Nobody knows what of it has landed: it is sent again when all is well.
+            self._unsure.append(bars)
+            self.ledger.unsure |= numbers - self.ledger.acked
+        else:
+            self.ledger.acked |= numbers
+            self.ledger.unsure -= numbers
+
+    def send_again(self) -> None:
+        """Publish what had an unknown outcome once more, as a producer does that came back."""
+        again, self._unsure = self._unsure, []
+        for bars in again:
+            self._send(bars)
+
+    # Workers
+
+    def plan(self, **plan: Any) -> Plan:  # noqa: ANN401 - fields of `Plan`
+        """A worker of this run."""
+        settings = {**SETTINGS, **plan.pop("settings", {})}
+        flags = {**self.place.flags, **plan.pop("flags", {})}
+        filled = {"group": self.group, **plan}
+        return Plan(
+            str(self.place.folder), kind=self.kind, settings=settings, flags=flags, **filled
+        )
+
+    def start(self, **plan: Any) -> Child:  # noqa: ANN401 - fields of `Plan`
+        """Start a worker."""
+        child = self._nursery.start(self.plan(**plan))
+        self._children.append(child)
+        return child
+
+    def paused(self, step: str, *, nth: int = 1, **plan: Any) -> Child:  # noqa: ANN401
+        """Start a worker and wait until it stands still after a step.
+
+        Raises:
+            MissedError: It ended before it came there.
+        """
+        child = self.start(step=step, nth=nth, action="pause", **plan)
+        if not child.wait_paused():
+            raise MissedError(step)
+        return child
+
+    def some_time(self, step: str) -> int:
+        """Which time a worker comes to a step with records in its hands: drawn, an early one."""
+        if step in {"1", "4"}:
+            return 1
+        return self.random.randint(1, 3) + (step in _COMMITTING)
+
+    def killed(self, step: str, *, nth: int = 1, **plan: Any) -> bool:  # noqa: ANN401
+        """Start a worker that dies by SIGKILL after a step; false if it never came there."""
+        child = self.start(step=step, nth=nth, **plan)
+        if child.wait() != -signal.SIGKILL:
+            return False
+        self.struck(f"killed after {step}", child)
+        return True
+
+    def struck(self, step: str, child: Child | None = None) -> None:
+        """The fault happens now, or has just happened: note what is under way."""
+        in_hand = child.rows_in_hand() if child is not None else None
+        self.strikes.append(Strike(step, self.backlog(), in_hand))
+
+    def expect_end(self, child: Child, *errors: str) -> str | None:
+        """Wait for a worker's end; an error that the fault does not explain is a finding."""
+        status = child.wait()
+        if status < 0:
+            name = signal.Signals(-status).name
+            if name not in errors:
+                self.findings.append(f"a worker was ended by {name}")
+            return name
+        report = child.report()
+        error: str | None = report.get("error")
+        if error is not None and error not in errors:
+            self.findings.append(f"a worker failed: {error}: {report['problem']}")
+        return error
+
+    def deliver(self, *errors: str, **plan: Any) -> str | None:  # noqa: ANN401
+        """A worker that nobody disturbs, up to the log's end; its error, if it had one."""
+        return self.expect_end(self.start(**plan), *errors)
+
+    # Looking
+
+    def backlog(self) -> int:
+        """Records of the log that no commit covers."""
+        offsets = lake_offsets(self.lakes.eyes(self.place), self.topic)
+        return sum(self._after(name, offsets.get(name)) for name in self.topic.partitions())
+
+    def _after(self, partition: str, offset: int | None) -> int:
+        bounds = self.topic.bounds(partition)
+        at = bounds.beginning if offset is None else offset
+        if bounds.end is not None:
+            return max(0, bounds.end - at)
+        count, at_end = 0, bool(getattr(at, "ended", False))
+        while not at_end:
+            batch = self.topic.read(partition, at, records_max=100_000, wait_seconds=0)
+            count += sum(message.count for message in batch.messages)
+            at, at_end = batch.next_position, batch.at_end
+        return count
+
+    def wait_for(self, condition: Callable[[], bool], what: str) -> bool:
+        """Wait until something is so; that it never is, is a finding."""
+        deadline = clock.monotonic_seconds() + _SETTLED_SECONDS
+        while not condition():
+            if clock.monotonic_seconds() > deadline:
+                self.findings.append(f"{what} did not happen within {_SETTLED_SECONDS:.0f} s")
+                return False
+            clock.sleep(0.03)
+        return True
+
+    def judge(self) -> None:
+        """Look for what is wrong now, while some of the log may still be undelivered."""
+        self.findings += findings(
+            self.topic,
+            self.lakes.eyes(self.place),
+            repeat_window=WINDOW,
+            acknowledged=self.logs.acknowledged(self.place, self.group),
+        )
+
+    # The end
+
+    def finish(self) -> None:
+        """After the fault: more records, and a worker that nobody disturbs. All must be there."""
+        self._end_workers()
+        self.send_again()
+        self.publish(30)
+        if self.deliver() is None and (left := self.backlog()):
+            self.findings.append(f"{left} records of the log were not delivered")
+        self.judge()
+
+    def counts(self) -> Counts:
+        """What was published beside what is in the lake."""
+        eyes = self.lakes.eyes(self.place)
+        state = table_state(eyes, self.table)
+        columns = ["provider", "volume", "dead_reason", "payload"]
+        empty = pa.table({name: pa.nulls(0) for name in columns})
+        return self.ledger.counts(live_rows(state, eyes, columns) if state else empty)
+
+    def dropped(self) -> int:
+        """Repeats that became no row, as the deliveries count them."""
+        eyes = self.lakes.eyes(self.place)
+        state = table_state(eyes, self.table)
+        spans = spans_of(state, eyes, self.topic.identity().id) if state else {}
+        return sum(span.dropped for ranges in spans.values() for span in ranges)
+
+    def close(self) -> None:
+        """End all workers, and give back what is open."""
+        self._end_workers()
+        self._open.close()
+
+    def _end_workers(self) -> None:
+        for child in self._children:
+            if not child.ended:
+                child.signal(signal.SIGKILL)
+                child.wait()

@@ -1,0 +1,116 @@
+"""Brokers that the proof starts by itself: over these it has every power."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from tickerlake import clock
+from tickerlake.errors import UsageError
+from tickerlake.records import TOPICS
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
+
+    from tickerlake.proof.ground import Logs, Place
+    from tickerlake.testing.services.kafka import KafkaCluster
+
+__all__ = ["OwnKafka", "start", "topic_of"]
+
+
+def start(name: str, folder: Path) -> AbstractContextManager[Logs]:
+    """Start the broker of that name; it ends with the context.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    if name not in _SERVICES:
+        raise UsageError(
+            f"The proof cannot start {name!r}.",
+            expected=", ".join(_SERVICES),
+            todo="name one of these, or a broker of your own with --stream",
+        )
+    return _SERVICES[name](folder)
+
+
+def topic_of(place: Place) -> str:
+    """The name of a run's topic of bars in Kafka."""
+    return f"{urlsplit(place.stream).path.strip('/')}.{TOPICS['bar']}"
+
+
+class OwnKafka:
+    """One or three nodes, each behind a proxy."""
+
+    kind = "kafka"
+
+    def __init__(self, cluster: KafkaCluster) -> None:
+        self.cluster = cluster
+        self.admin: AdminClient = cluster.admin()
+        powers = {"broker": self}
+        self.powers: Mapping[str, Any] = (
+            {**powers, "three brokers": self} if len(cluster.nodes) > 1 else powers
+        )
+        self.settings: Mapping[str, Any] = {
+            "streams.kafka.session_timeout_seconds": 1.2,
+            "streams.kafka.heartbeat_seconds": 0.2,
+            "streams.kafka.timeout_seconds": 20.0,
+            "streams.kafka.publish_timeout_seconds": 20.0,
+        }
+
+    def url(self, name: str) -> str:
+        """A namespace of the cluster, through its proxies."""
+        return f"kafka://{self.cluster.bootstrap}/{name}"
+
+    def acknowledged(self, place: Place, group: str) -> Mapping[str, int] | None:
+        """The group's offsets."""
+        from confluent_kafka import KafkaException
+
+        for _ in range(200):
+            try:
+                return self._acknowledged(topic_of(place), group)
+            except KafkaException as error:
+                if not error.args[0].retriable():
+                    return None
+                clock.sleep(0.05)  # the group's coordinator has only just come up
+        return None
+
+    def _acknowledged(self, topic: str, group: str) -> dict[str, int]:
+        from confluent_kafka import ConsumerGroupTopicPartitions
+
+        asked = self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])
+        return {
+            str(found.partition): found.offset
+            for found in asked[group].result(20).topic_partitions or ()
+            if found.topic == topic and (found.offset or -1) >= 0
+        }
+
+    def heal(self) -> None:
+        """All nodes run, no proxy stands in the way."""
+        dead = [node for node in self.cluster.nodes if not node.running]
+        for node in self.cluster.nodes:
+            if node.proxy is not None:
+                node.proxy.heal()
+            if node in dead:
+                node.launch()
+            else:
+                node.resume()
+        if dead:
+            self.cluster.wait()
+
+
+@contextmanager
+def _kafka(folder: Path, *, nodes: int) -> Iterator[OwnKafka]:
+    from tickerlake.testing.services.kafka import KafkaCluster
+
+    with KafkaCluster(folder, nodes=nodes, proxied=True) as cluster:
+        yield OwnKafka(cluster)
+
+
+_SERVICES: dict[str, Callable[[Path], AbstractContextManager[Logs]]] = {
+    "kafka": partial(_kafka, nodes=1),
+    "kafka3": partial(_kafka, nodes=3),
+}
