@@ -34,8 +34,12 @@ class Said:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Ours without what the machine's user has set for tickerlake."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("TICKERLAKE_")}
+    """Ours without what the machine's user has set for tickerlake, but with what tests need."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("TICKERLAKE_") or name.startswith("TICKERLAKE_TEST_")
+    }
     return kept | {"PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": "1"} | variables
 
 
