@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from functools import partial
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tickerlake import clock
@@ -19,18 +19,25 @@ from tickerlake.delivery.report import (
     Refused,
 )
 from tickerlake.delivery.settings import DeliverySettings
-from tickerlake.delivery.worker import Worker
+from tickerlake.delivery.worker import Stop, Worker
 from tickerlake.errors import CommitRefusedError, CommitUnknownError
+from tickerlake.lake.base import Loaded
 from tickerlake.records import TABLES, Kind
 from tickerlake.streams import Membership, Stream
 
 if TYPE_CHECKING:  # settings of this room are read by commands that never open the lake
     from tickerlake.lake.lake import Lake
 
-__all__ = ["deliver"]
+__all__ = ["deliver", "group_of"]
 
-#: Under which name a broker keeps how far the lake is.
-GROUP = "tickerlake"
+
+def group_of(loaded: Loaded) -> str:
+    """The name of the group whose members share a table's topic, wherever they run.
+
+    By the table's own id: two lakes that read one topic are two groups, and a lake that is reached
+    by another address is the same one.
+    """
+    return f"tickerlake-{loaded.table_id}-{loaded.name}"
 
 
 def deliver(
@@ -64,28 +71,16 @@ def deliver(
     lake.probe()
     chosen = settings or DeliverySettings()
     began_seconds = clock.monotonic_seconds()
-    budget = MemoryBudget(chosen.memory_bytes)
     halt = _Halt(stop)
-    jobs: list[tuple[Kind, Callable[[], KindReport]]] = []
-    for kind in kinds:
-        table = lake.table(TABLES[kind])
-        group = f"{GROUP}-{table.load().table_id}-{table.name}"
-        for number in range(chosen.workers):
-            membership = stream.join(kind, group, alone=True)
-            worker = Worker(
-                stream.topic(kind),
-                table,
-                settings=chosen,
-                membership=_Part(membership, number, chosen.workers),
-                accept_loss=accept_loss,
-                file_hours_max=lake.settings.sweep_age_hours / 2,
-                budget=budget,
-                on_event=_Tending(lake, TABLES[kind], on_event),
-            )
-            jobs.append((kind, partial(worker.run, halt, once=once)))
+    crew = _Crew(
+        stream, lake, chosen, once, accept_loss, MemoryBudget(chosen.memory_bytes), on_event
+    )
+    jobs = [(kind, number) for kind in kinds for number in range(chosen.workers)]
     with ThreadPoolExecutor(max_workers=len(jobs), thread_name_prefix="deliver") as threads:
         try:
-            futures = [(kind, threads.submit(job)) for kind, job in jobs]
+            futures = [
+                (kind, threads.submit(crew.work, kind, number, halt)) for kind, number in jobs
+            ]
             wait([future for _, future in futures], return_when=FIRST_EXCEPTION)
         finally:
             # One kind failed, or somebody interrupts us: the others commit what they hold.
@@ -94,6 +89,44 @@ def deliver(
     for kind, future in futures:
         reports[kind] = reports.get(kind, KindReport()) + future.result()
     return DeliveryReport(reports, clock.monotonic_seconds() - began_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Crew:
+    """What all workers of a process have in common."""
+
+    stream: Stream
+    lake: Lake
+    settings: DeliverySettings
+    once: bool
+    accept_loss: bool
+    budget: MemoryBudget
+    on_event: OnEvent | None
+
+    def work(self, kind: Kind, number: int, stop: Stop) -> KindReport:
+        """One worker's whole life."""
+        table = self.lake.table(TABLES[kind])
+        membership = self._join(kind, number, group_of(table.load()))
+        try:
+            worker = Worker(
+                self.stream.topic(kind),
+                table,
+                settings=self.settings,
+                membership=membership,
+                accept_loss=self.accept_loss,
+                file_hours_max=self.lake.settings.sweep_age_hours / 2,
+                budget=self.budget,
+                on_event=_Tending(self.lake, TABLES[kind], self.on_event),
+            )
+            return worker.run(stop, once=self.once)
+        finally:
+            membership.leave()
+
+    def _join(self, kind: Kind, number: int, group: str) -> Membership:
+        if not self.once:
+            return self.stream.join(kind, group)
+        # Up to the end as seen now: of all partitions, whoever else delivers.
+        return _Part(self.stream.join(kind, group, alone=True), number, self.settings.workers)
 
 
 class _Tending:
