@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,8 +16,10 @@ import pytest
 import tickerlake
 from tickerlake.lake.lake import Lake
 from tickerlake.testing.catalog_eyes import CatalogEyes, catalog_eyes
+from tickerlake.testing.services.http_proxy import HttpProxy
 from tickerlake.testing.services.postgres import Postgres
 from tickerlake.testing.services.seaweed import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, Seaweed
+from tickerlake.testing.services.tcp_proxy import TcpProxy
 
 PAIRS = ("postgres_s3", "rest_s3")
 
@@ -47,10 +50,45 @@ def place(request: pytest.FixtureRequest) -> Place:
     return made
 
 
+@dataclass(frozen=True, slots=True)
+class Shaky:
+    """A lake whose catalog and store are reached through proxies that misbehave on demand."""
+
+    place: Place
+    #: Before S3.
+    store: HttpProxy
+    #: Before PostgreSQL, and before the REST catalog.
+    catalog: TcpProxy | HttpProxy
+
+
+@pytest.fixture(params=PAIRS)
+def shaky(
+    request: pytest.FixtureRequest,
+    seaweed: Seaweed,
+    store_keys: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Shaky]:
+    """A lake in a bucket behind proxies, with each of the catalogs that a team may have."""
+    with contextlib.ExitStack() as open_ones:
+        store = open_ones.enter_context(HttpProxy(seaweed.s3_port))
+        catalog: TcpProxy | HttpProxy
+        if request.param == "rest_s3":
+            monkeypatch.setenv("TICKERLAKE_TABLES_REST_CLIENT_SECRET", SECRET_KEY)
+            catalog = open_ones.enter_context(HttpProxy(seaweed.rest_port))
+            text = _rest(seaweed, catalog.url, store.url)
+        else:
+            postgres: Postgres = request.getfixturevalue("postgres")
+            catalog = open_ones.enter_context(TcpProxy(postgres.port))
+            text = _postgres(postgres.url(port=catalog.port), store.url)
+        for place in _workspace(tmp_path / "shaky", text):
+            yield Shaky(place, store, catalog)
+
+
 @pytest.fixture
 def sqlite_local(tmp_path: Path) -> Iterator[Place]:
     """A SQLite catalog and a folder: what a workspace has by default."""
-    yield from _workspace(tmp_path, "")
+    yield from _workspace(tmp_path / "sqlite_local", "")
 
 
 @pytest.fixture
@@ -58,10 +96,7 @@ def postgres_s3(
     postgres: Postgres, seaweed: Seaweed, store_keys: None, tmp_path: Path
 ) -> Iterator[Place]:
     """A PostgreSQL catalog and a prefix of a bucket."""
-    yield from _workspace(
-        tmp_path,
-        f'lake = "s3://{BUCKET}/team"\ncatalog = "{postgres.url()}"\n' + _tables(seaweed),
-    )
+    yield from _workspace(tmp_path / "postgres_s3", _postgres(postgres.url(), seaweed.s3_url))
 
 
 @pytest.fixture
@@ -70,12 +105,7 @@ def rest_s3(
 ) -> Iterator[Place]:
     """An Iceberg REST catalog with OAuth2, and the bucket that it governs."""
     monkeypatch.setenv("TICKERLAKE_TABLES_REST_CLIENT_SECRET", SECRET_KEY)
-    yield from _workspace(
-        tmp_path,
-        f'lake = "{seaweed.warehouse}"\ncatalog = "rest:{seaweed.rest_url}"\n'
-        + _tables(seaweed)
-        + f'[tables.rest]\nwarehouse = "{seaweed.warehouse}"\nclient_id = "{ACCESS_KEY}"\n',
-    )
+    yield from _workspace(tmp_path / "rest_s3", _rest(seaweed, seaweed.rest_url, seaweed.s3_url))
 
 
 @pytest.fixture
@@ -85,14 +115,27 @@ def store_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
 
 
-def _tables(store: Seaweed) -> str:
+def _postgres(catalog_url: str, store_url: str) -> str:
+    return f'lake = "s3://{BUCKET}/team"\ncatalog = "{catalog_url}"\n' + _tables(store_url)
+
+
+def _rest(seaweed: Seaweed, catalog_url: str, store_url: str) -> str:
+    login = f'warehouse = "{seaweed.warehouse}"\nclient_id = "{ACCESS_KEY}"'
+    return (
+        f'lake = "{seaweed.warehouse}"\ncatalog = "rest:{catalog_url}"\n'
+        f"{_tables(store_url)}[tables.rest]\n{login}\n"
+    )
+
+
+def _tables(store_url: str) -> str:
     # Tests share the servers: each has a namespace of its own.
     name = f"lake_{uuid.uuid4().hex[:12]}"
-    where = f'endpoint_url = "{store.s3_url}"\nregion = "{REGION}"'
+    where = f'endpoint_url = "{store_url}"\nregion = "{REGION}"'
     return f'[tables]\nnamespace = "{name}"\n[tables.s3]\n{where}\n'
 
 
 def _workspace(folder: Path, text: str) -> Iterator[Place]:
+    folder.mkdir()
     (folder / "tickerlake.toml").write_text(text)
     place = Place(folder)
     yield place

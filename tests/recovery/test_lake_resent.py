@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from lakes import PAIRS, Place
 from tickerlake.errors import CommitRefusedError, CommitUnknownError
 from tickerlake.lake import Change
 from tickerlake.lake.lake import Lake
 from tickerlake.lake.maintenance import verify
 from tickerlake.testing.lake_suite import bars, deliver
+
+pytestmark = pytest.mark.xdist_group("lakes")
+
+
+@pytest.fixture(params=["sqlite_local", *PAIRS])
+def lake(request: pytest.FixtureRequest) -> Lake:
+    """A fresh lake, of each pair of catalog and store."""
+    place: Place = request.getfixturevalue(request.param)
+    return place.open()
 
 
 def test_a_resent_request_leaves_the_table_readable(
@@ -79,11 +88,11 @@ def test_each_commit_asks_the_catalog_once(lake: Lake, monkeypatch: pytest.Monke
         return send(*request)
 
     monkeypatch.setattr(lake.catalog, "commit_table", count)
-    before = {path for path in Path(table.folder).rglob("*") if path.is_file()}
+    before = set(table.store.files(table.folder))
     with pytest.raises(CommitRefusedError):
         table.commit(stale, Change(append=files))
     assert len(calls) == 1
-    assert before <= {path for path in Path(table.folder).rglob("*") if path.is_file()}
+    assert before <= set(table.store.files(table.folder))
 
 
 def test_an_error_after_a_commit_is_not_one_of_the_commit(
@@ -101,9 +110,9 @@ def test_an_error_after_a_commit_is_not_one_of_the_commit(
         return answer
 
     loaded, files = table.load(), table.write(bars(10, 5))
-    monkeypatch.setattr(lake.catalog, "commit_table", lock_after_it)
-    snapshot_id = table.commit(loaded, Change(append=files))
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(lake.catalog, "commit_table", lock_after_it)
+        snapshot_id = table.commit(loaded, Change(append=files))
     fresh = table.load()
     assert fresh.snapshot_id == snapshot_id
     assert table.read(fresh).num_rows == 15

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from tickerlake.lake.lake import Lake
+from lakes import Place
 from tickerlake.testing.lake_suite import deliver
 
 RIVAL = """
 import sys
-from pathlib import Path
+import tickerlake
 from tickerlake.errors import CommitRefusedError
 from tickerlake.lake import Change
-from tickerlake.lake.registry import open_lake
 from tickerlake.testing.lake_suite import bars
 
-lake = open_lake("./lake", "sqlite:", workspace=Path(sys.argv[1]))
-table = lake.table("bars_log")
+tables = [tickerlake.open(folder).lake.table("bars_log") for folder in sys.argv[1:]]
 for line in sys.stdin:
+    what, number = line.split()
+    table = tables[int(number)]
     loaded = table.load()
-    files = table.write(bars(0, 5)) if line == "rows\\n" else ()
+    files = table.write(bars(0, 5)) if what == "rows" else ()
     print("ready", flush=True)
     sys.stdin.readline()
     try:
@@ -36,13 +35,18 @@ for line in sys.stdin:
 
 
 @pytest.mark.slow
-def test_of_six_rival_processes_one_wins(lake: Lake, tmp_path: Path) -> None:
-    """Round after round, with rows and without: one process lands, five are refused."""
-    table = lake.table("bars_log")
-    deliver(table, 5)
+@pytest.mark.xdist_group("lakes")
+def test_of_six_rival_processes_one_wins(
+    sqlite_local: Place, postgres_s3: Place, rest_s3: Place
+) -> None:
+    """Over each catalog, with rows and without: one process lands, five are refused."""
+    places = [sqlite_local, postgres_s3, rest_s3]
+    tables = [place.open().table("bars_log") for place in places]
+    for table in tables:
+        deliver(table, 5)
     rivals = [
         subprocess.Popen(
-            [sys.executable, "-c", RIVAL, str(tmp_path)],
+            [sys.executable, "-c", RIVAL, *(str(place.folder) for place in places)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -51,17 +55,19 @@ def test_of_six_rival_processes_one_wins(lake: Lake, tmp_path: Path) -> None:
     ]
     rounds = ["rows", "nothing", "rows"]
     try:
-        for what in rounds:
-            _tell(rivals, what)
-            assert _heard(rivals) == ["ready"] * 6
-            _tell(rivals, "go")
-            assert sorted(_heard(rivals)) == ["landed"] + ["refused"] * 5
+        for number in range(len(places)):
+            for what in rounds:
+                _tell(rivals, f"{what} {number}")
+                assert _heard(rivals) == ["ready"] * 6
+                _tell(rivals, "go")
+                assert sorted(_heard(rivals)) == ["landed"] + ["refused"] * 5
     finally:
         for rival in rivals:
             rival.communicate()
-    loaded = table.load()
-    assert table.read(loaded).num_rows == 15
-    assert len(table.snapshots(loaded)) == 1 + len(rounds)
+    for table in tables:
+        loaded = table.load()
+        assert table.read(loaded).num_rows == 15
+        assert len(table.snapshots(loaded)) == 1 + len(rounds)
 
 
 def _tell(rivals: list[subprocess.Popen[str]], word: str) -> None:

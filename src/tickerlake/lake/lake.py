@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from threading import Lock
+from typing import Final
 
 from pyiceberg.exceptions import TableAlreadyExistsError
 
@@ -25,6 +26,9 @@ from tickerlake.lake.tables import (
 from tickerlake.lake.vendor import patiently, reading
 
 __all__ = ["Lake"]
+
+#: Catalogs that compare, by address and namespace.
+_PROBED: Final[set[tuple[str, str]]] = set()
 
 
 class Lake:
@@ -61,13 +65,18 @@ class Lake:
                 table = self._tables[name] = self._open(spec_of(name))
             return table
 
-    def probe(self) -> None:
+    def probe(self, *, again: bool = False) -> None:
         """Check that the catalog compares before it swaps; see `probe_catalog`.
+
+        A catalog that passed is not asked again by this process, unless `again` says so.
 
         Raises:
             ConfigError: Of two rival commits both landed: this catalog would lose data.
         """
-        probe_catalog(self.catalog, self.store)
+        about = (str(self.catalog.properties.get("uri")), self.catalog.namespace)
+        if again or about not in _PROBED:
+            probe_catalog(self.catalog, self.store)
+            _PROBED.add(about)
 
     def close(self) -> None:
         """Give back the catalog's connections."""

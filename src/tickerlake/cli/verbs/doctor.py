@@ -133,7 +133,7 @@ def _opened(workspace: Workspace) -> str:
 
 
 def _probed(workspace: Workspace) -> str:
-    workspace.lake.probe()
+    workspace.lake.probe(again=True)
     names = workspace.lake.names()
     return f"{len(names)} tables; of two rival commits one loses, as it must"
 
