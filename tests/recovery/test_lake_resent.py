@@ -106,7 +106,7 @@ def test_an_error_after_a_commit_is_not_one_of_the_commit(
     def lock_after_it(*request: Any) -> Any:
         answer = send(*request)
         locked = OperationalError("select", {}, sqlite3.OperationalError("database is locked"))
-        monkeypatch.setattr(lake.catalog, "pointer", Mock(side_effect=locked))
+        patch.setattr(lake.catalog, "pointer", Mock(side_effect=locked))
         return answer
 
     loaded, files = table.load(), table.write(bars(10, 5))
