@@ -236,7 +236,7 @@ def test_later_versions_of_an_arrow_message_are_read_as_far_as_we_know_them() ->
     assert rows["close"].to_pylist()[:3] == bars["close"].to_pylist()
     assert rows["kind"].to_pylist() == ["bar"] * 6
     assert rows["dead_reason"].to_pylist()[:3] == [None] * 3
-    assert "ts has no time zone" in rows["dead_reason"].to_pylist()[3]
+    assert "ts is not a time with its zone" in rows["dead_reason"].to_pylist()[3]
 
 
 def test_a_dead_record_of_an_arrow_message_is_kept_as_json() -> None:

@@ -145,15 +145,21 @@ def _fit(value: object, option: object) -> tuple[bool, object]:
 def _fit_each(value: object, option: object) -> tuple[bool, object]:
     """A list, or the values of a table: each has to fit."""
     if get_origin(option) is tuple and isinstance(value, list | tuple):
-        items = [_fit(item, get_args(option)[0]) for item in value]
+        items = [_fit_any(item, get_args(option)[0]) for item in value]
         return all(fits for fits, _ in items), tuple(item for _, item in items)
     if get_origin(option) is Mapping and isinstance(value, Mapping):
-        pairs = {key: _fit(item, get_args(option)[1]) for key, item in value.items()}
+        pairs = {key: _fit_any(item, get_args(option)[1]) for key, item in value.items()}
         return (
             all(fits for fits, _ in pairs.values()),
             {key: item for key, (_, item) in pairs.items()},
         )
     return False, None
+
+
+def _fit_any(value: object, hint: object) -> tuple[bool, object]:
+    """The first of the types that it may have and has."""
+    found = (_fit(value, option) for option in _options(hint))
+    return next((each for each in found if each[0]), (False, None))
 
 
 def _wrong(value: object, hint: object, where: str) -> ConfigError:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from tickerlake.streams.form import Form
+
 __all__ = [
     "Batch",
     "Bounds",
@@ -81,7 +83,8 @@ class Message:
 
     Many one-record messages of a broker travel as one: `payload` is their values joined by line
     feeds; or `parts` holds them one by one, where a value has a line feed in it or is null.
-    `keys` are the broker's keys of the records, only where somebody asked for them.
+    `keys` and `times` (UTC, int64 microseconds) are the broker's of each record, only where `form`
+    wants them. `form` says how a foreign producer writes its records; null: they are ours.
     """
 
     partition: str
@@ -94,6 +97,8 @@ class Message:
     places: Places | None = None
     parts: Sequence[bytes | None] | None = None
     keys: Sequence[bytes | None] | None = None
+    times: npt.NDArray[np.int64] | None = None
+    form: Form | None = None
 
     @property
     def next_position(self) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 import numpy as np
@@ -21,6 +22,7 @@ from tickerlake.streams.codec_arrow import constant, decode_arrow, encode_arrow
 from tickerlake.streams.codec_json import decode_json, encode_json
 from tickerlake.streams.decoded import Decoded
 from tickerlake.streams.fields import plain_layout
+from tickerlake.streams.form import Form
 
 __all__ = ["decode", "encode", "encode_slices"]
 
@@ -60,10 +62,9 @@ def decode(kind: Kind, messages: Sequence[Message]) -> pa.Table:
     null in all others. Where a record could not be decoded, its `event_id` is null: it repeats
     nothing.
     """
-    layout = plain_layout(kind)
     runs = [
-        _judged(kind, (decode_json if wire == "json" else decode_arrow)(layout, list(run)))
-        for wire, run in groupby(messages, key=lambda message: message.wire)
+        _judged(kind, _decoded(kind, wire, form, list(run)))
+        for (wire, form), run in groupby(messages, key=attrgetter("wire", "form"))
     ]
     if not runs:
         return lake_schema(kind).empty_table()
@@ -77,6 +78,11 @@ def decode(kind: Kind, messages: Sequence[Message]) -> pa.Table:
         for field in lake_schema(kind)
     ]
     return pa.table(arrays, schema=lake_schema(kind))
+
+
+def _decoded(kind: Kind, wire: Wire, form: Form | None, run: Sequence[Message]) -> Decoded:
+    layout = plain_layout(kind) if form is None else form.layout
+    return (decode_json if wire == "json" else decode_arrow)(layout, run)
 
 
 def _lake_columns() -> list[tuple[str, pa.DataType]]:

@@ -12,12 +12,12 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from tickerlake.records import SCHEMAS, Kind, in_calendar, is_constant
+from tickerlake.records import is_constant
 from tickerlake.streams.base import Message
 from tickerlake.streams.decoded import Decoded
-from tickerlake.streams.fields import Layout
+from tickerlake.streams.fields import Layout, plain_layout
+from tickerlake.streams.lines import aside_of
 
 __all__ = ["constant", "decode_arrow", "encode_arrow"]
 
@@ -98,21 +98,22 @@ def decode_arrow(layout: Layout, messages: Sequence[Message]) -> Decoded:
     parts: list[Decoded] = []
     # Messages of one shape are unpacked together: a column at a time, not a message at a time.
     for _, run in groupby(opened, key=lambda pair: getattr(pair[1], "schema", None)):
-        parts.extend(_run(layout.kind, list(run)))
+        parts.extend(_run(layout, list(run)))
     return Decoded.concat(parts)
 
 
-def _run(kind: Kind, opened: Sequence[tuple[Message, pa.Table | str]]) -> list[Decoded]:
+def _run(layout: Layout, opened: Sequence[tuple[Message, pa.Table | str]]) -> list[Decoded]:
     tables = [table for _, table in opened if not isinstance(table, str)]
     if len(tables) == len(opened):
         try:
-            return [Decoded.sound(_unpacked(kind, pa.concat_tables(tables)))]
+            messages = [message for message, _ in opened]
+            return [Decoded.sound(_unpacked(layout, pa.concat_tables(tables), messages))]
         except (pa.ArrowException, ValueError) as error:
             if len(opened) > 1:  # find out which
-                return [part for pair in opened for part in _run(kind, [pair])]
+                return [part for pair in opened for part in _run(layout, [pair])]
             opened = [(opened[0][0], _unreadable(error))]
     return [
-        Decoded.dead(kind, message.count, str(reason), message.payload)
+        Decoded.dead(layout.kind, message.count, str(reason), message.payload)
         for message, reason in opened
     ]
 
@@ -133,26 +134,20 @@ def _unreadable(error: Exception) -> str:
     return f"the Arrow message cannot be read: {str(error).splitlines()[0]}"
 
 
-def _unpacked(kind: Kind, table: pa.Table) -> pa.Table:
+def _unpacked(layout: Layout, table: pa.Table, messages: Sequence[Message]) -> pa.Table:
     table.validate(full=True)
-    columns: list[pa.ChunkedArray] = []
-    for field in SCHEMAS[kind]:
+    aside = None
+    if layout.foreign:
+        if table.column_names[:1] == ["kind"]:  # our own, between those of others
+            layout = plain_layout(layout.kind)
+        else:
+            aside = aside_of(messages)
+    columns: dict[str, pa.Array] = {}
+    for name in layout.names:
         # A later version's producer may send columns that we do not know: they are left aside.
-        places = table.schema.get_all_field_indices(field.name)
-        if not places:
-            columns.append(pa.nulls(table.num_rows, field.type))
-            continue
+        places = table.schema.get_all_field_indices(name)
         if len(places) > 1:
-            raise ValueError(f"{field.name} is there {len(places)} times")
-        column = table.column(places[0])
-        zoned = pa.types.is_null(column.type) or getattr(column.type, "tz", None)
-        if pa.types.is_timestamp(field.type) and not zoned:
-            raise ValueError(f"{field.name} has no time zone")
-        column = column if column.type == field.type else column.cast(field.type)
-        if not in_calendar(column):
-            raise ValueError(f"{field.name} lies outside the years 1 to 9999")
-        columns.append(column)
-    records = pa.table(columns, schema=SCHEMAS[kind])
-    if records["kind"].null_count:
-        records = records.set_column(0, "kind", pc.fill_null(records["kind"], kind))
-    return records
+            raise ValueError(f"{name} is there {len(places)} times")
+        if places:
+            columns[name] = table.column(places[0]).combine_chunks()
+    return layout.records(columns, table.num_rows, aside, None)

@@ -25,9 +25,9 @@ import pyarrow.compute as pc
 
 from tickerlake.streams.base import Message
 from tickerlake.streams.decoded import Decoded
-from tickerlake.streams.fields import Layout
+from tickerlake.streams.fields import Aside, Layout, plain_layout
 from tickerlake.streams.json_block import engine, read_block
-from tickerlake.streams.lines import Lines, lines_of
+from tickerlake.streams.lines import Lines, aside_of, lines_of
 
 __all__ = ["decode_json", "encode_json"]
 
@@ -94,26 +94,57 @@ def _quoted(written: pa.Array) -> pa.Array:
 def decode_json(layout: Layout, messages: Sequence[Message]) -> Decoded:
     """Records of all messages, in order; exactly `message.count` rows for each."""
     parts: list[Decoded] = []
+    aside = aside_of(messages) if layout.foreign else None
+    first = 0
     for found in lines_of(layout.kind, messages):
+        count = found.records.num_rows if isinstance(found, Decoded) else len(found)
         if isinstance(found, Decoded):
             parts.append(found)
+        elif aside is None:
+            parts.extend(_read(layout, found, None))
         else:
-            parts.extend(_read(layout, found))
+            parts.append(_read_foreign(layout, found, aside.slice(first, count)))
+        first += count
     return Decoded.concat(parts)
 
 
-def _read(layout: Layout, lines: Lines) -> Iterator[Decoded]:
-    records = read_block(layout, lines.values)
+def _read_foreign(layout: Layout, lines: Lines, aside: Aside) -> Decoded:
+    """Lines of others, with our own between them: a requeued dead letter, say."""
+    ours = pc.starts_with(lines.values, _head(layout.kind)).fill_null(False)
+    parts: list[Decoded] = []
+    places = []
+    for mask, its in ((pc.invert(ours), layout), (ours, plain_layout(layout.kind))):
+        rows = pc.indices_nonzero(mask)
+        if len(rows) == len(lines):
+            return Decoded.concat(_read(its, lines, aside))
+        chosen = Lines(lines.values.take(rows), lines.joined)
+        parts.extend(_read(its, chosen, aside.take(rows)))
+        places.append(rows)
+    order = pc.sort_indices(pa.concat_arrays(places))
+    both = Decoded.concat(parts)
+    return Decoded(both.records.take(order), both.reasons.take(order), lines.raw)
+
+
+def _head(kind: str) -> bytes:
+    """How each line of ours begins."""
+    return f'{{"kind":"{kind}",'.encode()
+
+
+def _read(layout: Layout, lines: Lines, aside: Aside | None) -> Iterator[Decoded]:
+    count = len(lines)
+    records = read_block(layout, lines.values, aside)
     if records is not None:
-        yield Decoded(records, pa.nulls(len(lines), pa.string()), lines.raw)
-    elif len(lines) > _PIECE_LINES:
-        for start in range(0, len(lines), _PIECE_LINES):
-            yield from _read(layout, lines.slice(start, min(_PIECE_LINES, len(lines) - start)))
-    else:
-        yield _read_carefully(layout, lines)
+        yield Decoded(records, pa.nulls(count, pa.string()), lines.raw)
+    elif count > _PIECE_LINES:
+        for start in range(0, count, _PIECE_LINES):
+            length = min(_PIECE_LINES, count - start)
+            beside = None if aside is None else aside.slice(start, length)
+            yield from _read(layout, lines.slice(start, length), beside)
+    elif count:
+        yield _read_carefully(layout, lines, aside)
 
 
-def _read_carefully(layout: Layout, lines: Lines) -> Decoded:
+def _read_carefully(layout: Layout, lines: Lines, aside: Aside | None) -> Decoded:
     try:
         text = lines.values.cast(pa.string())
     except pa.ArrowInvalid:
@@ -124,7 +155,7 @@ def _read_carefully(layout: Layout, lines: Lines) -> Decoded:
         missing = pc.indices_nonzero(objects.is_null()).to_pylist()
         reasons = dict.fromkeys(missing, "not a JSON object")
     columns = dict(zip(layout.names, objects.flatten(), strict=True))
-    records = layout.records(columns, reasons)
+    records = layout.records(columns, len(lines), aside, reasons)
     why = [reasons.get(row) for row in range(len(lines))] if reasons else None
     return Decoded(
         records,

@@ -32,6 +32,7 @@ from tickerlake.streams.base import (
 )
 from tickerlake.streams.codec import encode_slices
 from tickerlake.streams.doorbell import bell_for
+from tickerlake.streams.form import form_of
 from tickerlake.streams.leases import AloneMembership, LeasedMembership, open_store
 from tickerlake.streams.log_file import (
     bell_path,
@@ -77,6 +78,7 @@ class EmbeddedTopic:
         self._path = path
         self._settings = settings
         self._wire: Wire = settings.wire or "arrow"
+        self._form = form_of(settings, kind)
         owner = f"The topic {TOPICS[kind]}"
         self._connections = Pool(lambda: open_connection(path), owner)
         self._bells = Pool(lambda: bell_for(bell_path(path)), owner)
@@ -256,7 +258,11 @@ class EmbeddedTopic:
                     raise damaged(self._path, f"{place}: the records before them are missing")
                 expected = first + count
                 when = _EPOCH + timedelta(microseconds=published_at)
-                messages.append(Message(str(partition), first, count, wire, payload, True, when))
+                messages.append(
+                    Message(
+                        str(partition), first, count, wire, payload, True, when, form=self._form
+                    )
+                )
                 byte_count += len(payload)
                 if expected - position >= records_max or byte_count >= READ_BYTES_MAX:
                     break

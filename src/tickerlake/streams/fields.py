@@ -9,38 +9,35 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickerlake.records import SCHEMAS, Kind, in_calendar
+from tickerlake.records import SCHEMAS, Kind
+from tickerlake.streams.conversion import PLAIN, Written, convert, expected
 
-__all__ = ["Layout", "Rule", "converted", "plain_layout", "typed"]
+__all__ = ["Aside", "Layout", "Rule", "plain_layout"]
 
 #: What JSON holds for a column: a number, a text, or something else that is read as text.
 Shape = Literal["number", "text", "other"]
 
-# Without a zone nobody knows which instant was meant.
-_ZONED: Final = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?)$"
-#: The shortest that Arrow reads and `_ZONED` allows: 2013-03-01T14:30Z.
-_ZONED_LENGTH_MIN: Final = 17
-
-_EXPECTED: Final = {
-    pa.float64(): "a number",
-    pa.int64(): "a whole number of 64 bits",
-    pa.bool_(): "true or false",
-    pa.date32(): "a date such as 2013-03-01",
-    pa.timestamp("us", tz="UTC"): "a time with its zone, such as 2013-03-01T14:30:00Z",
-}
+#: What stands beside a record: the broker's key, and when the log took it in.
+Side = Literal["key", "time"]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Where one column comes from: a field of the record, by its name there."""
+    """Where one column comes from: a field of the record, what stands beside it, or a constant.
+
+    With none of the three it is null.
+    """
 
     field: pa.Field
-    name: str
+    name: str | None = None
+    side: Side | None = None
+    value: pa.Scalar | None = None
+    written: Written = PLAIN
 
     @property
     def shape(self) -> Shape:
@@ -48,12 +45,25 @@ class Rule:
         type_ = self.field.type
         if pa.types.is_floating(type_):
             return "number"
-        return "other" if type_ in (pa.int64(), pa.bool_()) else "text"
+        if self.written.unit is not None or type_ == pa.bool_():
+            return "other"
+        return "other" if type_ == pa.int64() and not self.written.is_time else "text"
 
-    @property
-    def expected(self) -> str:
-        """What the field should have held, in words."""
-        return _EXPECTED[self.field.type]
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """What stands beside the records, one a row: keys (binary) and times (UTC, microseconds)."""
+
+    keys: pa.Array
+    times: pa.Array
+
+    def slice(self, start: int, length: int) -> Aside:
+        """Of some of the rows."""
+        return Aside(self.keys.slice(start, length), self.times.slice(start, length))
+
+    def take(self, rows: pa.Array) -> Aside:
+        """Of some of the rows, by their numbers."""
+        return Aside(self.keys.take(rows), self.times.take(rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +72,31 @@ class Layout:
 
     kind: Kind
     rules: tuple[Rule, ...]
+    #: Written by others, by a mapping; our own records may stand between them.
+    foreign: bool = False
 
     @property
     def names(self) -> list[str]:
         """The fields of a record that are looked at."""
-        return list(dict.fromkeys(rule.name for rule in self.rules))
+        return list(dict.fromkeys(rule.name for rule in self.rules if rule.name is not None))
 
-    def records(self, columns: Mapping[str, pa.Array], reasons: dict[int, str] | None) -> pa.Table:
-        """The kind's columns from a record's fields, each either in its type or as text.
+    def wants(self, side: Side) -> bool:
+        """Whether the reader of a topic must say what stands beside each record."""
+        return any(rule.side == side for rule in self.rules)
+
+    def records(
+        self,
+        columns: Mapping[str, pa.Array],
+        count: int,
+        aside: Aside | None,
+        reasons: dict[int, str] | None,
+    ) -> pa.Table:
+        """The kind's columns from the fields of `count` records, each in its type or as text.
 
         Args:
-            columns: One array for each of `names`.
+            columns: Those of `names` that are there.
+            count: How many rows each has.
+            aside: What stands beside the records; not asked for by a plain layout.
             reasons: Where to note why a row's value is not what it should be (it becomes null);
                 None refuses the whole instead.
 
@@ -81,9 +105,9 @@ class Layout:
         """
         found = []
         for rule in self.rules:
-            values = columns[rule.name]
+            values = _values(rule, columns, count, aside)
             found.append(
-                converted(values, rule) if reasons is None else typed(values, rule, reasons)
+                _strict(values, rule) if reasons is None else _typed(values, rule, reasons)
             )
         place = SCHEMAS[self.kind].get_field_index("kind")
         found[place] = pc.fill_null(found[place], self.kind)
@@ -96,63 +120,50 @@ def plain_layout(kind: Kind) -> Layout:
     return Layout(kind, tuple(Rule(field, field.name) for field in SCHEMAS[kind]))
 
 
-def typed(values: pa.Array, rule: Rule, reasons: dict[int, str]) -> pa.Array:
-    """The column in its type; what is not of it becomes null, with its row's reason noted."""
+def _values(
+    rule: Rule, columns: Mapping[str, pa.Array], count: int, aside: Aside | None
+) -> pa.Array:
+    if rule.value is not None:
+        return pa.repeat(rule.value, count)
+    if rule.side is not None and aside is not None:
+        return aside.keys if rule.side == "key" else aside.times
+    values = columns.get(rule.name) if rule.name is not None else None
+    return pa.nulls(count, rule.field.type) if values is None else values
+
+
+def _strict(values: pa.Array, rule: Rule) -> pa.Array:
     try:
-        return converted(values, rule)
+        return convert(values, rule.field.type, rule.written)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise pa.ArrowInvalid(f"{_wanted(rule)}: {error}") from error
+
+
+def _wanted(rule: Rule) -> str:
+    name = rule.name or rule.field.name
+    return f"{name} is not {expected(rule.field.type, rule.written)}"
+
+
+def _typed(values: pa.Array, rule: Rule, reasons: dict[int, str]) -> pa.Array:
+    """The column in its type; what is not of it becomes null, with its row's reason noted."""
+    type_, written = rule.field.type, rule.written
+    try:
+        return convert(values, type_, written)
     except pa.ArrowInvalid:
         pass
     # Something in this column is wrong: look at each value by itself.
     sound: list[Any] = []
     for row, value in enumerate(values):
-        if value.is_valid and not _can_be(value, rule):
-            found = f"{rule.name} is not {rule.expected}: {str(value.as_py())[:80]}"
-            reasons.setdefault(row, found)
+        if value.is_valid and not _can_be(value, type_, written):
+            reasons.setdefault(row, f"{_wanted(rule)}: {str(value.as_py())[:80]}")
             sound.append(None)
         else:
             sound.append(value.as_py())
-    return converted(pa.array(sound, values.type), rule)
+    return convert(pa.array(sound, values.type), type_, written)
 
 
-def _can_be(value: pa.Scalar, rule: Rule) -> bool:
+def _can_be(value: pa.Scalar, type_: pa.DataType, written: Written) -> bool:
     try:
-        converted(pa.array([value.as_py()], value.type), rule)
+        convert(pa.array([value.as_py()], value.type), type_, written)
     except pa.ArrowInvalid:
         return False
     return True
-
-
-def converted(values: pa.Array, rule: Rule) -> pa.Array:
-    """The column in its type.
-
-    Raises:
-        pa.ArrowInvalid: A value is not of that type, has no zone, or lies in no calendar.
-    """
-    type_ = rule.field.type
-    if values.type == type_:
-        return values
-    if values.null_count == len(values):
-        return pa.nulls(len(values), type_)
-    found = _instants(values, type_) if pa.types.is_timestamp(type_) else values.cast(type_)
-    if not in_calendar(found):
-        raise pa.ArrowInvalid("a time lies outside the years 1 to 9999")
-    return found
-
-
-def _instants(values: pa.Array, type_: pa.DataType) -> pa.Array:
-    if not _all_zoned(values):
-        raise pa.ArrowInvalid("a time has no zone")
-    try:
-        return values.cast(type_)
-    except pa.ArrowInvalid:
-        # Some producers write nanoseconds.
-        return values.cast(pa.timestamp("ns", tz="UTC")).cast(type_, safe=False)
-
-
-def _all_zoned(values: pa.Array) -> bool:
-    # What ends in Z and is long enough has its zone, if it is a time at all: the cast will say.
-    if pc.all(pc.ends_with(values, "Z")).as_py() is not False:
-        shortest = pc.min(pc.binary_length(values)).as_py()
-        if shortest is None or shortest >= _ZONED_LENGTH_MIN:
-            return True
-    return pc.all(pc.match_substring_regex(values, _ZONED)).as_py() is not False

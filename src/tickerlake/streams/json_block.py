@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickerlake.streams.fields import Layout
+from tickerlake.streams.fields import Aside, Layout
 
 if TYPE_CHECKING:
     import duckdb
@@ -51,12 +51,13 @@ def engine() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def read_block(layout: Layout, lines: pa.Array) -> pa.Table | None:
+def read_block(layout: Layout, lines: pa.Array, aside: Aside | None) -> pa.Table | None:
     """The records of all lines; null if any of them wants a closer look.
 
     Args:
         layout: What the records should look like.
-        lines: JSON, as binary without nulls, one behind the other in memory.
+        lines: JSON, as binary, one behind the other in memory.
+        aside: What stands beside the records.
     """
     if not len(lines) or lines.null_count:
         return None
@@ -81,9 +82,8 @@ def read_block(layout: Layout, lines: pa.Array) -> pa.Table | None:
         if pc.all(quoted[name]).as_py() is False:
             return None  # a number, a list, …: as text these look different on each way
         columns[name] = pc.ascii_trim(columns[name], '"')
-    missing = pa.nulls(len(lines), pa.string())
     try:
-        return layout.records({name: columns.get(name, missing) for name in names}, None)
+        return layout.records(columns, len(lines), aside, None)
     except pa.ArrowInvalid:
         return None
 
@@ -111,7 +111,7 @@ def _wanted(layout: Layout) -> dict[str, str] | None:
     wanted: dict[str, str] = {}
     for rule in layout.rules:
         type_ = types[rule.shape]
-        if wanted.setdefault(rule.name, type_) != type_:
+        if rule.name is not None and wanted.setdefault(rule.name, type_) != type_:
             return None  # one field for two columns of different kinds
     return wanted
 

@@ -13,12 +13,14 @@ import pyarrow as pa
 from tickerlake.records import Kind
 from tickerlake.streams.base import Message
 from tickerlake.streams.decoded import Decoded
+from tickerlake.streams.fields import Aside
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["Lines", "lines_of"]
+__all__ = ["Lines", "aside_of", "lines_of"]
 
+_INSTANT: Final = pa.timestamp("us", tz="UTC")
 _LINE_FEED: Final = ord("\n")
 #: Small enough to stay in the processor's cache.
 _PIECE_BYTES: Final = 1 << 16
@@ -62,6 +64,23 @@ def lines_of(kind: Kind, messages: Sequence[Message]) -> Iterator[Lines | Decode
                 yield Lines(pa.array(piece, pa.binary()), joined=False)
             elif isinstance(piece, Decoded):
                 yield piece
+
+
+def aside_of(messages: Sequence[Message]) -> Aside:
+    """Keys and times of all records of all messages."""
+    keys = [
+        pa.nulls(message.count, pa.binary())
+        if message.keys is None
+        else pa.array(message.keys, pa.binary())
+        for message in messages
+    ]
+    times = [
+        pa.repeat(pa.scalar(message.published_at, _INSTANT), message.count)
+        if message.times is None
+        else pa.array(message.times).cast(_INSTANT)
+        for message in messages
+    ]
+    return Aside(pa.concat_arrays(keys), pa.concat_arrays(times))
 
 
 def _pieces(kind: Kind, message: Message) -> bytes | list[bytes | None] | Decoded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tickerlake.records import Kind
@@ -18,6 +19,9 @@ class TopicSettings:
 
     #: The topic's (Kinesis: stream's) own name; null: the namespace and the kind.
     topic: str | None = None
+    #: How a foreign producer's records become ours: for each of our columns the producer's field,
+    #: or a table; see docs/formats.md.
+    mapping: Mapping[str, str | Mapping[str, str | float | bool]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ is looked at in the joined block.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from operator import methodcaller
@@ -17,22 +18,55 @@ import pyarrow as pa
 
 from tickerlake import clock
 from tickerlake.streams.base import Message, Places, Wire
+from tickerlake.streams.form import Form
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from confluent_kafka import Message as KafkaMessage
 
 __all__ = ["blocks"]
 
 _VALUE: Final = methodcaller("value")
 _OFFSET: Final = methodcaller("offset")
+_KEY: Final = methodcaller("key")
 _ARROW: Final = b"\xff\xff\xff\xff"
 _CONFLUENT: Final = b"\x00"
 _CONFLUENT_BYTES_MIN: Final = 5
+_MICROSECOND: Final = timedelta(microseconds=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def blocks(partition: int, run: Sequence[KafkaMessage]) -> Iterator[Message]:
-    """The run's records, in order, as messages of one wire each."""
+def blocks(
+    partition: int, run: Sequence[KafkaMessage], form: Form | None = None
+) -> Iterator[Message]:
+    """The run's records, in order, as messages of one wire each.
+
+    A `form` that wants keys or times costs a Python object more for each record.
+    """
+    if form is None:
+        yield from _blocks(partition, run)
+        return
+    keys = list(map(_KEY, run)) if form.wants("key") else None
+    times = [_time(message) for message in run] if form.wants("time") else None
+    start = 0
+    for message in _blocks(partition, run):
+        # One of the client's messages is one record, or an Arrow message of many.
+        end = start + (message.count if message.wire != "arrow" else 1)
+        alone = message.wire == "arrow"
+        yield replace(
+            message,
+            form=form,
+            keys=None if keys is None or alone else keys[start:end],
+            times=None if times is None or alone else _micros(times[start:end]),
+        )
+        start = end
+
+
+def _micros(times: list[datetime]) -> npt.NDArray[np.int64]:
+    return np.array([(time - _EPOCH) // _MICROSECOND for time in times], np.int64)
+
+
+def _blocks(partition: int, run: Sequence[KafkaMessage]) -> Iterator[Message]:
     values: list[bytes | None] = list(map(_VALUE, run))
     try:
         payload = b"\n".join(values)  # type: ignore[arg-type] # a null raises

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tickerlake import clock
 from tickerlake.streams.base import Message
+from tickerlake.streams.form import Form
 from tickerlake.streams.kafka.blocks import blocks
 from tickerlake.streams.kafka.faults import Troubles, translated
 from tickerlake.streams.kafka.settings import KafkaSettings
@@ -52,13 +53,20 @@ class _Buffer:
 class Reader:
     """Follows any number of partitions of one topic, each from a position; for one thread."""
 
-    def __init__(self, config: dict[str, Any], topic: str, settings: KafkaSettings) -> None:
+    def __init__(
+        self,
+        config: dict[str, Any],
+        topic: str,
+        settings: KafkaSettings,
+        form: Form | None = None,
+    ) -> None:
         from confluent_kafka import Consumer, KafkaError
 
         self.owner = threading.get_ident()
         self.used_at = clock.monotonic_seconds()
         self.troubles = Troubles(config["bootstrap.servers"])
         self._topic = topic
+        self._form = form
         self._bytes_max = settings.buffer_bytes_max
         self._end_code = KafkaError._PARTITION_EOF  # noqa: SLF001 - so it is called in public
         self._buffers: dict[int, _Buffer] = {}
@@ -181,7 +189,7 @@ class Reader:
             run = [message for message in run if (message.offset() or 0) >= buffer.fetched_to]
         if not run:
             return
-        for message in blocks(partition, run):
+        for message in blocks(partition, run, self._form):
             buffer.messages.append(message)
             buffer.record_count += message.count
             buffer.byte_count += _bytes_of(message)

@@ -11,6 +11,7 @@ from typing import Final
 from tickerlake.errors import ConfigError, StorageError, UnreachableError
 from tickerlake.records import KINDS, TOPICS, Kind
 from tickerlake.streams.base import Membership, Published, Wire
+from tickerlake.streams.form import form_of
 from tickerlake.streams.kafka.broker import Broker, TopicFacts
 from tickerlake.streams.kafka.client import client_config, require_client
 from tickerlake.streams.kafka.membership import Alone, Member
@@ -99,7 +100,8 @@ class KafkaStream:
         facts = self._broker.facts(name)
         if facts is None:
             facts = self._created(kind, name)
-        topic = KafkaTopic(self._broker, facts, kind, self._wire(), self._settings.kafka)
+        form = form_of(self._settings, kind)
+        topic = KafkaTopic(self._broker, facts, kind, self._wire(), self._settings.kafka, form=form)
         self._note_differences(name, facts)
         return topic
 

@@ -11,6 +11,7 @@ from tickerlake import clock
 from tickerlake.errors import DataLossError, NotFoundError, RetentionPassedError
 from tickerlake.records import Kind
 from tickerlake.streams.base import Batch, Bounds, Published, StreamIdentity, Wire
+from tickerlake.streams.form import Form
 from tickerlake.streams.kafka.broker import Broker, TopicFacts
 from tickerlake.streams.kafka.client import client_config
 from tickerlake.streams.kafka.encoding import outgoing, too_large
@@ -54,6 +55,8 @@ class KafkaTopic:
         kind: Kind,
         wire: Wire,
         settings: KafkaSettings,
+        *,
+        form: Form | None = None,
     ) -> None:
         self.kind: Kind = kind
         self.name = name = facts.name
@@ -66,7 +69,7 @@ class KafkaTopic:
         owner = f"The topic {name}"
         self._message_bytes_max = int(broker.config(name)["max.message.bytes"])
         self._publishers = Pool(self._make_publisher, owner)
-        self._readers = Readers(lambda: Reader(self._config, name, settings), owner)
+        self._readers = Readers(lambda: Reader(self._config, name, settings, form), owner)
 
     def identity(self) -> StreamIdentity:
         """The hash of the cluster's id and the id that the topic got when it was made."""

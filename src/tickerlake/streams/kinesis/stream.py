@@ -22,6 +22,7 @@ from tickerlake.streams.base import (
     StreamIdentity,
     Wire,
 )
+from tickerlake.streams.form import form_of
 from tickerlake.streams.kinesis.publisher import Publisher
 from tickerlake.streams.kinesis.reader import Reader
 from tickerlake.streams.kinesis.shards import Shards
@@ -55,6 +56,7 @@ class KinesisTopic:
         self._name = name
         self._settings = settings
         self._wire: Wire = settings.wire or "json"
+        self._form = form_of(settings, kind)
         self._described = _opened(service, name, settings)
         self._described_at = clock.monotonic_seconds()
         text = f"Kinesis {self._described['StreamARN']}, created {_created(self._described)}"
@@ -142,9 +144,10 @@ class KinesisTopic:
             RetentionPassedError: The stream may no longer hold what comes next.
             RangeError: The position is a plain number: a shard cannot be entered by it.
         """
-        return self._reader.read(
+        batch = self._reader.read(
             partition, position, records_max=records_max, wait_seconds=wait_seconds
         )
+        return batch if self._form is None else self._form.of(batch)
 
     def wait(self, positions: Mapping[str, int], *, wait_seconds: float) -> bool:
         """Ask within the limits until any of the shards holds something behind its position."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import groupby
 from typing import Final
 
@@ -20,6 +21,9 @@ __all__ = ["Taken", "take"]
 
 #: How an Arrow IPC stream begins; no JSON does.
 _ARROW: Final = b"\xff\xff\xff\xff"
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +133,12 @@ def _message(partition: str, number: int, run: Sequence[_Piece]) -> Message:
         sequences=sequences.take(pa.array(whose)),
     )
     wire, arrived = run[0].wire, run[0].arrived
+    times = np.array([(piece.arrived - _EPOCH) // _MICROSECOND for piece in run], np.int64)[whose]
     values = [value for piece in run for value in piece.values.each()]
+    made = partial(Message, partition, number, count, wire, per_record=True, published_at=arrived)
     if wire == "arrow":
-        return Message(partition, number, count, wire, values[0], True, arrived, places)
+        return made(payload=values[0], places=places, times=times)
     payload = b"\n".join(values)
     if payload.count(b"\n") == count - 1:
-        return Message(partition, number, count, wire, payload, True, arrived, places)
-    return Message(partition, number, count, wire, b"", True, arrived, places, values)
+        return made(payload=payload, places=places, times=times)
+    return made(payload=b"", places=places, parts=values, times=times)
