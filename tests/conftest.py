@@ -11,7 +11,11 @@ import pytest
 from tickerlake.lake.lake import Lake
 from tickerlake.lake.registry import open_lake
 
-pytest_plugins = ["services", "lakes"]  # brokers, stores and catalogs; lakes over them
+pytest_plugins = [
+    "services",
+    "lakes",
+    "kinesis_double",
+]  # brokers, stores, catalogs; what is over them
 COLUMNS = ("killed", "with uncommitted records", "with rows in its hands")
 
 

@@ -220,6 +220,7 @@ class Reader:
                 del answers[next(iter(answers))]
 
     def _ask(self, partition: str, place: Place, records_max: int) -> _Answer:
+        self._check_stream()
         iterator = self._iterator_kept(partition, place)
         if iterator is None and self._is_gone(partition, place):
             raise self._retention_passed(partition, place)
@@ -264,8 +265,6 @@ class Reader:
                 "StartingSequenceNumber": place.sequence,
             }
         else:
-            # Unlike a sequence number, these would be taken by a new stream of the same name.
-            self._check_stream()
             start = {"ShardIteratorType": TRIM_HORIZON}
             if place.instant_seconds is not None:
                 when = datetime.fromtimestamp(place.instant_seconds, UTC)

@@ -36,7 +36,8 @@ __all__ = ["KinesisStream", "KinesisTopic"]
 _TAG: Final = "tickerlake-partitions"
 _MISSING: Final = "ResourceNotFoundException"
 _DESCRIBED_SECONDS_MAX: Final = 600.0
-_CHECKED_SECONDS_MAX: Final = 5.0
+#: A new stream of the same name is noticed within this.
+_CHECKED_SECONDS_MAX: Final = 10.0
 _ACTIVE_SECONDS_MAX: Final = 120.0
 
 
