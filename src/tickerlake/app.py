@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Self
 from tickerlake import clock
 from tickerlake.config import Config, find_workspace, load
 from tickerlake.observe import hide_in_logs
-from tickerlake.records import KINDS, Kind
+from tickerlake.records import KINDS, TOPICS, Kind
 
 if TYPE_CHECKING:
     from tickerlake.cache import CachedSource
-    from tickerlake.delivery import DeliveryReport, Event
+    from tickerlake.delivery import Copied, DeliveryReport, Event
     from tickerlake.flow import Flow
     from tickerlake.lake.lake import Lake
     from tickerlake.lake.maintenance import RelocateReport
@@ -96,12 +96,19 @@ class Workspace:
         """The stream that `stream` names."""
         return self._open_stream()
 
-    def _open_stream(self) -> Stream:
+    def _open_stream(self, url: str | None = None, partitions: int | None = None) -> Stream:
+        """The workspace's stream, or another one by its URL."""
         from tickerlake.streams.registry import open_stream
+        from tickerlake.streams.settings import TopicSettings
 
-        stream = open_stream(
-            self._settings.stream, workspace=self.folder, settings=self._settings.streams
-        )
+        settings = self._settings.streams
+        if url is not None and url != self._settings.stream:
+            # What `[streams.bars]` and its like say is said of the workspace's own stream.
+            ours: dict[str, Any] = {topic: TopicSettings() for topic in TOPICS.values()}
+            settings = dataclasses.replace(settings, **ours)
+        if partitions is not None:
+            settings = dataclasses.replace(settings, partitions=partitions)
+        stream = open_stream(url or self._settings.stream, workspace=self.folder, settings=settings)
         self._opened.callback(stream.close)
         return stream
 
@@ -264,6 +271,55 @@ class Workspace:
             )
         tell_others(self.lake)
         return report
+
+    def copy_stream(
+        self,
+        source: str,
+        target: str,
+        kinds: Sequence[Kind] = KINDS,
+        *,
+        stop: threading.Event | None = None,
+        on_progress: Callable[[Copied], None] = lambda _: None,
+    ) -> list[Copied]:
+        """Copy what the stream `source` holds into `target`; the lake knows it in both.
+
+        Topics that the target lacks are made with as many partitions as the source's have, so a
+        symbol keeps its number. Run it again and it goes on, whatever ended it.
+
+        Args:
+            source: URL of the stream that holds the history.
+            target: URL of the stream that shall hold it.
+            kinds: Which kinds; those that the source has no topic of are left out.
+            stop: Ends the copy after the chunk that is under way.
+            on_progress: Told after each chunk.
+
+        Raises:
+            ConfigError: Source and target are one log, or another copy into the target is open.
+            DataLossError: As a delivery of the source raises it.
+        """
+        from tickerlake.delivery import copy_topic
+        from tickerlake.lake.maintenance import tell_others
+
+        origin = self._open_stream(source)
+        there = origin.kinds()
+        stop = stop or threading.Event()
+        copied = []
+        for kind in kinds:
+            if kind in there and not stop.is_set():
+                partitions = len(origin.topic(kind).partitions())
+                copied.append(
+                    copy_topic(
+                        origin,
+                        self._open_stream(target, partitions),
+                        kind,
+                        self.lake,
+                        settings=self._settings.delivery,
+                        stop=stop,
+                        on_progress=on_progress,
+                    )
+                )
+        tell_others(self.lake)
+        return copied
 
     def serve(
         self,

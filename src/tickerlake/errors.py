@@ -19,6 +19,7 @@
     ├── WorkspaceMovedError             1: the lake's paths point elsewhere; see `lake relocate`
     ├── CommitRefusedError              1: the catalog certainly has another parent snapshot now
     ├── CommitUnknownError              1: nobody knows whether the commit landed; read again
+    ├── CopyOpenError                   1: a copy fills the stream; run `stream copy` to its end
     └── DataLossError                   5: going on would lose data
         ├── CorruptLogError                 a damaged stream file
         ├── RetentionPassedError            the stream no longer holds what the lake has not yet
@@ -36,6 +37,7 @@ __all__ = [
     "CommitRefusedError",
     "CommitUnknownError",
     "ConfigError",
+    "CopyOpenError",
     "CorruptLogError",
     "DataLossError",
     "LimitError",
@@ -196,6 +198,10 @@ class CommitRefusedError(TickerlakeError):
 
 class CommitUnknownError(TickerlakeError):
     """Nobody knows whether the commit landed. Unknown is not failed: read again."""
+
+
+class CopyOpenError(TickerlakeError):
+    """A copy fills the stream that somebody wants to deliver from."""
 
 
 class DataLossError(TickerlakeError):

@@ -1,5 +1,6 @@
 """Exactly once from the stream into the lake."""
 
+from tickerlake.delivery.copying import Copied, copy_topic
 from tickerlake.delivery.deliver import deliver
 from tickerlake.delivery.report import (
     Assigned,
@@ -21,6 +22,7 @@ from tickerlake.delivery.worker import Worker
 
 __all__ = [
     "Assigned",
+    "Copied",
     "Delivered",
     "DeliveryReport",
     "DeliverySettings",
@@ -31,6 +33,7 @@ __all__ = [
     "Tally",
     "Worker",
     "WorkerStatus",
+    "copy_topic",
     "deliver",
     "status_file",
     "worker_statuses",

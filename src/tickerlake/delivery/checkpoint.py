@@ -10,13 +10,14 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tickerlake.errors import DataLossError, RolledBackError
+from tickerlake.errors import CopyOpenError, DataLossError, RolledBackError
 from tickerlake.lake.base import Change, LakeTable, Loaded, WrittenFile
 from tickerlake.lake.positions import (
     CHECK,
     RANGES,
     Range,
     check_hash,
+    copy_is_open,
     encode_ranges,
     offset_property,
     offsets_agree,
@@ -27,7 +28,7 @@ from tickerlake.lake.positions import (
 from tickerlake.records import Position
 from tickerlake.streams import StreamIdentity
 
-__all__ = ["Decision", "Unit", "change_of", "decide", "offsets_checked"]
+__all__ = ["Decision", "Unit", "change_of", "decide", "offsets_checked", "refuse_open_copy"]
 
 
 class Decision(enum.Enum):
@@ -47,7 +48,8 @@ class Unit:
 
     With `registers` it gives partitions their first offset: they must have none before it.
     `origins` are the dead letters that its rows mend. `forgets` are partitions that ended and that
-    the log no longer lists: their offsets go with this commit.
+    the log no longer lists: their offsets go with this commit. With `copies` it is a copy's own:
+    it lands while the copy into the stream is open, as no other may.
     """
 
     identity: StreamIdentity
@@ -56,6 +58,7 @@ class Unit:
     registers: bool = False
     origins: tuple[str, ...] = ()
     forgets: tuple[str, ...] = ()
+    copies: bool = False
 
 
 def decide(table: LakeTable, loaded: Loaded, unit: Unit) -> Decision:
@@ -64,8 +67,11 @@ def decide(table: LakeTable, loaded: Loaded, unit: Unit) -> Decision:
     Raises:
         RolledBackError: Somebody turned the table back.
         DataLossError: A partition that was registered has no offset any more.
+        CopyOpenError: A copy into the stream has not ended.
     """
     offsets = offsets_checked(table, loaded, unit.identity)
+    if not unit.copies:
+        refuse_open_copy(loaded, unit.identity)
     # As texts: a position that differs in its address alone is another place in the log.
     now = {name: str(offsets.get(name)) for name in unit.ranges}
     before = {name: None if unit.registers else span.start for name, span in unit.ranges.items()}
@@ -101,6 +107,20 @@ def change_of(loaded: Loaded, unit: Unit) -> Change:
             RANGES: encode_ranges({stream_id: unit.ranges}),
         },
     )
+
+
+def refuse_open_copy(loaded: Loaded, identity: StreamIdentity) -> None:
+    """Nobody delivers from a stream while a copy fills it.
+
+    Raises:
+        CopyOpenError: A copy into the stream has not ended.
+    """
+    if copy_is_open(loaded.properties, identity.id):
+        raise CopyOpenError(
+            f"A copy into this stream has not ended; {loaded.name} has its records already.",
+            found=f"the stream {identity.text}",
+            todo="run the same `tickerlake stream copy FROM TO` again: it goes on to its end",
+        )
 
 
 def _count_of(loaded: Loaded, stream_id: str) -> int:

@@ -14,13 +14,14 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tickerlake import clock
 from tickerlake.delivery.assignment import Start, awaited, find_start
 from tickerlake.delivery.buffer import Buffer, MemoryBudget, stamped, with_dropped
-from tickerlake.delivery.checkpoint import Unit, offsets_checked
+from tickerlake.delivery.checkpoint import Unit, offsets_checked, refuse_open_copy
 from tickerlake.delivery.closes import SessionCloses
 from tickerlake.delivery.direct import Committing, DirectCommits, Heard
 from tickerlake.delivery.repeats import origins_in_lake, windows_from_lake
@@ -75,6 +76,8 @@ class Worker:
         file_hours_max: Files that waited longer for their commit are written again: half of the
             sweep's age, which may be after them.
         budget: Memory shared with other workers.
+        known: A copy's own worker asks it which records the lake has under positions of another
+            stream; they are dropped as repeats are. While a copy is open no other worker delivers.
         committing: How units get into the table; null is directly.
         failpoint: Called after each numbered step.
         on_event: Told what happens.
@@ -90,6 +93,7 @@ class Worker:
         accept_loss: bool = False,
         file_hours_max: float = 12.0,
         budget: MemoryBudget | None = None,
+        known: Callable[[pa.Table], npt.NDArray[np.bool_]] | None = None,
         committing: Callable[[Heard], Committing] | None = None,
         failpoint: Failpoint | None = None,
         on_event: OnEvent | None = None,
@@ -100,6 +104,7 @@ class Worker:
         self._membership = membership
         self._accept_loss = accept_loss
         self._budget = budget or MemoryBudget(settings.memory_bytes)
+        self._known = known
         self._failpoint = failpoint
         self._on_event = on_event
         self._closes = SessionCloses(settings)
@@ -205,12 +210,15 @@ class Worker:
             self._names, self._share = self._shared()
             mine = [name for name in self._names if name in self._share]
             loaded = self._table.load()
+            if self._known is None:
+                refuse_open_copy(loaded, self._identity)
             start = find_start(
                 self._topic, self._table, loaded, self._names, mine, accept_loss=self._accept_loss
             )
             pending = start.register or start.losses
             if pending is None:
                 break
+            pending = replace(pending, copies=self._known is not None)
             # Offsets that are new, or that jump over a hole, are written down before we read on.
             if self._commits.commit(pending) is not None:
                 lost = sum(span.lost for span in pending.ranges.values())
@@ -339,6 +347,8 @@ class Worker:
         # Records of one message may share its position; other positions hold no record at all.
         held = int(np.count_nonzero(np.diff(rows.column("_offset").to_numpy()))) + (records > 0)
         fresh = self._windows[partition].admit(rows)
+        if self._known is not None:
+            fresh &= ~self._known(rows)
         dropped = int(len(fresh) - fresh.sum())
         if dropped:
             rows = rows.filter(pa.array(fresh))
@@ -363,7 +373,14 @@ class Worker:
         # 6. Write data files once, under names that nobody else uses.
         rows, ranges, origins = self._prepared()
         files = self._table.write(rows) if rows.num_rows else ()
-        unit = Unit(self._identity, ranges, files, origins=origins, forgets=self._start.forgets)
+        unit = Unit(
+            self._identity,
+            ranges,
+            files,
+            origins=origins,
+            forgets=self._start.forgets,
+            copies=self._known is not None,
+        )
         self.reached("6")
         snapshot_id = self._commits.commit(unit)
         if snapshot_id is None:

@@ -31,6 +31,8 @@ __all__ = [
     "Range",
     "address_of",
     "check_hash",
+    "copy_is_open",
+    "copy_property",
     "decode_ranges",
     "encode_ranges",
     "offset_property",
@@ -122,6 +124,19 @@ def decode_ranges(text: str) -> dict[str, dict[str, Range]]:
 def offset_property(stream_id: str, partition: str) -> str:
     """Name of the property that holds the next position of one partition."""
     return f"{_OFFSET}{stream_id}.{partition}"
+
+
+def copy_property(stream_id: str) -> str:
+    """Name of the property that says how far a copy into this stream is: JSON, with `open`."""
+    return f"tickerlake.copy.{stream_id}"
+
+
+def copy_is_open(properties: Mapping[str, str], stream_id: str) -> bool:
+    """Whether the stream holds records that the lake knows from another one, and no offset says so.
+
+    While it does, nobody may deliver from it or read its tail: both would see records twice.
+    """
+    return bool(json.loads(properties.get(copy_property(stream_id), "{}")).get("open"))
 
 
 def partitions_property(stream_id: str) -> str:

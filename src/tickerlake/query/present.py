@@ -79,6 +79,11 @@ class Present:
                     "not visible yet: a query reads only so much of it ([query] tail_records_max)."
                     " They become visible as `tickerlake deliver` brings them into the lake."
                 )
+            if state.copying:
+                yield (
+                    f"A copy fills the stream's {TOPICS[kind]}: its records are rows already; what "
+                    "others publish there is visible once `tickerlake stream copy` has ended."
+                )
             if state.turned_back:
                 yield (
                     f"The table {TABLES[kind]} was turned back by another tool: records are "

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from tickerlake.errors import RetentionPassedError
 from tickerlake.lake import LakeTable, Loaded
-from tickerlake.lake.positions import offsets_agree, offsets_of
+from tickerlake.lake.positions import copy_is_open, offsets_agree, offsets_of
 from tickerlake.lake.windows import fill_windows
 from tickerlake.records import Kind, RepeatWindow, lake_schema, repeated_origins
 from tickerlake.streams import Stream, Topic
@@ -49,6 +49,8 @@ class Fresh:
     rows: pa.Table
     unread: int = 0
     turned_back: bool = False
+    #: A copy fills the stream: its records are rows already, so nothing of it is read.
+    copying: bool = False
 
 
 @dataclass(slots=True)
@@ -120,6 +122,8 @@ class Tail:
     def _after(self, kind: Kind, table: LakeTable, loaded: Loaded) -> Fresh:
         topic = self._stream.topic(kind)
         stream_id = topic.identity().id
+        if copy_is_open(loaded.properties, stream_id):
+            return Fresh(loaded, lake_schema(kind).empty_table(), copying=True)
         spans = _spans(topic, table.name, offsets_of(loaded.properties, stream_id))
         segments = self._segments_at(kind, table, loaded, stream_id, spans)
         held = sum(segment.rows_from(spans[name][0]) for name, segment in segments.items())
