@@ -22,6 +22,7 @@ become dropped repeats: 5 asks the lake itself about each record that it does no
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections import Counter
@@ -37,7 +38,7 @@ from tickerlake.delivery.copies import KnownRecords, is_dead, marks_of
 from tickerlake.delivery.deliver import deliver
 from tickerlake.delivery.settings import DeliverySettings
 from tickerlake.delivery.worker import Worker
-from tickerlake.errors import ConfigError, DataLossError
+from tickerlake.errors import CommitRefusedError, CommitUnknownError, ConfigError, DataLossError
 from tickerlake.lake.base import Change, Loaded
 from tickerlake.lake.lake import Lake
 from tickerlake.lake.positions import address_of, copy_property, offsets_of
@@ -50,6 +51,8 @@ __all__ = ["Copied", "copy_topic"]
 #: About how many records a chunk has: what a killed copy does again, and what it holds in memory.
 CHUNK_RECORDS = 250_000
 _READ_RECORDS = 65_536
+#: Each chunk makes a few snapshots; too many of them slow every commit down.
+_TEND_EVERY_CHUNKS = 20
 _WAIT_SECONDS = 1.0
 
 
@@ -176,7 +179,7 @@ class _Copying:
         progress = self._open()  # 2.
         sent = Counter(self._marks_in_target(progress.target))
         first: list[bytes] = []
-        for rows, positions in self._chunks(progress.source, ends):  # 3.
+        for number, (rows, positions) in enumerate(self._chunks(progress.source, ends)):  # 3.
             self._reached("3")
             self._secure(positions)
             marks = marks_of(rows, self._kind)
@@ -191,6 +194,8 @@ class _Copying:
             self._write(progress)
             self._reached("6")
             on_progress(self._copied)
+            if number % _TEND_EVERY_CHUNKS == _TEND_EVERY_CHUNKS - 1:
+                _tend(self._lake, self._table.name)
             if self._stop.is_set():
                 return self._copied
         self._deliver_target()
@@ -368,6 +373,14 @@ def _read_to_end(
             yield rows, position
         elif end is None and batch.at_end:
             return
+
+
+def _tend(lake: Lake, name: str) -> None:
+    """Expire old snapshots; rivals that are faster leave it to the next turn."""
+    from tickerlake.lake.maintenance import tend
+
+    with contextlib.suppress(CommitRefusedError, CommitUnknownError):
+        tend(lake, name)
 
 
 def _no_rows(kind: Kind) -> pa.Table:
