@@ -14,6 +14,7 @@ from tickerlake.testing.services.kinesis import Kinesis
 from tickerlake.testing.services.postgres import Postgres
 from tickerlake.testing.services.process import wait_until
 from tickerlake.testing.services.seaweed import BUCKET, Seaweed
+from tickerlake.testing.services.tcp_proxy import TcpProxy
 
 # --- PostgreSQL
 
@@ -62,6 +63,26 @@ def test_a_paused_postgres_answers_when_it_goes_on(postgres: Postgres) -> None:
         postgres.resume()
         assert answered.wait(30)
         asking.join()
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_a_commit_whose_answer_is_lost_is_there_or_not_as_told(
+    postgres: Postgres, applied: bool
+) -> None:
+    """The client sees the same dead connection, be its commit applied or not."""
+    url = postgres.create_database(f"lost_{applied}".lower())
+    with psycopg.connect(url) as connection:
+        connection.execute("create table t (n int)")
+    with TcpProxy(postgres.port) as proxy:
+        through = psycopg.connect(url.replace(str(postgres.port), str(proxy.port)))
+        through.execute("insert into t values (1)")
+        proxy.cut_at(b"COMMIT", applied=applied)
+        with pytest.raises(psycopg.OperationalError):
+            through.commit()
+        through.close()
+        assert proxy.struck == 1
+    with psycopg.connect(url) as connection:
+        assert connection.execute("select count(*) from t").fetchone() == (int(applied),)
 
 
 # --- SeaweedFS

@@ -280,6 +280,7 @@ class _Handler(BaseHTTPRequestHandler):
     """One connection of a client."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # a head and its body are two writes
     answered_by: HttpProxy
     connections: set[socket.socket]
 

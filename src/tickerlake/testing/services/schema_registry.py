@@ -218,6 +218,7 @@ class _Handler(BaseHTTPRequestHandler):
     """One connection of a client."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # a head and its body are two writes
     registry: SchemaRegistry
 
     def _any(self) -> None:

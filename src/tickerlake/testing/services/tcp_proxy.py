@@ -45,6 +45,7 @@ class TcpProxy:
         #: How many connections were reset, cut or turned away.
         self.struck = 0
         self._cuts: dict[Direction, int] = {}
+        self._cuts_at: dict[bytes, bool] = {}
         self._connections: set[_Connection] = set()
         self._server: asyncio.Server | None = None
         self._passing: asyncio.Event | None = None
@@ -81,7 +82,7 @@ class TcpProxy:
     def heal(self) -> None:
         """Take every fault back. Connections that were reset stay so."""
         self.latency_seconds, self.bytes_per_second, self.drop_answers = 0.0, None, False
-        self._cuts = {}
+        self._cuts, self._cuts_at = {}, {}
         self.resume()
         self.accept()
 
@@ -96,6 +97,14 @@ class TcpProxy:
         answer: the server has done what the next request asked, and nobody hears of it.
         """
         self._cuts[direction] = after_bytes
+
+    def cut_at(self, request: bytes, *, applied: bool) -> None:
+        """Reset the connection on which the client next sends these bytes; once.
+
+        With `applied` the server gets them, and the connection ends when it answers: so a
+        database's COMMIT lands and nobody hears of it. Without, the server never gets them.
+        """
+        self._cuts_at[request] = applied
 
     def pause(self) -> None:
         """Pass nothing on; connections stay open."""
@@ -181,18 +190,33 @@ class TcpProxy:
         while piece := await reader.read(self._piece_bytes()):
             await asyncio.sleep(self._delay_seconds(len(piece)))
             await self._passing.wait()
-            left = self._cuts.get(direction)
-            if left is not None:
-                if len(piece) > left or left == 0:
-                    del self._cuts[direction]
-                    await _write(writer, piece[:left])
-                    self._strike(connection)
-                    return
-                self._cuts[direction] = left - len(piece)
+            kept = self._kept(direction, connection, piece)
+            if kept is not None:
+                await _write(writer, kept)
+                self._strike(connection)
+                return
             if not (direction == "answers" and self.drop_answers):
                 await _write(writer, piece)
         with contextlib.suppress(OSError):
             writer.write_eof()
+
+    def _kept(self, direction: Direction, connection: _Connection, piece: bytes) -> bytes | None:
+        """What of this piece still passes before the connection is cut; None: it is not cut."""
+        if direction == "answers" and connection.unheard:
+            return b""
+        if direction == "requests":
+            for request in [request for request in self._cuts_at if request in piece]:
+                if not self._cuts_at.pop(request):
+                    return b""
+                connection.unheard = True
+        left = self._cuts.get(direction)
+        if left is None:
+            return None
+        if len(piece) > left or left == 0:
+            del self._cuts[direction]
+            return piece[:left]
+        self._cuts[direction] = left - len(piece)
+        return None
 
     def _piece_bytes(self) -> int:
         rate = self.bytes_per_second
@@ -209,6 +233,8 @@ class _Connection:
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self._writers = (client, server)
+        #: The client shall not hear the next answer.
+        self.unheard = False
 
     def reset(self) -> None:
         for writer in self._writers:
