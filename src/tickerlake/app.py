@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from functools import cached_property, partial
@@ -125,6 +125,17 @@ class Workspace:
         )
         self._opened.callback(lake.close)
         return lake
+
+    def reaches(self) -> Iterator[tuple[str, Callable[[], str]]]:
+        """Catalog and store, where they lie elsewhere, and how to ask each whether it answers."""
+        from tickerlake.lake.reach import reaches
+
+        return reaches(
+            self._settings.lake,
+            self._settings.catalog,
+            workspace=self.folder,
+            settings=self._settings.tables,
+        )
 
     def relocate(self) -> RelocateReport:
         """Mend the lake's absolute paths after the workspace was moved.

@@ -20,6 +20,7 @@ __all__ = ["patiently", "reading"]
 _T = TypeVar("_T")
 _PATIENCE_SECONDS: Final = 30.0
 _PAUSE_SECONDS_MAX: Final = 2.0
+_MISSING: Final = "run `tickerlake lake verify`; restore what is missing from a backup"
 
 
 def patiently(catalog: LakeCatalog, ask: Callable[[LakeCatalog], _T]) -> _T:
@@ -64,10 +65,20 @@ def reading(table: str, what: str) -> Iterator[None]:
             todo="see that it runs and answers, that its disk is not full and that no other "
             "program locks it; `tickerlake doctor` tells more",
         ) from error
+    except OSError as error:
+        lost = isinstance(error, FileNotFoundError)
+        raise StorageError(
+            f"The {what} of the table {table} cannot be read.",
+            found=f"{type(error).__name__}: {error}",
+            todo=_MISSING
+            if lost
+            else "see that the lake's store answers and lets this process "
+            "read; `tickerlake doctor` tells more",
+        ) from error
     except Exception as error:
         # Decoders of damaged files raise whatever they stumble over.
         raise StorageError(
             f"The {what} of the table {table} cannot be read.",
             found=f"{type(error).__name__}: {error}",
-            todo="run `tickerlake lake verify`; restore what is missing from a backup",
+            todo=_MISSING,
         ) from error

@@ -105,7 +105,20 @@ def _workspace(workspace: Workspace) -> Iterator[Check]:
     yield _writable(folder)
     yield _space(folder)
     yield _tried("stream", lambda: _opened(workspace))
-    yield _tried("lake", lambda: _probed(workspace))
+    yield from _lake(workspace)
+
+
+def _lake(workspace: Workspace) -> Iterator[Check]:
+    """What the lake stands on, and then itself: it would wait long for what does not answer."""
+    try:
+        looks = list(workspace.reaches())
+    except TickerlakeError as error:
+        yield _failed("lake", error)
+        return
+    checks = [_tried(name, look) for name, look in looks]
+    yield from checks
+    if all(check.state == "ok" for check in checks):
+        yield _tried("lake", lambda: _probed(workspace))
 
 
 def _writable(folder: Path) -> Check:
