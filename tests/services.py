@@ -38,6 +38,23 @@ class Kafka:
             pytest.skip(f"kills brokers, and {KAFKA_VARIABLE} names one that is not ours")
         return self.cluster
 
+    def heal(self) -> None:
+        """Let it run again, if it is ours."""
+        if self.cluster is not None:
+            self.cluster.heal()
+
+
+#: Fixtures that outlive a test: one that fails in the middle of a kill leaves the next in peace.
+_SHARED = ("kafka", "kafka_cluster3", "postgres", "seaweed", "kinesis")
+
+
+@pytest.fixture(autouse=True)
+def _healed(request: pytest.FixtureRequest) -> Iterator[None]:
+    used = [request.getfixturevalue(name) for name in _SHARED if name in request.fixturenames]
+    yield
+    for service in used:
+        service.heal()
+
 
 @pytest.fixture(scope="session")
 def services_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

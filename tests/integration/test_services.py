@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -53,6 +54,18 @@ def test_a_service_answers_until_it_is_killed_and_again_after_a_restart(tmp_path
     assert not answers(pages.port)
     pages.destroy()
     assert not pages.folder.exists()
+
+
+def test_a_service_is_healed_whatever_was_done_to_it(tmp_path: Path) -> None:
+    """Paused or killed: it answers again."""
+    with Pages(tmp_path / "pages") as pages:
+        pages.pause()
+        pages.heal()
+        with urlopen(f"http://127.0.0.1:{pages.port}", timeout=30) as answer:
+            assert answer.status == 200
+        pages.kill9()
+        pages.heal()
+        assert answers(pages.port)
 
 
 def test_a_service_that_cannot_start_says_what_it_printed(tmp_path: Path) -> None:

@@ -203,6 +203,19 @@ class KafkaCluster:
         self.kill9()
         return self.start()
 
+    def heal(self) -> None:
+        """Let all nodes run, and take every proxy's faults back."""
+        dead = [node for node in self.nodes if not node.running]
+        for node in self.nodes:
+            if node.proxy:
+                node.proxy.heal()
+            if node in dead:
+                node.launch()
+            else:
+                node.resume()
+        if dead:
+            self.wait()
+
     def destroy(self) -> None:
         """Kill every node and remove the folder."""
         self.kill9()

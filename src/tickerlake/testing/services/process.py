@@ -154,6 +154,13 @@ class Service:
         """SIGCONT."""
         self._signal(signal.SIGCONT)
 
+    def heal(self) -> None:
+        """Let it run, whatever was done to it: going on if it was paused, else started again."""
+        if self.running:
+            self.resume()
+        else:
+            self.start()
+
     @contextlib.contextmanager
     def full_disk(self) -> Iterator[None]:
         """Within, every write to a file fails, as on a disk without space.
