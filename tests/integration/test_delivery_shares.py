@@ -15,6 +15,7 @@ import pytest
 from tickerlake.delivery import Delivered, DeliverySettings, Event, KindReport, Worker
 from tickerlake.lake.lake import Lake
 from tickerlake.lake.maintenance import verify
+from tickerlake.lake.positions import RANGES, decode_ranges
 from tickerlake.lake.registry import open_lake
 from tickerlake.lake.settings import LakeSettings
 from tickerlake.testing.invariants import findings, lake_offsets
@@ -44,7 +45,7 @@ class Team:
         self.threads = ThreadPoolExecutor(8)
         self.jobs: list[Future[KindReport]] = []
 
-    def start(self, name: str, **settings: float) -> None:
+    def start(self, name: str, **settings: Any) -> None:
         def note(event: Event) -> None:
             with self.news:
                 if isinstance(event, Delivered):
@@ -60,7 +61,7 @@ class Team:
             worker = Worker(
                 self.topic,
                 self.lake.table("bars_log"),
-                settings=DeliverySettings(repeat_window=WINDOW, **settings),  # type: ignore[arg-type]
+                settings=DeliverySettings(repeat_window=WINDOW, **settings),
                 membership=self.shares.join(name),
                 on_event=note,
                 failpoint=reached,
@@ -141,13 +142,23 @@ def test_a_partition_changes_hands_with_rows_in_the_buffer(team: Team) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2))
-def test_shares_that_never_rest(team: Team, seed: int) -> None:
-    """Three workers lose and get partitions all the time, some of which two have, or nobody."""
+@pytest.mark.parametrize(("seed", "committer"), [(0, "direct"), (1, "handover"), (2, "handover")])
+def test_shares_that_never_rest(team: Team, seed: int, committer: str) -> None:
+    """Three workers lose and get partitions all the time, some of which two have, or nobody.
+
+    So there are two committers at once, and none, and whatever was handed over arrives once.
+    """
     chance = random.Random(seed)
     names = ("ann", "bob", "eve")
     for name in names:
-        team.start(name, flush_rows=chance.choice([40, 90]), flush_seconds=0.1)
+        flush_rows = chance.choice([40, 90])
+        team.start(
+            name,
+            flush_rows=flush_rows,
+            flush_seconds=0.1,
+            committer=committer,
+            handover_seconds=0.3,
+        )
     for turn in range(12):
         listed = team.topic.partitions()
         shares = {name: " ".join(chance.sample(listed, k=chance.randint(0, 2))) for name in names}
@@ -161,3 +172,46 @@ def test_shares_that_never_rest(team: Team, seed: int) -> None:
     team.wait_for_all()
     team.end()
     team.assert_sound()
+
+
+def handing(team: Team, **settings: Any) -> None:
+    """Four workers with a partition each, of which the first commits for all."""
+    for partition in team.topic.partitions():
+        team.topic.split(partition)
+    shares = {"ann": "0 1 2", "bob": "3", "eve": "4", "joe": "5"}
+    team.shares.give(**shares)
+    for name in shares:
+        team.start(name, flush_seconds=0.1, **settings)
+
+
+def test_one_commits_for_all(team: Team) -> None:
+    """More than three workers hand their files to the one that reads the first partition."""
+    team.publish(100)
+    handing(team)
+    for _ in range(5):
+        team.publish(100)
+        team.wait_for_all()
+    team.end()
+    team.assert_sound()
+    table = team.lake.table("bars_log")
+    together = [
+        decode_ranges(snapshot.summary[RANGES])[team.topic.identity().id]
+        for snapshot in table.snapshots(table.load())
+    ]
+    assert any({"3", "4", "5"} & set(ranges) != set(ranges) for ranges in together)
+    assert any(len({"3", "4", "5"} & set(ranges)) > 1 for ranges in together)
+    assert table.requests.all() == []
+
+
+def test_without_a_committer_each_helps_itself(team: Team) -> None:
+    """Nobody reads the first partition: who handed over waits a little, and commits itself."""
+    team.publish(100)
+    handing(team, handover_seconds=0.2)
+    team.shares.give(ann="1", bob="3", eve="4", joe="5 2")
+    team.publish(100)
+    team.shares.give(bob="0 1", eve="4", joe="5 2 3")
+    team.wait_for_all()
+    team.end()
+    team.assert_sound()
+    table = team.lake.table("bars_log")
+    assert table.requests.all() == []

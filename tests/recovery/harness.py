@@ -107,6 +107,10 @@ class Case:
         sweep(lake, age_hours=0)
         lake.close()
 
+    def requests(self) -> list[Path]:
+        """What was handed over and stands there yet."""
+        return sorted((self.folder / "lake" / "bars_log" / "handover").glob("*"))
+
     def acknowledged(self) -> dict[str, int]:
         with sqlite3.connect(self.folder / "stream" / "bars.sqlite") as log:
             rows = log.execute("select partition, acknowledged from partitions").fetchall()

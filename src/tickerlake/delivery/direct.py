@@ -12,10 +12,12 @@ from tickerlake.delivery.settings import DeliverySettings
 from tickerlake.errors import CommitRefusedError, CommitUnknownError, StorageError
 from tickerlake.lake.base import LakeTable, Loaded
 
-__all__ = ["Committing", "DirectCommits", "Heard"]
+__all__ = ["OTHERS_MOVED_ON", "PAUSE_SECONDS_MAX", "DirectCommits", "Heard"]
 
 #: The longest pause between two tries of one commit.
 PAUSE_SECONDS_MAX = 1.0
+
+OTHERS_MOVED_ON = "others moved on, or our files grew old: reading again"
 
 
 class Heard(Protocol):
@@ -27,21 +29,6 @@ class Heard(Protocol):
 
     def refused(self, unit: Unit, why: str, *, fenced: bool) -> None:
         """A commit was refused or its outcome is unknown; with `fenced` the unit is void."""
-        ...
-
-
-class Committing(Protocol):
-    """A way in which units get into the table."""
-
-    def commit(self, unit: Unit) -> int | None:
-        """The snapshot in which the unit stands; null: others moved on, it is void.
-
-        Raises:
-            RolledBackError: Somebody turned the table back.
-            StorageError: The disk is full.
-            CommitRefusedError: Others kept winning for `commit_seconds_max`.
-            CommitUnknownError: No commit was answered for `commit_seconds_max`.
-        """
         ...
 
 
@@ -60,11 +47,20 @@ class DirectCommits:
         self._file_hours_max = file_hours_max
         self._heard = heard
 
-    def commit(self, unit: Unit) -> int | None:
-        """7 to 9: the snapshot in which the unit stands; null: others moved on, it is void."""
+    def commit(self, unit: Unit, *, known_to_others: bool = False) -> int | None:
+        """7 to 9: the snapshot in which the unit stands; null: others moved on, it is void.
+
+        Files that are `known_to_others` are never removed: they may be committed at any moment.
+
+        Raises:
+            RolledBackError: Somebody turned the table back.
+            StorageError: The disk is full.
+            CommitRefusedError: Others kept winning for `commit_seconds_max`.
+            CommitUnknownError: No commit was answered for `commit_seconds_max`.
+        """
         deadline_seconds = clock.monotonic_seconds() + self._settings.commit_seconds_max
         pause_seconds = self._settings.commit_pause_seconds
-        asked = False
+        asked = known_to_others
         while True:
             # 7. Decide on one freshly loaded metadata, on which alone the commit is then built.
             loaded = self._table.load()
@@ -76,8 +72,7 @@ class DirectCommits:
             if decision is Decision.DISCARD:
                 if not asked:
                     self._table.discard(unit.files)
-                why = "others moved on, or our files grew old: reading again"
-                self._heard.refused(unit, why, fenced=True)
+                self._heard.refused(unit, OTHERS_MOVED_ON, fenced=True)
                 return None
             # 2. Every change of an offset is a new snapshot, with no files if there are no rows.
             change = change_of(loaded, unit)

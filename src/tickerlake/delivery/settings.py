@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from tickerlake.records import REPEAT_WINDOW
 
@@ -36,3 +37,8 @@ class DeliverySettings:
     commit_pause_seconds: float = 0.02
     #: Workers of each table; they share its partitions between them.
     workers: int = 1
+    #: Who commits: `direct` each worker for itself; `handover` the one that reads the first
+    #: partition, for all; `auto` hands over where a table has more than three workers.
+    committer: Literal["auto", "direct", "handover"] = "auto"
+    #: A worker that handed over and sees nothing happen for so long commits itself.
+    handover_seconds: float = 3.0

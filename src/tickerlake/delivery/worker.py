@@ -23,7 +23,8 @@ from tickerlake.delivery.assignment import Start, awaited, find_start
 from tickerlake.delivery.buffer import Buffer, MemoryBudget, stamped, with_dropped
 from tickerlake.delivery.checkpoint import Unit, offsets_checked, refuse_open_copy
 from tickerlake.delivery.closes import SessionCloses
-from tickerlake.delivery.direct import Committing, DirectCommits, Heard
+from tickerlake.delivery.direct import DirectCommits, Heard
+from tickerlake.delivery.handover import Commits
 from tickerlake.delivery.repeats import origins_in_lake, windows_from_lake
 from tickerlake.delivery.report import Assigned, Delivered, Event, KindReport, OnEvent, Refused
 from tickerlake.delivery.settings import DeliverySettings
@@ -78,7 +79,7 @@ class Worker:
         budget: Memory shared with other workers.
         known: A copy's own worker asks it which records the lake has under positions of another
             stream; they are dropped as repeats are. While a copy is open no other worker delivers.
-        committing: How units get into the table; null is directly.
+        committing: Who sees one transaction through; for tests that break the protocol.
         failpoint: Called after each numbered step.
         on_event: Told what happens.
     """
@@ -94,7 +95,7 @@ class Worker:
         file_hours_max: float = 12.0,
         budget: MemoryBudget | None = None,
         known: Callable[[pa.Table], npt.NDArray[np.bool_]] | None = None,
-        committing: Callable[[Heard], Committing] | None = None,
+        committing: Callable[[Heard], DirectCommits] | None = None,
         failpoint: Failpoint | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
@@ -108,10 +109,12 @@ class Worker:
         self._failpoint = failpoint
         self._on_event = on_event
         self._closes = SessionCloses(settings)
-        self._commits = (
-            committing(self)
-            if committing is not None
-            else DirectCommits(table, settings, file_hours_max, self)
+        direct = committing(self) if committing else None
+        self._commits = Commits(
+            table,
+            settings,
+            direct or DirectCommits(table, settings, file_hours_max, self),
+            self,
         )
         # 1. One topic feeds one table; the log's identity, not its name, owns the offsets.
         self._identity = topic.identity()
@@ -156,6 +159,7 @@ class Worker:
                 if not taken and cause is None:
                     self._wait(stop)
         finally:
+            self._commits.close()
             self._budget.hold(self, 0)
 
     def _shared(self) -> tuple[list[str], frozenset[str]]:
@@ -208,6 +212,7 @@ class Worker:
         while True:
             self._identity = self._topic.identity()
             self._names, self._share = self._shared()
+            self._commits.assigned(self._names, self._share)
             mine = [name for name in self._names if name in self._share]
             loaded = self._table.load()
             if self._known is None:

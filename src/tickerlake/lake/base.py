@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import pyarrow as pa
 
 if TYPE_CHECKING:
+    from tickerlake.lake.handover import Requests
     from tickerlake.lake.manifests import LiveFile
     from tickerlake.lake.store import Store
 
@@ -88,6 +89,8 @@ class LakeTable(Protocol):
     """One Iceberg table behind the commit protocol of the design (steps 6 to 9)."""
 
     name: str
+    #: What workers hand each other to commit.
+    requests: Requests
 
     def load(self) -> Loaded:
         """Read the newest metadata from the catalog."""

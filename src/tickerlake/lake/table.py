@@ -21,6 +21,7 @@ from tickerlake.errors import CommitRefusedError, StorageError, TickerlakeError
 from tickerlake.lake.base import Change, Loaded, SnapshotInfo, WrittenFile
 from tickerlake.lake.catalog import LakeCatalog
 from tickerlake.lake.commit import commit
+from tickerlake.lake.handover import Requests
 from tickerlake.lake.hint import read_hint, update_hint, version_of
 from tickerlake.lake.manifests import LiveFile, Manifests, may_hold
 from tickerlake.lake.settings import LakeSettings
@@ -60,6 +61,7 @@ class IcebergTable:
         self.spec = spec
         self.settings = settings
         self.store = store
+        self.requests = Requests(store, folder)
         #: Where its files are: a local path, or one that begins with `s3://`.
         self.folder = folder
         self.catalog = catalog

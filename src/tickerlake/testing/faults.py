@@ -28,17 +28,23 @@ from typing import TYPE_CHECKING, Any, Self
 from tickerlake import clock
 from tickerlake.errors import TickerlakeError
 from tickerlake.records import TABLES, Kind
+from tickerlake.streams import Membership, Stream
 from tickerlake.testing.ills import finer_steps, ills
+from tickerlake.testing.shares import Shares
 
 if TYPE_CHECKING:
     from tickerlake.app import Workspace
 
-__all__ = ["STEPS", "Child", "Nursery", "Plan"]
+__all__ = ["HANDOVER_STEPS", "STEPS", "Child", "Nursery", "Plan"]
 
 #: Every step after which a worker may be killed, in the order in which a worker reaches them.
 #: 6a: one of several files is written. 8a: manifests are written, the catalog was not asked yet.
 #: 8b: the commit has landed, its answer was not seen.
 STEPS = ("1", "4", "5", "6a", "6", "7", "2", "3", "8a", "8b", "9", "8", "10")
+
+#: Where one commits for others. 7a: of a worker that hands over, its request is written. Of the
+#: committer, 7b: it has decided about all that waits; 7c: it has landed, the requests are there.
+HANDOVER_STEPS = ("7a", "7b", "7c")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,8 @@ class Plan:
     #: All partitions are this worker's, whoever else there is; else it joins the group.
     alone: bool = True
     group: str = "faults"
+    #: With `alone`: these partitions only, with blanks between.
+    share: str | None = None
     accept_loss: bool = False
     #: Do this at the `nth` time that the worker reaches `step`.
     step: str | None = None
@@ -289,11 +297,19 @@ def _deliver(workspace: Workspace, plan: Plan) -> dict[str, Any]:
             stream.topic(plan.kind),
             lake.table(TABLES[plan.kind]),
             settings=workspace.config.settings.delivery,
-            membership=stream.join(plan.kind, plan.group, alone=plan.alone),
+            membership=_member(stream, plan),
             accept_loss=plan.accept_loss,
             failpoint=steps.reached,
         )
         return asdict(worker.run(stop, once=plan.once))
+
+
+def _member(stream: Stream, plan: Plan) -> Membership:
+    if plan.share is None:
+        return stream.join(plan.kind, plan.group, alone=plan.alone)
+    shares = Shares()
+    shares.give(worker=plan.share)
+    return shares.join("worker")
 
 
 def _stop_at_sigterm() -> threading.Event:
