@@ -57,7 +57,7 @@ def _lines(
     order, cuts = by_partition(symbols, partition_count, _BLOCK_ROWS)
     bounds = [(start, length) for _, start, length in cuts]
     payloads = encode_slices(chunk, kind, "json", bounds, order=order)
-    keys = _in_order(symbols, order).to_pylist()
+    keys = _keys(_in_order(symbols, order))
     for (partition, start, length), payload in zip(cuts, payloads, strict=True):
         yield Outgoing(partition, payload.split(b"\n"), keys[start : start + length])
 
@@ -93,6 +93,14 @@ def _halved(partition: int, start: int, length: int) -> list[tuple[int, int, int
 
 def _in_order(symbols: pa.DictionaryArray, order: pa.Array | None) -> pa.DictionaryArray:
     return symbols if order is None else symbols.take(order)
+
+
+def _keys(symbols: pa.DictionaryArray) -> list[str | None]:
+    """Each symbol as one Python string, which all its records share."""
+    names = np.array([*symbols.dictionary.to_pylist(), None], object)
+    codes = pc.fill_null(symbols.indices, len(names) - 1)
+    keys: list[str | None] = names[codes.to_numpy()].tolist()
+    return keys
 
 
 def _only(symbols: pa.DictionaryArray) -> str | None:
