@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from tickerlake import clock
+from tickerlake.errors import NotFoundError
 from tickerlake.streams.base import StreamIdentity
 from tickerlake.streams.kafka.client import client_config
-from tickerlake.streams.kafka.faults import Troubles, translated
+from tickerlake.streams.kafka.faults import Troubles, is_passing, translated
 from tickerlake.streams.kafka.settings import KafkaSettings
 
 if TYPE_CHECKING:
@@ -28,10 +29,6 @@ __all__ = ["Broker", "TopicFacts"]
 T = TypeVar("T")
 
 _SLICE_SECONDS: Final = 0.05
-_LEADERLESS: Final = frozenset(
-    {"NOT_LEADER_FOR_PARTITION", "LEADER_NOT_AVAILABLE", "KAFKA_STORAGE_ERROR", "_LEADER_UNKNOWN"}
-)
-_MISSING: Final = frozenset({"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "UNKNOWN_TOPIC_ID"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +59,18 @@ class Broker:
 
     def facts(self, topic: str) -> TopicFacts | None:
         """What the topic is now; None = there is none of that name."""
-        from confluent_kafka import KafkaException, TopicCollection
+        from confluent_kafka import TopicCollection
 
         if self._cluster_id is None:
             self._cluster_id = self._metadata().cluster_id
         known_at = clock.monotonic_seconds()
-        future = self._client().describe_topics(TopicCollection([topic]))[topic]
-        doing = f"The topic {topic} cannot be described."
         try:
-            found = self._answer(future, doing)
-        except KafkaException as error:
-            if error.args[0].name() in _MISSING:
-                return None
-            with translated(doing, self.troubles):
-                raise
+            found = self._asked(
+                lambda: self._wait(self._client().describe_topics(TopicCollection([topic]))[topic]),
+                f"The topic {topic} cannot be described.",
+            )
+        except NotFoundError:
+            return None
         text = f"Kafka cluster {self._cluster_id} topic {topic} {found.topic_id}"
         identity = StreamIdentity(hashlib.sha256(text.encode()).hexdigest()[:16], text)
         replicas = min((len(part.replicas) for part in found.partitions), default=0)
@@ -86,10 +81,10 @@ class Broker:
         from confluent_kafka.admin import ConfigResource, ResourceType
 
         resource = ConfigResource(ResourceType.TOPIC, topic)
-        doing = f"The settings of the topic {topic} cannot be read."
-        with translated(doing, self.troubles):
-            future = self._client().describe_configs([resource])[resource]
-            found = self._answer(future, doing)
+        found = self._asked(
+            lambda: self._wait(self._client().describe_configs([resource])[resource]),
+            f"The settings of the topic {topic} cannot be read.",
+        )
         return {name: entry.value for name, entry in found.items()}
 
     def create(self, topic: str, partitions: int, config: Mapping[str, str]) -> None:
@@ -97,31 +92,29 @@ class Broker:
         from confluent_kafka import KafkaException
         from confluent_kafka.cimpl import NewTopic
 
-        doing = f"The topic {topic} cannot be created."
         new = NewTopic(
             topic,
             num_partitions=partitions,
             replication_factor=self._settings.replication_factor or -1,
             config=dict(config),
         )
-        try:
-            self._answer(self._client().create_topics([new])[topic], doing)
-        except KafkaException as error:
-            if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
-                with translated(doing, self.troubles):
+
+        def ask() -> None:
+            try:
+                self._wait(self._client().create_topics([new])[topic])
+            except KafkaException as error:
+                if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
                     raise
+
+        self._asked(ask, f"The topic {topic} cannot be created.")
 
     def delete(self, topic: str) -> None:
         """Delete a topic with all that it holds; one that is not there is as good."""
-        from confluent_kafka import KafkaException
-
-        doing = f"The topic {topic} cannot be deleted."
-        try:
-            self._answer(self._client().delete_topics([topic])[topic], doing)
-        except KafkaException as error:
-            if error.args[0].name() not in _MISSING:
-                with translated(doing, self.troubles):
-                    raise
+        with contextlib.suppress(NotFoundError):
+            self._asked(
+                lambda: self._wait(self._client().delete_topics([topic])[topic]),
+                f"The topic {topic} cannot be deleted.",
+            )
 
     def ends(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """The position of the next record, by partition: no open transaction lies below it."""
@@ -141,27 +134,16 @@ class Broker:
             self._admin = None
 
     def _offsets(self, topic: str, partitions: Iterable[int], which: OffsetSpec) -> dict[int, int]:
-        from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+        from confluent_kafka import IsolationLevel, TopicPartition
 
-        doing = f"The bounds of the topic {topic} cannot be read."
         asked = {TopicPartition(topic, number): which for number in partitions}
-        deadline = clock.monotonic_seconds() + self._settings.timeout_seconds
-        while True:
-            try:
-                futures = self._client().list_offsets(
-                    asked, isolation_level=IsolationLevel.READ_COMMITTED
-                )
-                return {
-                    place.partition: self._answer(future, doing).offset
-                    for place, future in futures.items()
-                }
-            except KafkaException as error:
-                # Leaders change: for a moment after creation, and when a broker dies.
-                if error.args[0].name() in _LEADERLESS and clock.monotonic_seconds() < deadline:
-                    clock.sleep(_SLICE_SECONDS)
-                    continue
-                with translated(doing, self.troubles):
-                    raise
+        committed = IsolationLevel.READ_COMMITTED
+
+        def ask() -> dict[int, int]:
+            futures = self._client().list_offsets(asked, isolation_level=committed)
+            return {place.partition: self._wait(f).offset for place, f in futures.items()}
+
+        return self._asked(ask, f"The bounds of the topic {topic} cannot be read.")
 
     def _metadata(self) -> ClusterMetadata:
         """Names and addresses; the first call that fails says why nothing can be reached."""
@@ -180,18 +162,33 @@ class Broker:
                 if clock.monotonic_seconds() > deadline:
                     raise self.troubles.timed_out(doing, seconds) from error
 
-    def _answer(self, future: Future[T], doing: str) -> T:
-        """What an admin call gives, within the time-out; the library's own error otherwise."""
-        seconds = self._settings.timeout_seconds
-        deadline = clock.monotonic_seconds() + seconds
+    def _asked(self, ask: Callable[[], T], doing: str) -> T:
+        """What the broker answers; asked again while leaders change or a broker restarts."""
+        from confluent_kafka import KafkaException
+
+        deadline = clock.monotonic_seconds() + self._settings.timeout_seconds
+        while True:
+            try:
+                return ask()
+            except KafkaException as error:
+                self.troubles.check(doing)
+                if not is_passing(error.args[0]) or clock.monotonic_seconds() > deadline:
+                    with translated(doing, self.troubles):
+                        raise
+            except FutureTimeoutError as error:
+                raise self.troubles.timed_out(doing, self._settings.timeout_seconds) from error
+            clock.sleep(_SLICE_SECONDS)
+
+    def _wait(self, future: Future[T]) -> T:
+        """The answer, or the library's own error; ends early where waiting cannot help."""
+        deadline = clock.monotonic_seconds() + self._settings.timeout_seconds
         while True:
             try:
                 return future.result(timeout=_SLICE_SECONDS)
-            except FutureTimeoutError as error:
+            except FutureTimeoutError:
                 self._client().poll(0)
-                self.troubles.check(doing)
-                if clock.monotonic_seconds() > deadline:
-                    raise self.troubles.timed_out(doing, seconds) from error
+                if self.troubles.hopeless or clock.monotonic_seconds() > deadline:
+                    raise
 
     def _client(self) -> AdminClient:
         from confluent_kafka.admin import AdminClient

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -16,7 +16,7 @@ from tickerlake.streams.codec import encode_slices
 from tickerlake.streams.kafka.publisher import Outgoing
 from tickerlake.streams.outgoing import by_partition
 
-__all__ = ["outgoing", "too_large"]
+__all__ = ["not_too_large", "outgoing", "small_enough"]
 
 #: So many records are encoded at a time: while the client sends them, the next are encoded.
 _CHUNK_ROWS: Final = 65_536
@@ -109,7 +109,7 @@ def _only(symbols: pa.DictionaryArray) -> str | None:
     return first if pc.all(pc.equal(codes, codes[0])).as_py() else None
 
 
-def too_large(records: pa.Table, kind: Kind, wire: Wire, room: int, topic: str) -> None:
+def not_too_large(records: pa.Table, kind: Kind, wire: Wire, room: int, topic: str) -> None:
     """Raise where a record alone is larger than a message may be.
 
     Raises:
@@ -132,10 +132,27 @@ def too_large(records: pa.Table, kind: Kind, wire: Wire, room: int, topic: str) 
             found.append((row, len(payload)))
     if found:
         row, size = found[0]
-        raise LimitError(
-            f"{len(found)} records are larger than a message of the topic {topic} may be. Nothing "
-            "was published.",
-            expected=f"at most {room} bytes",
-            found=f"{size} bytes in record {row}, of {records['symbol'][row].as_py()}",
-            todo="leave them out, or raise the topic's max.message.bytes",
-        )
+        where = f"{size} bytes in record {row}, of {records['symbol'][row].as_py()}"
+        raise _too_large(len(found), room, where, topic)
+
+
+def small_enough(values: Sequence[bytes], room: int, topic: str) -> None:
+    """Raise where a value is larger than a message may be.
+
+    Raises:
+        LimitError: Names the first such value.
+    """
+    found = [row for row, value in enumerate(values) if len(value) > room]
+    if found:
+        where = f"{len(values[found[0]])} bytes in record {found[0]}"
+        raise _too_large(len(found), room, where, topic)
+
+
+def _too_large(count: int, room: int, where: str, topic: str) -> LimitError:
+    return LimitError(
+        f"{count} of the records are larger than a message of the topic {topic} may be. Nothing "
+        "was published.",
+        expected=f"at most {room} bytes",
+        found=where,
+        todo="leave them out, or raise the topic's max.message.bytes",
+    )

@@ -19,7 +19,7 @@ from tickerlake.errors import (
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError
 
-__all__ = ["Troubles", "error_of", "is_certain", "translated"]
+__all__ = ["Troubles", "error_of", "is_certain", "is_passing", "translated"]
 
 _LOGIN: Final = (
     "check `sasl`, `user` and the password of [streams.kafka] "
@@ -89,6 +89,25 @@ _UNKNOWN: Final = frozenset(
     }
 )
 
+#: Leaders move, brokers restart: these pass by themselves.
+_PASSING: Final = frozenset(
+    {
+        "COORDINATOR_LOAD_IN_PROGRESS",
+        "COORDINATOR_NOT_AVAILABLE",
+        "FENCED_LEADER_EPOCH",
+        "KAFKA_STORAGE_ERROR",
+        "LEADER_NOT_AVAILABLE",
+        "NETWORK_EXCEPTION",
+        "NOT_CONTROLLER",
+        "NOT_LEADER_FOR_PARTITION",
+        "REPLICA_NOT_AVAILABLE",
+        "REQUEST_TIMED_OUT",
+        "UNKNOWN_LEADER_EPOCH",
+        "_TIMED_OUT",
+        "_TRANSPORT",
+    }
+)
+
 #: Trying again does not help against these: no need to wait for a time-out.
 _HOPELESS: Final = frozenset({"_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED", "_SSL"})
 
@@ -112,6 +131,11 @@ def error_of(
     return class_(doing, expected=f"an answer of {servers}", found=also or found, todo=todo)
 
 
+def is_passing(error: KafkaError) -> bool:
+    """Whether asking again in a moment may help."""
+    return error.name() in _PASSING
+
+
 def is_certain(error: KafkaError) -> bool:
     """Whether a record that met this error is certainly not in the log."""
     return error.name() not in _UNKNOWN
@@ -131,6 +155,11 @@ class Troubles:
             self._hopeless = error
         elif error.name() != "_ALL_BROKERS_DOWN":
             self._newest = error
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether `check` would raise."""
+        return self._hopeless is not None
 
     def check(self, doing: str) -> None:
         """Raise where waiting longer cannot help: a refused login, a certificate."""

@@ -174,15 +174,16 @@ class Publisher:
                 found=f"{unknown[0].str()} ({told.found})" if unknown else "no report",
                 todo=f"{told.todo}; then publish again: what did land is known by its id",
             )
-        error = failures[0][0]
         named = ", ".join(sorted({_name(message) for _, message in failures})[:5])
+        problem = (
+            f"{self._doing} {acked} of {sent} messages are stored. The broker refused the others, "
+            "each together with the batch that it travelled in."
+        )
+        meant = error_of(failures[0][0], problem, self._troubles.servers)
         if not acked:
-            return error_of(error, f"{self._doing} Nothing was stored.", self._troubles.servers)
-        meant = error_of(error, "", self._troubles.servers)
+            return meant
         return PartlyDoneError(
-            f"{self._doing} {acked} of {sent} messages are stored; the others certainly are not.",
-            found=f"{meant.found}; among them: {named}",
-            todo=meant.todo,
+            problem, found=f"{meant.found}; refused: {named}", todo=meant.todo
         )
 
     @property

@@ -125,6 +125,10 @@ class Reader:
         """Their size."""
         return self._buffers[partition].byte_count
 
+    def ready(self, partition: int) -> bool:
+        """Whether there is anything to do for who reads the partition."""
+        return self.moved(partition) or self.error(partition) is not None
+
     def moved(self, partition: int) -> bool:
         """Whether `take` would give anything, be it only a further position."""
         buffer = self._buffers[partition]

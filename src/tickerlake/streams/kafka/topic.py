@@ -14,7 +14,7 @@ from tickerlake.streams.base import Batch, Bounds, Published, StreamIdentity, Wi
 from tickerlake.streams.form import Form
 from tickerlake.streams.kafka.broker import Broker, TopicFacts
 from tickerlake.streams.kafka.client import client_config
-from tickerlake.streams.kafka.encoding import outgoing, too_large
+from tickerlake.streams.kafka.encoding import not_too_large, outgoing, small_enough
 from tickerlake.streams.kafka.faults import error_of
 from tickerlake.streams.kafka.publisher import MESSAGE_OVERHEAD_BYTES, Outgoing, Publisher
 from tickerlake.streams.kafka.reader import Reader
@@ -68,6 +68,7 @@ class KafkaTopic:
         self._config = client_config(broker.servers, settings, broker.troubles)
         owner = f"The topic {name}"
         self._message_bytes_max = int(broker.config(name)["max.message.bytes"])
+        self._room = self._message_bytes_max - MESSAGE_OVERHEAD_BYTES
         self._publishers = Pool(self._make_publisher, owner)
         self._readers = Readers(lambda: Reader(self._config, name, settings, form), owner)
 
@@ -109,10 +110,9 @@ class KafkaTopic:
         records = checked(table, self.kind)
         if not records.num_rows:
             return []
-        room = self._message_bytes_max - MESSAGE_OVERHEAD_BYTES
-        too_large(records, self.kind, self._wire, room, self.name)
+        not_too_large(records, self.kind, self._wire, self._room, self.name)
         partition_count = self._fresh(_FACTS_SECONDS).partition_count
-        return self._send(outgoing(records, self.kind, self._wire, partition_count, room))
+        return self._send(outgoing(records, self.kind, self._wire, partition_count, self._room))
 
     def append_raw(self, partition: str, payloads: Sequence[bytes]) -> Published:
         """Append values as they are, without keys, checked by nobody."""
@@ -120,6 +120,7 @@ class KafkaTopic:
         if not payloads:
             end = self.tip(partition)
             return Published(partition, 0, end, end - 1)
+        small_enough(payloads, self._room, self.name)
         return self._send([Outgoing(number, payloads, [None] * len(payloads))])[0]
 
     def read(
@@ -150,7 +151,7 @@ class KafkaTopic:
             for number, at in wanted.items():
                 if reader.place(number) != at:
                     reader.follow(number, at)
-            while not any(reader.moved(number) or reader.error(number) for number in wanted):
+            while not any(reader.ready(number) for number in wanted):
                 left = deadline - clock.monotonic_seconds()
                 if left <= 0 or self._readers.closed:
                     break
