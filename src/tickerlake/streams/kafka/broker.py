@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -178,6 +179,9 @@ class Broker:
             except FutureTimeoutError as error:
                 raise self.troubles.timed_out(doing, self._settings.timeout_seconds) from error
             clock.sleep(_SLICE_SECONDS)
+            # What the client remembers of leaders may be what was wrong.
+            with contextlib.suppress(KafkaException):
+                self._client().list_topics(timeout=_SLICE_SECONDS * 10)
 
     def _wait(self, future: Future[T]) -> T:
         """The answer, or the library's own error; ends early where waiting cannot help."""

@@ -174,7 +174,7 @@ class Publisher:
                 found=f"{unknown[0].str()} ({told.found})" if unknown else "no report",
                 todo=f"{told.todo}; then publish again: what did land is known by its id",
             )
-        named = ", ".join(sorted({_name(message) for _, message in failures})[:5])
+        named = ", ".join(sorted({_name(message) for _, message in failures})[:10])
         problem = (
             f"{self._doing} {acked} of {sent} messages are stored. The broker refused the others, "
             "each together with the batch that it travelled in."
@@ -182,9 +182,7 @@ class Publisher:
         meant = error_of(failures[0][0], problem, self._troubles.servers)
         if not acked:
             return meant
-        return PartlyDoneError(
-            problem, found=f"{meant.found}; refused: {named}", todo=meant.todo
-        )
+        return PartlyDoneError(problem, found=f"{meant.found}; refused: {named}", todo=meant.todo)
 
     @property
     def _doing(self) -> str:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from typing import Final
 
+from tickerlake import clock
 from tickerlake.errors import ConfigError, StorageError, UnreachableError
 from tickerlake.records import KINDS, TOPICS, Kind
 from tickerlake.streams.base import Membership, Published, Wire
@@ -24,6 +25,8 @@ _URL: Final = re.compile(r"kafka://([^/?#]+)(?:/([A-Za-z0-9._-]*))?/?")
 _NAMESPACE: Final = "market"
 _PORT: Final = re.compile(r":\d+$")
 _ARROW_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+
+_LOOK_SECONDS: Final = 0.02
 
 _log = logging.getLogger(__name__)
 
@@ -111,16 +114,20 @@ class KafkaStream:
                 f"The topic {name}, which [streams.{TOPICS[kind]}] names, does not exist.",
                 todo="check its name and this user's rights; topics of others are never created",
             )
-        self._broker.create(name, self._settings.partitions, self._topic_config())
-        deadline_looks = 200
-        for _ in range(deadline_looks):  # the brokers tell each other
+        deadline = clock.monotonic_seconds() + self._settings.kafka.timeout_seconds
+        while True:
+            # Again and again: one of that name may be on its way out, and brokers take a moment
+            # to tell each other of a new one.
+            self._broker.create(name, self._settings.partitions, self._topic_config())
             facts = self._broker.facts(name)
             if facts is not None and facts.partition_count:
                 return facts
-        raise UnreachableError(
-            f"The topic {name} was created, but the broker does not show it.",
-            todo="try again; check that this user may Describe it",
-        )
+            if clock.monotonic_seconds() > deadline:
+                raise UnreachableError(
+                    f"The topic {name} was created, but the broker does not show it.",
+                    todo="try again; check that this user may Describe it",
+                )
+            clock.sleep(_LOOK_SECONDS)
 
     def _topic_config(self) -> dict[str, str]:
         """What a topic that we create gets; all else is the broker's default."""
