@@ -145,6 +145,7 @@ class Alone:
             if self._consumer is None:
                 self._consumer = _consumer(self._config, self._group, self._troubles, self._doing)
             _commit(self._consumer, self._topic.name, positions)
+            self._consumer.poll(0)  # serves what the client has to say
 
     def leave(self) -> None:
         """Nobody waits for these partitions."""
