@@ -30,7 +30,7 @@ def team_case(place: Place) -> Iterator[Case]:
 def test_killed_over_shared_catalogs_nothing_is_lost_and_nothing_comes_twice(
     team_case: Case, request: pytest.FixtureRequest
 ) -> None:
-    """A worker dies after each step; before and after maintenance the judge finds the lake sound."""
+    """A worker dies after each step, and the judge finds the lake sound, maintained or not."""
     for attempt, step in enumerate(STEPS):
         if team_case.backlog() < 300:
             team_case.publish()
