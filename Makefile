@@ -44,14 +44,8 @@ services: setup ## Install the brokers, stores and emulators that tests start (d
 	@scripts/services
 
 .PHONY: demo
-demo: $(VENV)/.made $(if $(STREAM),services) ## The whole chain on the bundled real sample; Ctrl-C ends it; STREAM=kafka: over a real broker
-ifdef STREAM
-	@rm -rf tickerlake-demo-$(STREAM)  # the broker is a fresh one: so is what was delivered from it
-	@$(BIN)/python -m tickerlake.testing.services $(STREAM) -- \
-		$(BIN)/tickerlake demo --stream {url} --workspace tickerlake-demo-$(STREAM) $(ARGS)
-else
+demo: $(VENV)/.made ## The whole chain on the bundled real sample; Ctrl-C ends it
 	@$(BIN)/tickerlake demo $(ARGS)
-endif
 
 .PHONY: test
 test: setup $(READER)/.made browser services ## Set up a fresh machine, then the whole of `make check`
@@ -99,6 +93,19 @@ quick: $(VENV)/.made ## The inner loop, under a minute
 bench: $(VENV)/.made ## Run every benchmark with its peer and print the table (about 15 minutes)
 	@$(BIN)/python -m pip install --quiet --constraint constraints/dev.txt --editable ".[bench]"
 	@$(BIN)/python benchmarks/all.py $(ARGS)
+
+RUNS ?= 1000
+RUNS_OF_THREE ?= 36
+EVIDENCE ?= docs/proof-evidence.jsonl
+.PHONY: prove
+prove: $(VENV)/.made services ## The long proof over a real Kafka that it starts: RUNS=1000, goes on where it stopped
+	@$(BIN)/tickerlake prove --start kafka3 --runs $(RUNS_OF_THREE) --evidence $(EVIDENCE) \
+		--faults broker-nodes-killed,broker-leaders-change,broker-min-isr
+	@$(BIN)/tickerlake prove --start kafka --runs $(RUNS) --evidence $(EVIDENCE) $(ARGS)
+
+.PHONY: prove-report
+prove-report: $(VENV)/.made ## Make the tables of docs/proof.md from the evidence
+	@$(BIN)/python scripts/proof_report.py $(EVIDENCE)
 
 .PHONY: screenshots
 screenshots: $(VENV)/.made browser ## Make the page's pictures in docs/images/

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-__all__ = ["Counts", "Ledger", "mark"]
+__all__ = ["Counts", "Ledger", "mark", "numbers_of"]
 
 _MARK = re.compile(rb"#(\d+)#")
 
@@ -47,7 +47,7 @@ class Ledger:
 
     def counts(self, rows: pa.Table) -> Counts:
         """Compare with the lake's rows: columns `provider`, `volume`, `dead_reason`, `payload`."""
-        seen = Counter(_numbers(rows))
+        seen = Counter(numbers_of(rows))
         lost = [number for number in self.acked - self.given_up if not seen[number]]
         twice = {n: times for n, times in seen.items() if times > 1 and n not in self.unsure_raw}
         return Counts(
@@ -59,7 +59,8 @@ class Ledger:
         )
 
 
-def _numbers(rows: pa.Table) -> Iterable[int]:
+def numbers_of(rows: pa.Table) -> Iterable[int]:
+    """The numbers of records, from rows that were decoded."""
     for row in rows.to_pylist():
         text = row["provider"] or ""
         found = _MARK.search(text.encode()) or _MARK.search(row["payload"] or b"")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import signal
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pyarrow as pa
 
@@ -66,6 +67,8 @@ class Run:
     ) -> None:
         self.seed = seed
         self.random = random.Random(seed)  # noqa: S311 - a seed that can be repeated
+        # Its own: publishing may run in a thread beside the fault.
+        self._publisher_random = random.Random(f"publisher {seed}")  # noqa: S311
         self.place = place
         self.logs = logs
         self.lakes = lakes
@@ -78,6 +81,7 @@ class Run:
         self.repeats = True
         self._nursery = nursery
         self._children: list[Child] = []
+        self._endless: set[int] = set()
         self._next_bar = 0
         self._next_raw = _RAW_FIRST
         self._unsure: list[pa.Table] = []
@@ -89,6 +93,11 @@ class Run:
         """The run's own workspace, as its publisher sees it."""
         flags = {"tables.fsync": False, **self.place.flags}
         return self._open.enter_context(app.open(self.place.folder, settings=flags))
+
+    def reopen(self) -> None:
+        """Go on as a publisher that has only just started."""
+        self._open.close()
+        del self.workspace
 
     @property
     def stream(self) -> Stream:
@@ -123,7 +132,7 @@ class Run:
             bars = sample_bars(third, symbols=symbols or SYMBOLS, first=self._next_bar)
             self._next_bar += third
             self._send(bars)
-            if self.repeats and self.random.random() < 0.3:
+            if self.repeats and self._publisher_random.random() < 0.3:
                 self._send(bars.slice(0, third // 2))
         self.raw(['{"symbol":"X","open":"MARK"', "\u0000\u20ac MARK", "[MARK"])
 
@@ -135,13 +144,29 @@ class Run:
             payloads.append(text.replace(b"MARK", mark(self._next_raw).encode()))
             numbers.append(self._next_raw)
             self._next_raw += 1
-        chosen = partition or self.random.choice(self.topic.partitions())
         try:
+            chosen = partition or self._publisher_random.choice(self.topic.partitions())
             self.stream.append_raw(self.kind, chosen, payloads)
         except TickerlakeError:
             self.ledger.unsure_raw.update(numbers)
         else:
             self.ledger.acked.update(numbers)
+
+    def foreign(self, count: int, *, acknowledged: bool) -> Iterator[str]:
+        """Marks of records that somebody else publishes in JSON, as their `provider`."""
+        for _ in range(count):
+            if acknowledged:
+                self.ledger.acked.add(self._next_raw)
+            yield mark(self._next_raw)
+            self._next_raw += 1
+
+    @contextmanager
+    def publishing(self, count: int) -> Iterator[None]:
+        """Publish in a thread of its own, whatever happens to the log meanwhile."""
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="publisher") as thread:
+            future = thread.submit(self.publish, count)
+            yield
+            future.result()
 
     def _send(self, bars: pa.Table) -> None:
         numbers = {int(volume) for volume in bars.column("volume").to_pylist()}
@@ -167,16 +192,28 @@ class Run:
         """A worker of this run."""
         settings = {**SETTINGS, **plan.pop("settings", {})}
         flags = {**self.place.flags, **plan.pop("flags", {})}
-        filled = {"group": self.group, **plan}
+        # A member gets its share in a moment: the end as seen now would be no end.
+        filled = {"group": self.group, "once": plan.get("alone", True), **plan}
         return Plan(
             str(self.place.folder), kind=self.kind, settings=settings, flags=flags, **filled
         )
 
     def start(self, **plan: Any) -> Child:  # noqa: ANN401 - fields of `Plan`
         """Start a worker."""
-        child = self._nursery.start(self.plan(**plan))
+        wanted = self.plan(**plan)
+        child = self._nursery.start(wanted)
         self._children.append(child)
+        if not wanted.once:
+            self._endless.add(child.pid)
         return child
+
+    def wake(self, child: Child, *errors: str) -> str | None:
+        """Let a worker go on that stands still, to the log's end; its error, if it had one."""
+        child.signal(signal.SIGCONT)
+        if child.pid in self._endless:
+            self.wait_for(lambda: child.ended or self.backlog() == 0, "the delivery of the rest")
+            child.signal(signal.SIGTERM)
+        return self.expect_end(child, *errors)
 
     def paused(self, step: str, *, nth: int = 1, **plan: Any) -> Child:  # noqa: ANN401
         """Start a worker and wait until it stands still after a step.
@@ -193,7 +230,7 @@ class Run:
         """Which time a worker comes to a step with records in its hands: drawn, an early one."""
         if step in {"1", "4"}:
             return 1
-        return self.random.randint(1, 3) + (step in _COMMITTING)
+        return self.random.randint(1, 2) + (step in _COMMITTING)
 
     def killed(self, step: str, *, nth: int = 1, **plan: Any) -> bool:  # noqa: ANN401
         """Start a worker that dies by SIGKILL after a step; false if it never came there."""
@@ -207,6 +244,11 @@ class Run:
         """The fault happens now, or has just happened: note what is under way."""
         in_hand = child.rows_in_hand() if child is not None else None
         self.strikes.append(Strike(step, self.backlog(), in_hand))
+
+    def missed(self, why: str) -> NoReturn:
+        """The fault cannot strike this time."""
+        self.strikes.clear()
+        raise MissedError(why)
 
     def expect_end(self, child: Child, *errors: str) -> str | None:
         """Wait for a worker's end; an error that the fault does not explain is a finding."""
@@ -244,6 +286,12 @@ class Run:
             count += sum(message.count for message in batch.messages)
             at, at_end = batch.next_position, batch.at_end
         return count
+
+    def positions(self) -> Mapping[str, int]:
+        """Next position by partition, as the lake has it; the log's beginning where it has none."""
+        offsets = lake_offsets(self.lakes.eyes(self.place), self.topic)
+        topic = self.topic
+        return {n: offsets.get(n, topic.bounds(n).beginning) for n in topic.partitions()}
 
     def wait_for(self, condition: Callable[[], bool], what: str) -> bool:
         """Wait until something is so; that it never is, is a finding."""

@@ -45,10 +45,9 @@ def topic_of(place: Place) -> str:
 class OwnKafka:
     """One or three nodes, each behind a proxy."""
 
-    kind = "kafka"
-
     def __init__(self, cluster: KafkaCluster) -> None:
         self.cluster = cluster
+        self.kind = "kafka" if len(cluster.nodes) == 1 else f"kafka{len(cluster.nodes)}"
         self.admin: AdminClient = cluster.admin()
         powers = {"broker": self}
         self.powers: Mapping[str, Any] = (
@@ -57,7 +56,7 @@ class OwnKafka:
         self.settings: Mapping[str, Any] = {
             "streams.kafka.session_timeout_seconds": 1.2,
             "streams.kafka.heartbeat_seconds": 0.2,
-            "streams.kafka.timeout_seconds": 20.0,
+            "streams.kafka.timeout_seconds": 15.0,
             "streams.kafka.publish_timeout_seconds": 20.0,
         }
 

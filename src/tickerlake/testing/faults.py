@@ -10,6 +10,7 @@ each worker it forks a child, which arms the failpoint and runs. So a kill costs
 from __future__ import annotations
 
 import contextlib
+import importlib
 import itertools
 import json
 import os
@@ -45,6 +46,29 @@ STEPS = ("1", "4", "5", "6a", "6", "7", "2", "3", "8a", "8b", "9", "8", "10")
 #: Where one commits for others. 7a: of a worker that hands over, its request is written. Of the
 #: committer, 7b: it has decided about all that waits; 7c: it has landed, the requests are there.
 HANDOVER_STEPS = ("7a", "7b", "7c")
+
+
+#: What a worker would import by itself, one by one, in each fork anew.
+_MODULES = (
+    "boto3",
+    "confluent_kafka.admin",
+    "duckdb",
+    "psycopg",
+    "pyarrow.dataset",
+    "pyarrow.fs",
+    "pyiceberg.catalog.rest",
+    "pyiceberg.catalog.sql",
+    "sqlalchemy.dialects.sqlite",
+    "sqlalchemy.orm",
+    "tickerlake.app",
+    "tickerlake.config.loading",
+    "tickerlake.delivery.worker",
+    "tickerlake.lake.catalog_sql",
+    "tickerlake.lake.lake",
+    "tickerlake.streams.embedded",
+    "tickerlake.streams.kafka.stream",
+    "tickerlake.streams.kinesis.stream",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +108,13 @@ class Child:
     def wait(self) -> int:
         """Wait for its end; the exit status, or the negative signal."""
         return int(self._nursery.said(self.pid, "status"))
+
+    def wait_at_most(self, seconds: float) -> bool:
+        """Wait for its end, but not longer than this; whether it has ended."""
+        deadline = clock.monotonic_seconds() + seconds
+        while not self.ended and clock.monotonic_seconds() < deadline:
+            clock.sleep(0.02)
+        return self.ended
 
     def wait_paused(self) -> bool:
         """Wait until it has reached its step and stopped there; false if it ended before."""
@@ -254,15 +285,9 @@ def _import_everything() -> None:
     """What a worker needs, so that a fork has it: nothing here may start a thread."""
     import pyarrow as pa
 
-    import tickerlake.app
-    import tickerlake.config.loading
-    import tickerlake.delivery.worker
-    import tickerlake.lake.lake
-    import tickerlake.streams.embedded  # noqa: F401
-
-    for package in ("confluent_kafka.admin", "boto3", "psycopg", "pyarrow.fs"):
-        with contextlib.suppress(ImportError):
-            __import__(package)
+    for module in _MODULES:
+        with contextlib.suppress(ImportError):  # an extra that is not installed
+            importlib.import_module(module)
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tickerlake.proof.base import Fault
-from tickerlake.proof.faults import catalog, data, people, worker
+from tickerlake.proof.faults import broker, catalog, data, people, worker
 
 __all__ = ["FAULTS"]
 
@@ -16,6 +16,17 @@ FAULTS: tuple[type[Fault], ...] = (
     worker.JoinAndLeave,
     worker.OutOfMemory,
     worker.ClockJumps,
+    broker.Killed,
+    broker.LogDiskFull,
+    broker.NetworkSlow,
+    broker.NetworkCut,
+    broker.TopicRemade,
+    broker.RetentionPassed,
+    broker.PartitionsAdded,
+    broker.TransactionsAborted,
+    broker.NodesKilled,
+    broker.LeadersChange,
+    broker.NotEnoughReplicas,
     catalog.AnswerLost,
     catalog.Resent,
     catalog.AnsweredWithErrors,
@@ -29,4 +40,5 @@ FAULTS: tuple[type[Fault], ...] = (
     data.ManyPartitions,
     people.Maintenance,
     people.RolledBack,
+    broker.OffsetsWiped,
 )

@@ -28,7 +28,7 @@ class Answered(CatalogFault):
         """The worker stands before its commit, is answered wrongly, and may be overtaken."""
         run.publish()
         answers = [run.random.choice(self.answers) for _ in range(run.random.randint(1, 4))]
-        gaps = [None] * run.random.randint(0, 2)
+        gaps = [None] * run.random.randint(0, 1)
         worker = run.paused("8a", nth=2 + len(gaps), commits=(None, *gaps, *answers))
         run.struck("commit " + ", ".join(answers), worker)
         overtaken = run.random.random() < 0.3
