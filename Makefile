@@ -44,8 +44,14 @@ services: setup ## Install the brokers, stores and emulators that tests start (d
 	@scripts/services
 
 .PHONY: demo
-demo: $(VENV)/.made ## The whole chain on the bundled real sample; Ctrl-C ends it
+demo: $(VENV)/.made $(if $(STREAM),services) ## The whole chain on the bundled real sample; Ctrl-C ends it; STREAM=kafka: over a real broker
+ifdef STREAM
+	@rm -rf tickerlake-demo-$(STREAM)  # the broker is a fresh one: so is what was delivered from it
+	@$(BIN)/python -m tickerlake.testing.services $(STREAM) -- \
+		$(BIN)/tickerlake demo --stream {url} --workspace tickerlake-demo-$(STREAM) $(ARGS)
+else
 	@$(BIN)/tickerlake demo $(ARGS)
+endif
 
 .PHONY: test
 test: setup $(READER)/.made browser services ## Set up a fresh machine, then the whole of `make check`

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
+import tickerlake
 from tickerlake import clock
+from tickerlake.config import make_workspace
 from tickerlake.lake.maintenance import compact, expire, sweep
-from tickerlake.lake.registry import open_lake
-from tickerlake.lake.settings import LakeSettings
 from tickerlake.streams import StreamsSettings
 from tickerlake.streams.registry import open_stream
 from tickerlake.testing.faults import Child, Nursery, Plan
-from tickerlake.testing.invariants import findings, lake_offsets
+from tickerlake.testing.invariants import Eyes, findings, lake_offsets
 from tickerlake.testing.sample_records import sample_bars
 
 WINDOW = 400
@@ -37,9 +37,14 @@ HOLDING = {"5", "6", "6a", "7", "2", "3", "8a", "8b", "9", "8"}
 class Case:
     """One workspace. Bars, repeats and records that nobody can decode go into its log."""
 
-    def __init__(self, folder: Path, nursery: Nursery, seed: int = 1) -> None:
+    def __init__(
+        self, folder: Path, nursery: Nursery, seed: int = 1, *, eyes: Eyes | None = None
+    ) -> None:
         self.folder = folder
+        #: Where the judge looks; a lake that lies elsewhere is named by the workspace's settings.
+        self.lake = eyes or folder / "catalog.db"
         self.nursery = nursery
+        make_workspace(folder)
         self.stream = open_stream("embedded:", workspace=folder, settings=StreamsSettings())
         self.topic = self.stream.topic("bar")
         self.random = random.Random(seed)
@@ -64,7 +69,7 @@ class Case:
 
     def backlog(self) -> int:
         """Records of the log that no commit covers."""
-        offsets = lake_offsets(self.folder / "catalog.db", self.topic)
+        offsets = lake_offsets(self.lake, self.topic)
         return sum(
             self.topic.bounds(name).end - offsets.get(name, 0) for name in self.topic.partitions()
         )
@@ -100,12 +105,10 @@ class Case:
 
     def maintain(self) -> None:
         """All that maintenance may do to files and snapshots while no worker lives."""
-        settings = LakeSettings(fsync=False)
-        lake = open_lake("./lake", "sqlite:", workspace=self.folder, settings=settings)
-        compact(lake)
-        expire(lake, keep=3)
-        sweep(lake, age_hours=0)
-        lake.close()
+        with tickerlake.open(self.folder, settings={"tables.fsync": False}) as workspace:
+            compact(workspace.lake)
+            expire(workspace.lake, keep=3)
+            sweep(workspace.lake, age_hours=0)
 
     def requests(self) -> list[Path]:
         """What was handed over and stands there yet."""
@@ -125,7 +128,7 @@ class Case:
     def findings(self) -> list[str]:
         return findings(
             self.topic,
-            self.folder / "catalog.db",
+            self.lake,
             repeat_window=WINDOW,
             acknowledged=self.acknowledged(),
         )

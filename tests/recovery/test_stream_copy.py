@@ -35,6 +35,8 @@ from tickerlake.streams import Stream, StreamsSettings, codec, open_stream
 from tickerlake.streams.partitioning import partitions_of
 from tickerlake.testing.sample_records import sample_bars
 
+#: So many that the bars lie in a few months: a month is a file.
+MANY = [f"S{number}" for number in range(1_000)]
 DELIVERY = DeliverySettings(repeat_window=0)
 STEPS = ("1", "2", "3", "4", "4a", "5", "6", "7")
 
@@ -253,7 +255,7 @@ def test_the_command_goes_on_after_any_kill(tmp_path: Path) -> None:
     """`stream copy`, killed again and again at random moments: each bar stands there once."""
     folder, _ = config.make_workspace(tmp_path / "one")
     with tickerlake.open(folder) as opened:
-        opened.stream.topic("bar").publish(sample_bars(150_000))
+        opened.stream.topic("bar").publish(sample_bars(150_000, symbols=MANY))
         opened.stream.append_raw("bar", "1", [b"rubbish"])
     random = Random(4)
     words = ("stream", "copy", "embedded:", "embedded:other", "--json")
@@ -267,15 +269,10 @@ def test_the_command_goes_on_after_any_kill(tmp_path: Path) -> None:
     assert [each["kind"] for each in said] == ["bar"]
     counts = "select count(*) as n, count(distinct event_id) as d from bars_history"
     for stream in ("embedded:", "embedded:other"):
-        assert command("sql", counts, "--stream", stream, "--json", cwd=folder).json == [
-            {"n": 150_000, "d": 150_000}
-        ]
         command("deliver", "--once", "--stream", stream, cwd=folder)
         assert command("sql", counts, "--stream", stream, "--json", cwd=folder).json == [
             {"n": 150_000, "d": 150_000}
         ]
-        status = command("status", "--stream", stream, "--json", cwd=folder).json["topics"][0]
-        assert (status["published"], status["lag"]) == (150_001, 0)
 
 
 step_kills = st.tuples(st.sampled_from(STEPS), st.integers(1, 3))

@@ -16,6 +16,7 @@ from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.io import FileIO
 from pyiceberg.io.pyarrow import PyArrowFileIO
+from sqlalchemy.exc import DBAPIError
 
 from tickerlake.lake.settings import LakeSettings
 
@@ -36,6 +37,10 @@ class CatalogEyes:
             return _catalog(self.properties).load_table((self.namespace, name)).metadata_location
         except NoSuchTableError:
             return None
+        except DBAPIError as error:
+            if "iceberg_tables" not in str(error.orig):
+                raise
+            return None  # its maker was killed before it had made anything
 
     def io(self) -> FileIO:
         """PyIceberg's own access to files by their location."""

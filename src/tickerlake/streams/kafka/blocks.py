@@ -76,9 +76,8 @@ def _blocks(partition: int, run: Sequence[KafkaMessage]) -> Iterator[Message]:
     if payload is not None and b"\x00" not in payload and b"\xff" not in payload:
         if payload.count(b"\n") == len(run) - 1:
             yield _block(partition, run, "json", payload, None)
-        else:  # a value with line feeds in it must stand alone
-            for message, value in zip(run, values, strict=True):
-                yield _block(partition, [message], "json", value or b"", None)
+        else:
+            yield _block(partition, run, "json", b"", values)
         return
     pairs = zip(map(_wire, values), run, values, strict=True)
     for wire, group in groupby(pairs, key=lambda pair: pair[0]):
@@ -86,8 +85,7 @@ def _blocks(partition: int, run: Sequence[KafkaMessage]) -> Iterator[Message]:
         if wire == "arrow":
             yield from map(_arrow, [partition] * len(messages), messages, held)
         else:
-            for message, value in zip(messages, held, strict=True):
-                yield _block(partition, [message], wire, value or b"", None)
+            yield _block(partition, messages, wire, b"", held)
 
 
 def _block(
@@ -137,9 +135,11 @@ def _rows(payload: bytes) -> int:
     """How many records an Arrow message holds; one, which will be dead, where it is damaged."""
     try:
         with pa.ipc.open_stream(payload) as reader:
-            return sum(batch.num_rows for batch in reader) or 1
+            count = sum(batch.num_rows for batch in reader)
     except (pa.ArrowException, OSError, ValueError):
         return 1
+    # Columns of nulls take no room: a few bytes may claim any number of records.
+    return count if 0 < count <= len(payload) else 1
 
 
 def _time(message: KafkaMessage) -> datetime:

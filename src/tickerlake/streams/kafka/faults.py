@@ -33,7 +33,10 @@ _RIGHTS: Final = (
     "let this user Read, Write, Describe and DescribeConfigs the topic (and Create it, if it is "
     "not there), and Read the groups that begin with tickerlake-"
 )
-_REACH: Final = "check the address, that the broker runs, and `tls` and `sasl` of [streams.kafka]"
+_REACH: Final = (
+    "check the address, that the broker runs, and what it asks for: `tls`, `certificate_file` and "
+    "`sasl` of [streams.kafka]"
+)
 
 #: By the library's name of an error: what we raise, and what to do.
 _MEANINGS: Final[dict[str, tuple[type[TickerlakeError], str]]] = {
