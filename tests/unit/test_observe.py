@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+import tickerlake
+from tickerlake import config
 from tickerlake.cli import main
 from tickerlake.errors import PortInUseError, UnreachableError
 from tickerlake.observe import (
@@ -23,10 +25,11 @@ from tickerlake.observe import (
     log,
     prometheus_text,
     set_up_log,
-    span,
     tell,
+    trace_span,
 )
 from tickerlake.observe.server import MetricsServer
+from tickerlake.testing.sample_records import sample_bars
 
 SECRET = "correct-horse-battery"  # noqa: S105 - nobody's
 
@@ -157,7 +160,7 @@ def test_a_process_without_a_page_serves_its_figures() -> None:
             MetricsServer("127.0.0.1", port, metrics)
 
 
-def test_spans_reach_the_tracer_that_the_process_has() -> None:
+def test_spans_reach_the_tracer_that_the_process_has(tmp_path: Path) -> None:
     """With an SDK, each piece of work is a span with its attributes, and errors stand in it."""
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
@@ -170,20 +173,32 @@ def test_spans_reach_the_tracer_that_the_process_has() -> None:
     trace.set_tracer_provider(provider)
 
     def deliver() -> None:
-        with span("deliver", table="bars_log"):
-            with span("read", partition="0", records=3, nothing=None):
+        with trace_span("deliver", table="bars_log"):
+            with trace_span("read", partition="0", records=3, nothing=None):
                 pass
             raise UnreachableError("gone")
 
     with pytest.raises(UnreachableError):
         deliver()
-    read, deliver = exporter.get_finished_spans()
+    read, deliver_ = exporter.get_finished_spans()
     assert read.name == "tickerlake.read"
     assert dict(read.attributes or {}) == {"tickerlake.partition": "0", "tickerlake.records": 3}
     assert read.parent is not None
-    assert deliver.context is not None
-    assert read.parent.span_id == deliver.context.span_id
-    assert not deliver.status.is_ok
+    assert deliver_.context is not None
+    assert read.parent.span_id == deliver_.context.span_id
+    assert not deliver_.status.is_ok
+
+    exporter.clear()
+    folder, _ = config.make_workspace(tmp_path / "one")
+    with tickerlake.open(folder, settings={"streams.partitions": 1}) as opened:
+        opened.stream.topic("bar").publish(sample_bars(10))
+        opened.deliver(["bar"], once=True)
+    steps = {each.name: dict(each.attributes or {}) for each in exporter.get_finished_spans()}
+    names = ("read", "decode", "write", "commit")
+    assert set(steps) == {f"tickerlake.deliver.{name}" for name in names}
+    assert all(each["tickerlake.table"] == "bars_log" for each in steps.values())
+    assert steps["tickerlake.deliver.read"]["tickerlake.partition"] == "0"
+    assert steps["tickerlake.deliver.commit"]["tickerlake.rows"] == 10
     provider.shutdown()
 
 
@@ -193,7 +208,7 @@ def test_without_opentelemetry_a_span_is_nothing() -> None:
         "import sys, importlib.util as util\n"
         "util.find_spec = lambda name: None\n"
         "import tickerlake.observe as observe\n"
-        "with observe.span('read', partition='0'): pass\n"
+        "with observe.trace_span('read', partition='0'): pass\n"
         "assert not [name for name in sys.modules if name.startswith('opentelemetry')]\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

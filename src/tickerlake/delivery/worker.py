@@ -31,6 +31,7 @@ from tickerlake.delivery.settings import DeliverySettings
 from tickerlake.errors import RetentionPassedError
 from tickerlake.lake.base import LakeTable, Loaded
 from tickerlake.lake.positions import Range
+from tickerlake.observe import trace_span
 from tickerlake.records import Position, RepeatWindow, lake_schema, repeated_origins
 from tickerlake.streams import Batch, Membership, Topic, codec
 
@@ -274,9 +275,10 @@ class Worker:
             if end is not None and position > end:
                 continue
             try:
-                batch = self._topic.read(
-                    partition, position, records_max=self._settings.read_records, wait_seconds=0
-                )
+                with trace_span("deliver.read", table=self._table.name, partition=partition):
+                    batch = self._topic.read(
+                        partition, position, records_max=self._settings.read_records, wait_seconds=0
+                    )
             except RetentionPassedError:
                 # The log let go of what we were about to read. Only an assignment may judge that.
                 self._flush("retention")
@@ -344,7 +346,8 @@ class Worker:
 
     def _take(self, partition: str, batch: Batch) -> None:
         position = self._buffer.next_position(partition)
-        rows = codec.decode(self._topic.kind, batch.messages)
+        with trace_span("deliver.decode", table=self._table.name, partition=partition):
+            rows = codec.decode(self._topic.kind, batch.messages)
         if batch.messages and batch.messages[0].first_position < position:
             # A message is never cut: what we have of it already is dropped here.
             rows = rows.filter(pc.greater_equal(rows.column("_offset"), int(position)))
@@ -377,7 +380,8 @@ class Worker:
         began_seconds = clock.monotonic_seconds()
         # 6. Write data files once, under names that nobody else uses.
         rows, ranges, origins = self._prepared()
-        files = self._table.write(rows) if rows.num_rows else ()
+        with trace_span("deliver.write", table=self._table.name, rows=rows.num_rows):
+            files = self._table.write(rows) if rows.num_rows else ()
         unit = Unit(
             self._identity,
             ranges,
@@ -387,7 +391,14 @@ class Worker:
             copies=self._known is not None,
         )
         self.reached("6")
-        snapshot_id = self._commits.commit(unit)
+        with trace_span(
+            "deliver.commit",
+            table=self._table.name,
+            rows=rows.num_rows,
+            partitions=len(ranges),
+            cause=cause,
+        ):
+            snapshot_id = self._commits.commit(unit)
         if snapshot_id is None:
             self._assign()
             return

@@ -4,7 +4,7 @@ from tickerlake.observe.log import log, set_up_log, tell
 from tickerlake.observe.prometheus import Family, prometheus_text
 from tickerlake.observe.secrets import hide_in_logs, without_secrets
 from tickerlake.observe.settings import LogSettings
-from tickerlake.observe.tracing import span
+from tickerlake.observe.tracing import trace_span
 
 __all__ = [
     "Family",
@@ -13,7 +13,7 @@ __all__ = [
     "log",
     "prometheus_text",
     "set_up_log",
-    "span",
     "tell",
+    "trace_span",
     "without_secrets",
 ]

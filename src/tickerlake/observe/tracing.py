@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
-__all__ = ["span"]
+__all__ = ["trace_span"]
 
 Attribute = str | bool | int | float | None
 
 _NOTHING: Final = nullcontext()
 
 
-def span(name: str, **attributes: Attribute) -> AbstractContextManager[object]:
+def trace_span(name: str, **attributes: Attribute) -> AbstractContextManager[object]:
     """A piece of work; what it raises is recorded with it.
 
     Args:
