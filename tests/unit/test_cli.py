@@ -50,6 +50,17 @@ def test_global_flags_stand_before_or_after_the_verb() -> None:
     assert vars(before) == vars(middle) == vars(after)
 
 
+@pytest.mark.parametrize("verb", ["publish", "fetch", "run"])
+def test_symbols_may_stand_apart(verb: str) -> None:
+    """`AAPL --source sample MSFT` names two symbols, wherever flags stand between them."""
+    parser = build_parser({verb})
+    words = [verb, "AAPL", "--source", "sample", "MSFT", "--json", "IBM"]
+    arguments, unknown = parser.parse_known_args(words)
+    assert (arguments.symbols, unknown) == (["AAPL", "MSFT", "IBM"], [])
+    assert (arguments.source, arguments.json) == ("sample", True)
+    assert parser.parse_known_args([verb, "AAPL"])[0].symbols == ["AAPL"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -43,6 +43,18 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - as argparse takes them
         ours: dict[str, Any] = {"formatter_class": _Help, "allow_abbrev": False}
         super().__init__(**(ours | options))
+        self._is_mixing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401
+        """As argparse does it, but words of one list may stand apart: `AAPL --source x MSFT`."""
+        many = any(action.nargs in {"*", "+"} for action in self._get_positional_actions())
+        if self._is_mixing or not many:
+            return super().parse_known_args(args, namespace)
+        self._is_mixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_mixing = False
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and name the help of just this verb."""
