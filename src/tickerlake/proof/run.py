@@ -134,7 +134,7 @@ class Run:
             self._send(bars)
             if self.repeats and self._publisher_random.random() < 0.3:
                 self._send(bars.slice(0, third // 2))
-        self.raw(['{"symbol":"X","open":"MARK"', "\u0000\u20ac MARK", "[MARK"])
+        self.raw(['{"symbol":"X","open":"MARK"', "\u20ac MARK", "[MARK"])
 
     def raw(self, templates: Sequence[str | bytes], *, partition: str | None = None) -> None:
         """Records of a foreign producer; `MARK` in them becomes what they are known by."""
