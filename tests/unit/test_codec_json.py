@@ -113,6 +113,15 @@ def test_any_value_means_the_same_however_it_is_read(name: str) -> None:
     assert repr(alone.to_pylist()) == repr(careful.to_pylist())
 
 
+def test_letters_of_several_bytes_in_a_line_that_is_refused_harm_nobody() -> None:
+    """The engine quotes the line in its refusal, and may cut a letter in two."""
+    for count in range(40):
+        odd = {"symbol": "x" * count + "\x80\u0800\U00010000" * 9}
+        lines = [json.dumps(SOUND), json.dumps(odd, ensure_ascii=False)]
+        rows = decode("bar", [block([line.encode() for line in lines])])
+        assert rows["dead_reason"].to_pylist() == [None, "provider is missing"]
+
+
 def test_quotes_that_are_missing_do_not_make_up_for_others() -> None:
     """A line without fields, beside one with as many too many, is still no object."""
     more = SOUND | {f"n{number}": number for number in range(len(SOUND))}

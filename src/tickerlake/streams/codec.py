@@ -16,15 +16,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tickerlake.errors import ConfigError
 from tickerlake.records import LAKE_COLUMNS, Kind, dead_reasons, lake_schema, with_event_ids
 from tickerlake.streams.base import Message, Wire
 from tickerlake.streams.codec_arrow import constant, decode_arrow, encode_arrow
 from tickerlake.streams.codec_json import decode_json, encode_json
+from tickerlake.streams.codec_registered import decode_registered, encode_registered
 from tickerlake.streams.decoded import Decoded
 from tickerlake.streams.fields import plain_layout
 from tickerlake.streams.form import Form
 
-__all__ = ["decode", "encode", "encode_slices"]
+__all__ = ["decode", "encode", "encode_records", "encode_slices"]
 
 #: A dead letter's place: stream, partition, offset and index.
 _POSITION: Final = r"^[^/]+/[^/]+/\d+/\d+$"
@@ -51,6 +53,20 @@ def encode_slices(
     place = table.schema.get_field_index("kind")
     table = table.set_column(place, "kind", constant(kind, table.num_rows))
     return (encode_json if wire == "json" else encode_arrow)(table, bounds, order)
+
+
+def encode_records(
+    table: pa.Table, kind: Kind, wire: Wire, form: Form | None, topic: str
+) -> list[bytes]:
+    """One message for each record of a wire that keeps its schemas in a registry.
+
+    Raises:
+        UnreachableError: The registry did not answer; nothing was encoded.
+        ConfigError: There is no registry in the settings, or it refuses us or our schema.
+    """
+    if form is None or form.registry is None:
+        raise ConfigError(f"The wire {wire!r} needs a registry in [streams.schema_registry].")
+    return encode_registered(form.registry, table, kind, wire, topic)
 
 
 def decode(kind: Kind, messages: Sequence[Message]) -> pa.Table:
@@ -82,6 +98,8 @@ def decode(kind: Kind, messages: Sequence[Message]) -> pa.Table:
 
 def _decoded(kind: Kind, wire: Wire, form: Form | None, run: Sequence[Message]) -> Decoded:
     layout = plain_layout(kind) if form is None else form.layout
+    if wire in {"avro", "json_schema"}:
+        return decode_registered(layout, None if form is None else form.registry, run)
     return (decode_json if wire == "json" else decode_arrow)(layout, run)
 
 

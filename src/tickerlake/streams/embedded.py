@@ -77,7 +77,7 @@ class EmbeddedTopic:
         self.kind: Kind = kind
         self._path = path
         self._settings = settings
-        self._wire: Wire = settings.wire or "arrow"
+        self._wire: Wire = settings.unregistered_wire("arrow")
         self._form = form_of(settings, kind)
         owner = f"The topic {TOPICS[kind]}"
         self._connections = Pool(lambda: open_connection(path), owner)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from tickerlake.errors import ConfigError
 from tickerlake.records import Kind
 from tickerlake.streams.base import Batch
 from tickerlake.streams.fields import Layout, plain_layout
 from tickerlake.streams.mapping import layout_of
+from tickerlake.streams.schema_registry import SchemaRegistry
 from tickerlake.streams.settings import StreamsSettings
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ class Form:
     """
 
     layout: Layout
+    registry: SchemaRegistry | None = None
 
     def wants(self, side: Side) -> bool:
         """Whether a message must carry its records' keys, or their times."""
@@ -37,11 +40,22 @@ class Form:
 
 
 def form_of(settings: StreamsSettings, kind: Kind) -> Form | None:
-    """What the settings say of the kind's topic; null: its records are ours.
+    """What the settings say of the kind's topic; null: its records are ours, and plain.
 
     Raises:
-        ConfigError: The mapping is wrong.
+        ConfigError: The mapping is wrong, or the wire needs a registry and none is named.
     """
     said = settings.of(kind).mapping
-    layout = layout_of(kind, said) if said else plain_layout(kind)
-    return Form(layout) if said else None
+    registry = settings.schema_registry
+    if registry.url is None and settings.wire in {"avro", "json_schema"}:
+        raise ConfigError(
+            f"Records of the wire {settings.wire!r} need a schema registry.",
+            expected='url = "http://HOST:8081" in [streams.schema_registry]',
+            todo="name the registry, or choose another wire in [streams]",
+        )
+    if not said and registry.url is None:
+        return None
+    return Form(
+        layout_of(kind, said) if said else plain_layout(kind),
+        None if registry.url is None else SchemaRegistry(registry),
+    )

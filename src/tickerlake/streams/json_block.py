@@ -148,7 +148,7 @@ def _read(shape: dict[str, str], lines: pa.Array) -> pa.StructArray | None:
     try:
         query = f"select json_transform_strict(line, '{json.dumps(shape)}') as fields from lines"
         found: pa.StructArray = connection.sql(query).to_arrow_table()["fields"].combine_chunks()
-    except duckdb.Error:
+    except (duckdb.Error, UnicodeDecodeError):  # its message may cut a letter of the line in two
         return None
     finally:
         connection.unregister("lines")

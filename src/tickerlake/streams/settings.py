@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tickerlake.errors import ConfigError
 from tickerlake.records import Kind
 from tickerlake.streams.base import Wire
 from tickerlake.streams.kafka.settings import KafkaSettings
 from tickerlake.streams.kinesis.settings import KinesisSettings
 
-__all__ = ["StreamsSettings", "TopicSettings"]
+__all__ = ["SchemaRegistrySettings", "StreamsSettings", "TopicSettings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,22 @@ class TopicSettings:
     #: How a foreign producer's records become ours: for each of our columns the producer's field,
     #: or a table; see docs/formats.md.
     mapping: Mapping[str, str | Mapping[str, str | float | bool]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaRegistrySettings:
+    """`[streams.schema_registry]`: where schemas of `avro` and `json_schema` records are kept."""
+
+    #: Its address, or several with commas; null: there is none.
+    url: str | None = None
+    #: Who we are to it; null: nobody asks.
+    user: str | None = None
+    #: Its secret.
+    password: str | None = None
+    #: Register the schemas of our own records when we publish; off: they must be there already.
+    register: bool = True
+    #: How long to wait for an answer.
+    timeout_seconds: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +65,24 @@ class StreamsSettings:
     quotes: TopicSettings = field(default_factory=TopicSettings)
     corporate_actions: TopicSettings = field(default_factory=TopicSettings)
     gaps: TopicSettings = field(default_factory=TopicSettings)
+    schema_registry: SchemaRegistrySettings = field(default_factory=SchemaRegistrySettings)
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
     kinesis: KinesisSettings = field(default_factory=KinesisSettings)
+
+    def unregistered_wire(self, otherwise: Wire) -> Wire:
+        """The wire of a stream whose records cannot name a schema.
+
+        Raises:
+            ConfigError: The settings say one that needs a registry.
+        """
+        if self.wire in {"avro", "json_schema"}:
+            raise ConfigError(
+                f"This stream cannot carry records of the wire {self.wire!r}.",
+                expected="json or arrow; avro and json_schema are for Kafka",
+                found=f'[streams] wire = "{self.wire}"',
+                todo="take the line out, or choose another wire",
+            )
+        return self.wire or otherwise
 
     def of(self, kind: Kind) -> TopicSettings:
         """What is said about the kind's topic."""

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from tickerlake.errors import LimitError
 from tickerlake.records import Kind
 from tickerlake.streams.base import Wire
-from tickerlake.streams.codec import encode_slices
+from tickerlake.streams.codec import encode_records, encode_slices
+from tickerlake.streams.form import Form
 from tickerlake.streams.kafka.publisher import Outgoing
 from tickerlake.streams.outgoing import by_partition
 
@@ -36,15 +37,33 @@ _ESCAPED: Final = 6
 
 
 def outgoing(
-    records: pa.Table, kind: Kind, wire: Wire, partition_count: int, room: int
+    records: pa.Table,
+    kind: Kind,
+    wire: Wire,
+    partition_count: int,
+    room: int,
+    *,
+    form: Form | None = None,
+    topic: str = "",
 ) -> Iterator[Outgoing]:
-    """All records as messages of at most `room` bytes, in order within their partition."""
+    """All records as messages of at most `room` bytes, in order within their partition.
+
+    Wires whose schemas a registry keeps need the topic's `form` and name.
+    """
     for start in range(0, records.num_rows, _CHUNK_ROWS):
         chunk = records.slice(start, _CHUNK_ROWS).combine_chunks()
         symbols = chunk["symbol"].combine_chunks().dictionary_encode()
         place = chunk.schema.get_field_index("symbol")
         chunk = chunk.set_column(place, "symbol", symbols)
-        if wire == "json":
+        if wire in {"avro", "json_schema"}:
+            order, cuts = by_partition(symbols, partition_count, _BLOCK_ROWS)
+            ordered = chunk if order is None else chunk.take(order)
+            values = encode_records(ordered, kind, wire, form, topic)
+            keys = _keys(_in_order(symbols, order))
+            for number, first, length in cuts:
+                rows = slice(first, first + length)
+                yield Outgoing(number, values[rows], keys[rows])
+        elif wire == "json":
             yield from _lines(chunk, symbols, kind, partition_count)
         else:
             yield from _batches(chunk, symbols, kind, partition_count, room)
@@ -126,8 +145,10 @@ def not_too_large(records: pa.Table, kind: Kind, wire: Wire, room: int, topic: s
     total = sum(one.to_numpy().astype(np.int64) for one in lengths)
     suspects = np.flatnonzero(total * _ESCAPED + _BARE_BYTES_MAX > room)
     found = []
+    # What a registry's schema frames is no longer than the JSON of it, but for five bytes.
+    measured: Wire = "arrow" if wire == "arrow" else "json"
     for row in suspects.tolist():
-        (payload,) = encode_slices(records.slice(row, 1), kind, wire, [(0, 1)])
+        (payload,) = encode_slices(records.slice(row, 1), kind, measured, [(0, 1)])
         if len(payload) > room:
             found.append((row, len(payload)))
     if found:

@@ -65,6 +65,7 @@ class KafkaTopic:
         self._wire: Wire = wire
         self._settings = settings
         self._facts = facts
+        self._form = form
         self._config = client_config(broker.servers, settings, broker.troubles)
         owner = f"The topic {name}"
         self._message_bytes_max = int(broker.config(name)["max.message.bytes"])
@@ -112,7 +113,16 @@ class KafkaTopic:
             return []
         not_too_large(records, self.kind, self._wire, self._room, self.name)
         partition_count = self._fresh(_FACTS_SECONDS).partition_count
-        return self._send(outgoing(records, self.kind, self._wire, partition_count, self._room))
+        messages = outgoing(
+            records,
+            self.kind,
+            self._wire,
+            partition_count,
+            self._room,
+            form=self._form,
+            topic=self.name,
+        )
+        return self._send(messages)
 
     def append_raw(self, partition: str, payloads: Sequence[bytes]) -> Published:
         """Append values as they are, without keys, checked by nobody."""

@@ -56,7 +56,7 @@ class KinesisTopic:
         self._service = service
         self._name = name
         self._settings = settings
-        self._wire: Wire = settings.wire or "json"
+        self._wire: Wire = settings.unregistered_wire("json")
         self._form = form_of(settings, kind)
         self._described = _opened(service, name, settings)
         self._described_at = clock.monotonic_seconds()
