@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import json
-from datetime import timedelta
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import event
 
 from lakes import Place, Shaky
-from tickerlake import clock
 from tickerlake.errors import (
     CommitRefusedError,
     CommitUnknownError,
     ConfigError,
     DataLossError,
+    MissingExtraError,
     StorageError,
 )
 from tickerlake.lake import Change
 from tickerlake.lake.lake import Lake
-from tickerlake.lake.maintenance import compact, expire, rewind, sweep, verify
+from tickerlake.lake.maintenance import relocate, verify
+from tickerlake.lake.registry import open_lake
+from tickerlake.query.duckdb import DuckDBEngine
+from tickerlake.testing.engine_suite import House, bar
 from tickerlake.testing.lake_suite import bars, deliver
 from tickerlake.testing.services.http_proxy import (
     Answer,
@@ -192,48 +196,6 @@ def test_servers_that_were_killed_are_waited_for(
     assert report.rows == 30
 
 
-def test_maintenance_keeps_every_row(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compaction, expiry and the sweep of a day later, in a bucket: fewer files, the same rows."""
-    lake = place.open()
-    table = lake.table("bars_log")
-    for _ in range(5):
-        deliver(table, 10)
-    slow_reader = table.load()
-    compact(lake, ["bars_log"])
-    assert table.read(slow_reader).num_rows == 50
-    expire(lake, ["bars_log"], keep=2)
-    waiting = table.write(bars(50, 10))
-    before = len(list(lake.store.files(table.folder)))
-    assert sweep(lake, ["bars_log"])[0].deleted_files == 0
-    later = clock.real_now() + timedelta(days=2)
-    monkeypatch.setattr(clock, "real_now", lambda: later)
-    stale = table.load()
-    sweep(lake, ["bars_log"])
-    assert len(list(lake.store.files(table.folder))) < before
-    with pytest.raises(CommitRefusedError, match="is gone"):
-        table.commit(stale, Change(append=waiting))
-    report = verify(lake, ["bars_log"])
-    assert report.sound, report.findings
-    assert report.rows == 50
-
-
-def test_a_table_that_was_turned_back_is_rewound(place: Place) -> None:
-    """A foreign rollback is found, and mended from what the table holds."""
-    lake = place.open()
-    table = lake.table("bars_log")
-    for _ in range(3):
-        deliver(table, 10)
-    before = table.snapshots(table.load())[1].id
-    foreign = lake.catalog.load_table(lake.catalog.identifier("bars_log"))
-    foreign.manage_snapshots().rollback_to_snapshot(before).commit()
-    assert not verify(lake, ["bars_log"]).sound
-    rewind(lake, ["bars_log"])
-    deliver(table, 10)
-    report = verify(lake, ["bars_log"])
-    assert report.sound, report.findings
-    assert rows(lake) == 30
-
-
 def test_a_lost_catalog_is_no_empty_lake(postgres_s3: Place) -> None:
     """Tables that the catalog has forgotten are not quietly begun anew."""
     lake = postgres_s3.open()
@@ -272,3 +234,43 @@ def test_a_catalog_that_does_not_compare_is_refused(shaky: Shaky) -> None:
     shaky.catalog.heal()
     assert lake.names() == []
     lake.probe()
+
+
+def test_only_a_folder_is_relocated(place: Place) -> None:
+    """Nothing in a bucket has to be moved; asked to, relocate says so and touches nothing."""
+    lake = place.open()
+    deliver(lake.table("bars_log"), 10)
+    with pytest.raises(ConfigError):
+        place.opened[-1].relocate()
+    with pytest.raises(ConfigError, match="SQLite"):
+        relocate("./lake", "postgresql://somewhere/db", workspace=place.folder)
+    assert rows(lake) == 10
+
+
+def test_a_query_says_when_the_store_does_not_answer(shaky: Shaky, tmp_path: Path) -> None:
+    """What keeps a query from its files is no mistake in its SQL."""
+    house = House(tmp_path, lake=shaky.place.open())
+    house.publish(bar())
+    house.deliver()
+    engine = DuckDBEngine(house.lake, house.stream)
+    shaky.store.add(r"GET .*\.parquet", answer(403), times=None)
+    with pytest.raises(StorageError, match="parquet cannot be read"):
+        engine.sql("select * from bars")
+    shaky.store.heal()
+    assert len(engine.sql("select * from bars")) == 1
+    engine.close()
+    house.stream.close()
+
+
+@pytest.mark.parametrize(
+    ("lake", "catalog", "package"),
+    [("s3://bucket/lake", "sqlite:", "boto3"), ("./lake", "postgresql://host/db", "psycopg")],
+)
+def test_a_missing_extra_names_the_command(
+    lake: str, catalog: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its package a store or a catalog says how to install it."""
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match="not installed") as caught:
+        open_lake(lake, catalog, workspace=tmp_path)
+    assert "pip install 'tickerlake[" in str(caught.value)

@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickerlake.errors import LimitError, QueryError, QueryRefusedError, RangeError
+from tickerlake.errors import LimitError, QueryError, QueryRefusedError, RangeError, StorageError
 from tickerlake.lake.lake import Lake
 from tickerlake.lake.store import Store
 from tickerlake.query import views
@@ -230,7 +230,15 @@ def _translated(cursor: duckdb.DuckDBPyConnection, checked: Checked) -> Iterator
             todo="query the views; `show tables` lists them",
         ) from error
     except (duckdb.Error, OSError, pa.ArrowException) as error:
-        raise _query_error(error, cursor, checked) from error
+        raise _store_error(error) or _query_error(error, cursor, checked) from error
+
+
+def _store_error(error: Exception) -> StorageError | None:
+    """The store's error, which comes back from DuckDB as the text of a traceback."""
+    _, mark, said = str(error).rpartition(f"{StorageError.__name__}: ")
+    problem, _, found = said.partition("\n  found: ")
+    todo = "see that the lake's store answers; `tickerlake doctor` tells more"
+    return StorageError(problem, found=found or None, todo=todo) if mark else None
 
 
 def _query_error(
@@ -268,4 +276,6 @@ def _columns(cursor: duckdb.DuckDBPyConnection, names: list[str]) -> list[str]:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    lines = str(error).strip().splitlines()
+    # What the store's side of DuckDB raised comes as a traceback, whose end says it.
+    return lines[-1] if lines[0].startswith("Traceback") else lines[0]

@@ -68,6 +68,8 @@ class StoreFiles(AbstractFileSystem):  # type: ignore[misc] # fsspec has no type
         if file is None:
             try:
                 file = self._store.filesystem.open_input_file(self._store.key(path))
+            except FileNotFoundError:
+                raise  # A mistake of the query's, as on local disk.
             except OSError as error:
                 raise _unreadable(path, error) from error
             with self._lock:

@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
+from tickerlake import clock
 from tickerlake.errors import CommitRefusedError, CommitUnknownError, NotFoundError
 from tickerlake.lake import Change
 from tickerlake.lake.lake import Lake
+from tickerlake.lake.maintenance import compact, expire, rewind, sweep, verify
 from tickerlake.lake.positions import Range, check_hash, encode_ranges, offset_property
 from tickerlake.lake.table import IcebergTable
 from tickerlake.records import lake_schema
@@ -184,3 +186,43 @@ class LakeSuite:
         lake.probe()
         assert lake.names() == []
         assert not [file for file in lake.store.files(lake.folder) if "probe_" in file.path]
+
+    def test_maintenance_keeps_every_row(self, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Compaction, expiry and the sweep of two days later: fewer files, the same rows.
+
+        Who reads on meanwhile is not disturbed, and who wakes after it is refused.
+        """
+        table = lake.table("bars_log")
+        for _ in range(5):
+            deliver(table, 10)
+        slow_reader = table.load()
+        compact(lake, ["bars_log"])
+        assert table.read(slow_reader).num_rows == 50
+        expire(lake, ["bars_log"], keep=2)
+        waiting = table.write(bars(50, 10))
+        before = len(list(lake.store.files(table.folder)))
+        assert sweep(lake, ["bars_log"])[0].deleted_files == 0
+        later = clock.real_now() + timedelta(days=2)
+        monkeypatch.setattr(clock, "real_now", lambda: later)
+        sweep(lake, ["bars_log"])
+        assert len(list(lake.store.files(table.folder))) < before
+        with pytest.raises(CommitRefusedError, match="is gone"):
+            table.commit(table.load(), Change(append=waiting))
+        report = verify(lake, ["bars_log"])
+        assert report.sound, report.findings
+        assert report.rows == 50
+
+    def test_a_table_that_was_turned_back_is_rewound(self, lake: Lake) -> None:
+        """A foreign rollback is found, and mended from what the table holds."""
+        table = lake.table("bars_log")
+        for _ in range(3):
+            deliver(table, 10)
+        before = table.snapshots(table.load())[1].id
+        foreign = lake.catalog.load_table(lake.catalog.identifier("bars_log"))
+        foreign.manage_snapshots().rollback_to_snapshot(before).commit()
+        assert not verify(lake, ["bars_log"]).sound
+        rewind(lake, ["bars_log"])
+        deliver(table, 10)
+        report = verify(lake, ["bars_log"])
+        assert report.sound, report.findings
+        assert report.rows == 30
