@@ -12,8 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from operator import methodcaller
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from tickerlake import clock
 from tickerlake.streams.base import Message
@@ -30,9 +29,6 @@ __all__ = ["Reader"]
 
 #: Larger blocks are slower: they leave the processor's cache.
 _BLOCK_RECORDS: Final = 500
-
-_ERROR: Final = methodcaller("error")
-_PARTITION: Final = methodcaller("partition")
 
 
 @dataclass(slots=True)
@@ -175,7 +171,9 @@ class Reader:
         buffer = self._buffers.get(partition)
         if buffer is None or buffer.error is not None:
             return
-        if not any(map(_ERROR, run)):
+        from confluent_kafka import Message as KafkaMessage
+
+        if not any(map(KafkaMessage.error, run)):
             self._add_records(partition, buffer, run)
             return
         for code, group in groupby(run, key=_code):
@@ -226,7 +224,12 @@ def _code(message: KafkaMessage) -> int | None:
 
 def _runs(messages: Sequence[KafkaMessage]) -> Iterator[tuple[int, Sequence[KafkaMessage]]]:
     """The messages as they came, cut where the partition changes."""
-    numbers = list(map(_PARTITION, messages))
+    from confluent_kafka import Message as KafkaMessage
+
+    numbers = cast("list[int]", list(map(KafkaMessage.partition, messages)))
+    if numbers and numbers.count(numbers[0]) == len(numbers):
+        yield numbers[0], messages
+        return
     start = 0
     for number, group in groupby(numbers):
         end = start + sum(1 for _ in group)
