@@ -17,6 +17,8 @@ import tickerlake
 from command import running
 from command import tickerlake as command
 from tickerlake import config
+from tickerlake.cli.lag import lag_told
+from tickerlake.cli.output import Output
 from tickerlake.delivery import Delivered, Refused, Tally, status_file, worker_statuses
 from tickerlake.flow import Flow
 from tickerlake.lake.maintenance import tend
@@ -178,6 +180,28 @@ def test_a_delivering_process_serves_its_figures(workspace: Path) -> None:
     delivered_events = [event for event in events if event["event"] == "delivered"]
     assert sum(event["rows"] for event in delivered_events) == 101
     assert all(event["snapshot_id"] and event["ranges"] for event in delivered_events)
+
+
+def test_long_work_says_how_far_each_table_is(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line while a table lags, and one when it has caught up; then silence."""
+    said = ""
+
+    def until(text: str) -> None:
+        nonlocal said
+        while text not in said:
+            said += capsys.readouterr().err
+
+    with tickerlake.open(workspace) as opened:
+        opened.stream.topic("bar").publish(sample_bars(30))
+        with lag_told(opened, Output(json_mode=False), every_seconds=0.01):
+            until("bars_log: 30 records behind")
+            opened.deliver(["bar"], once=True)
+            until("bars_log: has all that the stream holds")
+    said += capsys.readouterr().err
+    assert said.rstrip().endswith("has all that the stream holds")
+    assert "trades_log" not in said
 
 
 def test_status_looks_again_until_it_is_stopped(workspace: Path) -> None:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from tickerlake.cli.arguments import open_workspace, port_number, positive
+from tickerlake.cli.lag import lag_told
 from tickerlake.cli.output import Output, counted
 from tickerlake.cli.stopping import stopping
 
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     with open_workspace(arguments, output, flags) as workspace, stopping() as stop:
         if not arguments.once:
             output.note("Delivering; Ctrl-C ends it once what was read is committed.")
-        with _metrics(arguments, workspace, output):
+        with _metrics(arguments, workspace, output), lag_told(workspace, output):
             report = workspace.deliver(
                 once=arguments.once,
                 accept_loss=arguments.accept_loss,
@@ -68,7 +69,6 @@ def _metrics(
     from tickerlake.observe import prometheus_text
     from tickerlake.observe.server import MetricsServer
 
-    _ = workspace.flow  # opened here, for all threads of the server
     server = MetricsServer(
         arguments.metrics_host,
         arguments.metrics_port,
