@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tickerlake.records import is_constant
 from tickerlake.streams.base import Message
 from tickerlake.streams.decoded import Decoded
 from tickerlake.streams.fields import Aside, Layout, plain_layout
@@ -48,15 +49,10 @@ def encode_json(
     """
     if order is not None:
         table = table.take(order)
-    pieces = [
-        pc.binary_join_element_wise(f',"{name}":', _text(column), "")
-        for name, column in zip(table.column_names[1:], table.columns[1:], strict=True)
-        if column.null_count < table.num_rows
-    ]
-    kinds = pc.fill_null(_text(table["kind"]), "null")
-    lines = pc.binary_join_element_wise(
-        '{"kind":', kinds, *pieces, "}\n", "", null_handling="replace", null_replacement=""
-    )
+    pieces = _pieces(table)
+    if len(pieces) == 1:  # all lines are the same
+        pieces[0] = pa.repeat(pieces[0], table.num_rows)
+    lines = pc.binary_join_element_wise(*pieces, "")
     # The lines lie one behind the other in memory, so a message is one stretch of it.
     _, offsets, data = lines.cast(pa.large_string()).buffers()
     ends = np.frombuffer(offsets, np.int64)[lines.offset :] if len(lines) else np.zeros(1, int)
@@ -66,25 +62,66 @@ def encode_json(
     ]
 
 
-def _text(column: pa.ChunkedArray) -> pa.Array:
-    """Each value as it stands in JSON, null where null."""
-    values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+def _pieces(table: pa.Table) -> list[str | pa.Array]:
+    """What each line is joined from: literals between columns of text.
+
+    Constant columns, as most are, are part of the literals.
+    """
+    pieces: list[str | pa.Array] = []
+    literal = "{"
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        if values.null_count == len(values):
+            continue
+        key = f'"{name}":' if literal == "{" else f',"{name}":'
+        if _is_constant(values):
+            literal += key + _text(values[:1])[0].as_py()
+        elif values.null_count:
+            pieces += [
+                literal,
+                pc.fill_null(pc.binary_join_element_wise(key, _text(values), ""), ""),
+            ]
+            literal = ""
+        else:
+            pieces += [literal + key, _text(values)]
+            literal = ""
+    return [*pieces, literal + "}\n"]
+
+
+def _is_constant(values: pa.Array) -> bool:
     if pa.types.is_string(values.type):
+        return is_constant(values)
+    if values.null_count or values[0] != values[-1]:
+        return False
+    if pa.types.is_dictionary(values.type):
+        values = values.indices
+    return bool(pc.all(pc.equal(values, values[0])).as_py())
+
+
+def _text(values: pa.Array) -> pa.Array:
+    """Each value as it stands in JSON, null where null."""
+    if pa.types.is_string(values.type) or pa.types.is_temporal(values.type):
+        # Days and minutes repeat, too: text is made once for each.
         values = values.dictionary_encode()
     if pa.types.is_dictionary(values.type):
-        quoted = [json.dumps(text, ensure_ascii=False) for text in values.dictionary.to_pylist()]
-        return pa.array(quoted, pa.string()).take(values.indices)
+        return _words(values.dictionary).take(values.indices)
+    written = values.cast(pa.string())
+    if pa.types.is_floating(values.type) and pc.all(pc.is_finite(values)).as_py() is False:
+        return pc.if_else(pc.is_finite(values), written, _quoted(written))
+    return written
+
+
+def _words(values: pa.Array) -> pa.Array:
+    """Different values of a column, as they stand in JSON."""
+    if pa.types.is_string(values.type):
+        quoted = [json.dumps(text, ensure_ascii=False) for text in values.to_pylist()]
+        return pa.array(quoted, pa.string())
     if pa.types.is_timestamp(values.type):
         # Ours are UTC. Without its zone a time is written thirty times faster.
         written = values.cast(pa.timestamp("us")).cast(pa.string())
         written = pc.replace_substring(written, " ", "T", max_replacements=1)
         return pc.binary_join_element_wise('"', written, 'Z"', "")
-    written = values.cast(pa.string())
-    if pa.types.is_floating(values.type):
-        if pc.all(pc.is_finite(values)).as_py() is not False:
-            return written
-        return pc.if_else(pc.is_finite(values), written, _quoted(written))
-    return _quoted(written) if pa.types.is_date(values.type) else written
+    return _quoted(values.cast(pa.string()))
 
 
 def _quoted(written: pa.Array) -> pa.Array:
