@@ -79,6 +79,8 @@ class Run:
         self.group = f"prove-{place.folder.name}"
         #: Whether repeats are sent: not where a fault voids the window that drops them.
         self.repeats = True
+        #: Whether records without an id are sent: not where what is sent again comes twice.
+        self.raws = True
         self._nursery = nursery
         self._children: list[Child] = []
         self._endless: set[int] = set()
@@ -134,7 +136,8 @@ class Run:
             self._send(bars)
             if self.repeats and self._publisher_random.random() < 0.3:
                 self._send(bars.slice(0, third // 2))
-        self.raw(['{"symbol":"X","open":"MARK"', "\u20ac MARK", "[MARK"])
+        if self.raws:
+            self.raw(['{"symbol":"X","open":"MARK"', "\u20ac MARK", "[MARK"])
 
     def raw(self, templates: Sequence[str | bytes], *, partition: str | None = None) -> None:
         """Records of a foreign producer; `MARK` in them becomes what they are known by."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -17,9 +19,11 @@ if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
 
     from tickerlake.proof.ground import Logs, Place
+    from tickerlake.testing.services.http_proxy import HttpProxy
     from tickerlake.testing.services.kafka import KafkaCluster
+    from tickerlake.testing.services.kinesis import Kinesis
 
-__all__ = ["OwnKafka", "start", "topic_of"]
+__all__ = ["OwnKafka", "OwnKinesis", "start", "topic_of"]
 
 
 def start(name: str, folder: Path) -> AbstractContextManager[Logs]:
@@ -101,6 +105,79 @@ class OwnKafka:
             self.cluster.wait()
 
 
+class OwnKinesis:
+    """An emulator behind a proxy that can make each call fail."""
+
+    kind = "kinesis"
+
+    def __init__(self, kinesis: Kinesis, proxy: HttpProxy) -> None:
+        self.proxy = proxy
+        self.client: Any = kinesis.client()
+        self.powers: Mapping[str, Any] = {"kinesis": self}
+        self.settings: Mapping[str, Any] = {
+            "streams.kinesis.endpoint_url": proxy.url,
+            # An emulator has no limits that others could want their share of.
+            "streams.kinesis.reads_per_second": 50.0,
+            "streams.kinesis.patience_seconds": 20.0,
+        }
+
+    def url(self, name: str) -> str:
+        """A namespace of the emulated region."""
+        return f"kinesis://us-east-1/{name}"
+
+    def acknowledged(self, place: Place, group: str) -> Mapping[str, int] | None:  # noqa: ARG002
+        """Kinesis keeps no position of anybody."""
+        return None
+
+    def heal(self) -> None:
+        """No call fails any more."""
+        self.proxy.heal()
+
+    def reshard(self, place: Place, drawn: Random) -> None:
+        """Split an open shard, or merge two neighbours."""
+        name = f"{urlsplit(place.stream).path.strip('/')}-{TOPICS['bar']}"
+        listed = self.client.list_shards(StreamName=name)["Shards"]
+        shards = [s for s in listed if "EndingSequenceNumber" not in s["SequenceNumberRange"]]
+        shards.sort(key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))
+        if len(shards) > 1 and drawn.random() < 0.5:
+            at = drawn.randrange(len(shards) - 1)
+            left, right = shards[at]["ShardId"], shards[at + 1]["ShardId"]
+            self.client.merge_shards(StreamName=name, ShardToMerge=left, AdjacentShardToMerge=right)
+        else:
+            chosen = drawn.choice(shards)
+            first, last = (
+                int(chosen["HashKeyRange"][f"{w}HashKey"]) for w in ("Starting", "Ending")
+            )
+            self.client.split_shard(
+                StreamName=name,
+                ShardToSplit=chosen["ShardId"],
+                NewStartingHashKey=str((first + last) // 2 + 1),
+            )
+        self.client.get_waiter("stream_exists").wait(
+            StreamName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30}
+        )
+
+
+@contextmanager
+def _kinesis(folder: Path) -> Iterator[OwnKinesis]:
+    from tickerlake.testing.services.http_proxy import HttpProxy
+    from tickerlake.testing.services.kinesis import Kinesis
+
+    # Workers find credentials as boto3 does; any will do for an emulator.
+    wanted = {"AWS_ACCESS_KEY_ID": "tickerlake", "AWS_SECRET_ACCESS_KEY": "emulated"}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        with Kinesis(folder) as kinesis, HttpProxy(kinesis.port) as proxy:
+            yield OwnKinesis(kinesis, proxy)
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 @contextmanager
 def _kafka(folder: Path, *, nodes: int) -> Iterator[OwnKafka]:
     from tickerlake.testing.services.kafka import KafkaCluster
@@ -112,4 +189,5 @@ def _kafka(folder: Path, *, nodes: int) -> Iterator[OwnKafka]:
 _SERVICES: dict[str, Callable[[Path], AbstractContextManager[Logs]]] = {
     "kafka": partial(_kafka, nodes=1),
     "kafka3": partial(_kafka, nodes=3),
+    "kinesis": _kinesis,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tickerlake.proof.base import Fault
-from tickerlake.proof.faults import broker, catalog, data, people, worker
+from tickerlake.proof.faults import broker, catalog, data, kinesis, people, worker
 
 __all__ = ["FAULTS"]
 
@@ -27,6 +27,12 @@ FAULTS: tuple[type[Fault], ...] = (
     broker.NodesKilled,
     broker.LeadersChange,
     broker.NotEnoughReplicas,
+    kinesis.Throttled,
+    kinesis.PartlyPut,
+    kinesis.Expired,
+    kinesis.ServerErrors,
+    kinesis.AcknowledgementsLost,
+    kinesis.Resharded,
     catalog.AnswerLost,
     catalog.Resent,
     catalog.AnsweredWithErrors,
