@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,9 @@ from tickerlake.streams.codec_registered import decode_registered, encode_regist
 from tickerlake.streams.decoded import Decoded
 from tickerlake.streams.fields import plain_layout
 from tickerlake.streams.form import Form
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["decode", "encode", "encode_records", "encode_slices"]
 
@@ -117,21 +120,36 @@ def _places(messages: Sequence[Message]) -> dict[str, pa.Array]:
     each = np.repeat(dense, counts)
     offsets = np.repeat(firsts, counts) + np.where(each, inside, 0)
     indexes = np.where(each, 0, inside).astype(np.int32)
-    sequences: list[pa.Array] = []
     for start, message in zip(starts, messages, strict=True):
-        places, rows = message.places, slice(start, start + message.count)
-        if places is not None:
-            offsets[rows] = places.positions
-            indexes[rows] = 0 if places.indexes is None else places.indexes
-        given = places.sequences if places is not None else None
-        sequences.append(pa.nulls(message.count, pa.string()) if given is None else given)
-    partitions = pa.array([message.partition for message in messages], pa.string())
+        if message.places is not None:
+            rows = slice(start, start + message.count)
+            offsets[rows] = message.places.positions
+            indexes[rows] = 0 if message.places.indexes is None else message.places.indexes
     return {
-        "_partition": partitions.take(pa.array(np.repeat(np.arange(len(messages)), counts))),
+        "_partition": _repeated([message.partition for message in messages], counts),
         "_offset": pa.array(offsets),
-        "_sequence": pa.concat_arrays(sequences),
+        "_sequence": _sequences(messages),
         "_index": pa.array(indexes),
     }
+
+
+def _repeated(values: Sequence[str], counts: npt.NDArray[np.int64]) -> pa.Array:
+    if len(set(values)) == 1:  # as nearly always, and much cheaper
+        return pa.repeat(pa.scalar(values[0], pa.string()), int(counts.sum()))
+    which = pa.array(np.repeat(np.arange(len(values)), counts))
+    return pa.array(values, pa.string()).take(which)
+
+
+def _sequences(messages: Sequence[Message]) -> pa.Array:
+    given = [
+        message.places.sequences if message.places is not None else None for message in messages
+    ]
+    if all(each is None for each in given):
+        return pa.nulls(sum(message.count for message in messages), pa.string())
+    return pa.concat_arrays(
+        pa.nulls(message.count, pa.string()) if each is None else each
+        for message, each in zip(messages, given, strict=True)
+    )
 
 
 def _judged(kind: Kind, decoded: Decoded) -> pa.Table:

@@ -85,7 +85,10 @@ def convert(values: pa.Array, type_: pa.DataType, written: Written) -> pa.Array:
     if values.null_count == len(values):
         return pa.nulls(len(values), type_)
     if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
+        constant = len(values.dictionary) == 1 and not values.null_count
+        values = (
+            pa.repeat(values.dictionary[0], len(values)) if constant else values.dictionary_decode()
+        )
     if written == PLAIN and values.type == type_:
         found = values
     elif pa.types.is_timestamp(type_):

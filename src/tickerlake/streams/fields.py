@@ -110,7 +110,8 @@ class Layout:
                 _strict(values, rule) if reasons is None else _typed(values, rule, reasons)
             )
         place = SCHEMAS[self.kind].get_field_index("kind")
-        found[place] = pc.fill_null(found[place], self.kind)
+        if found[place].null_count:
+            found[place] = pc.fill_null(found[place], self.kind)
         return pa.table(found, schema=SCHEMAS[self.kind])
 
 
