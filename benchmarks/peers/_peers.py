@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -227,16 +224,6 @@ class ConnectIceberg(Peer):
         files = [str(self.folder / name) for name in ("worker.properties", "sink.properties")]
         main = "org.apache.kafka.connect.cli.ConnectStandalone"
         return [java, "-Xmx2g", logging, "-cp", jars, main, *files]
-
-    def running(self) -> bool:
-        try:
-            with urllib.request.urlopen(
-                f"{self.address}/connectors/{self.folder.name}/status"
-            ) as answer:
-                tasks = json.load(answer)["tasks"]
-        except (OSError, urllib.error.URLError):
-            return False
-        return bool(tasks) and tasks[0]["state"] == "RUNNING"
 
     def rows(self) -> int:
         snapshot = self._catalog().load_table("db.bars").current_snapshot()
