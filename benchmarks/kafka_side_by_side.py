@@ -4,8 +4,8 @@ python benchmarks/kafka_side_by_side.py [--quick] [--records N] [--only ours,con
 
 Each client runs alone, in an environment of its own (installed once, under `.services/peers`), as
 a process whose threads and children all count. Records per CPU second, wall time, peak memory,
-files; then the same with a SIGKILL once a third is to be seen and a second start: what is there
-twice, and what not at all.
+files; then the same with some SIGKILLs in the middle, and a start after each: what is there twice,
+and what not at all.
 """
 
 from __future__ import annotations
@@ -129,6 +129,7 @@ def main() -> None:
     arguments.add_argument("--quick", action="store_true", help="300,000 records")
     arguments.add_argument("--records", type=int)
     arguments.add_argument("--kill-records", type=int, help="records of the runs with a kill")
+    arguments.add_argument("--kills", type=int, default=3)
     arguments.add_argument("--only", default="ours," + ",".join(PEERS))
     given = arguments.parse_args()
     records = given.records or (300_000 if given.quick else 5_000_000)
@@ -146,7 +147,9 @@ def main() -> None:
                 for short in chosen:
                     peer = kinds[short](cluster.bootstrap, TOPIC, folder_of(base, short, what))
                     peer.install()
-                    found = (measure if what == "run" else killed)(peer, count)
+                    found = (
+                        measure(peer, count) if what == "run" else killed(peer, count, given.kills)
+                    )
                     tell(peer, what, found, ours=short == "ours")
             finally:
                 cluster.destroy()
@@ -163,12 +166,14 @@ def tell(peer: Peer, what: str, found: dict[str, Any], *, ours: bool) -> None:
             f"{found['peak_bytes'] >> 20} MiB, {found['files']} files"
         )
     else:
-        row["figure"] = text = f"{found['duplicated']:,} twice, {found['lost']:,} lost"
+        row["figure"] = text = (
+            f"{found['kills']} kills: {found['duplicated']:,} twice, {found['lost']:,} lost"
+        )
     print(json.dumps(row), flush=True)
     print(f"{peer.name}, {WORDS[what]}: {text}", file=sys.stderr, flush=True)
 
 
-WORDS = {"run": "one run", "kill": "killed once"}
+WORDS = {"run": "one run", "kill": "killed and started again"}
 
 
 if __name__ == "__main__":

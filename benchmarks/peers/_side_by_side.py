@@ -6,6 +6,7 @@ All threads and processes of the client count; the broker and whoever looks at t
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import time
@@ -92,16 +93,32 @@ def measure(peer: Peer, records: int) -> dict[str, Any]:
     }
 
 
-def killed(peer: Peer, records: int) -> dict[str, Any]:
-    """SIGKILL once a third of the rows is to be seen, start again, and count at the end."""
+def killed(peer: Peer, records: int, kills: int, seed: int = 1) -> dict[str, Any]:
+    """SIGKILL again and again, each time a moment after further rows came to be seen; then count.
+
+    The moment is drawn from as long as the first rows took to come: somewhere between two commits.
+    A kill that found the client ended, or all rows there, counts for nothing and is not told.
+    """
+    draw = random.Random(seed)
     peer.prepare()
-    client = Client(peer)
-    at = client.until(lambda seen: seen >= records // 3)
-    client.kill()
-    again = Client(peer)
-    again.until(lambda _: False)
-    again.kill()
-    return {"killed_at_rows": at, **judged(peer.keys(), records)}
+    struck: list[int] = []
+    seen = 0
+    while len(struck) < kills:
+        client = Client(peer)
+        began = time.monotonic()
+        before = seen
+        seen = client.until(lambda rows: rows > before)  # noqa: B023 - used within the turn
+        time.sleep(draw.uniform(0, min(10.0, time.monotonic() - began)))
+        ended = client.ended
+        client.kill()
+        seen = max(seen, peer.rows())
+        if ended or seen >= records:
+            break
+        struck.append(seen)
+    last = Client(peer)
+    last.until(lambda _: False)
+    last.kill()
+    return {"killed_at_rows": struck, "kills": len(struck), **judged(peer.keys(), records)}
 
 
 def judged(keys: pa.Table, records: int) -> dict[str, int]:
