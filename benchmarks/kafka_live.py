@@ -121,7 +121,7 @@ def main() -> None:
             folder.mkdir()
             (folder / "tickerlake.toml").write_text(
                 f'stream = "kafka://{bootstrap}/{what}"\n\n[delivery]\nflush_seconds = 1.0\n\n'
-                f"[streams.kafka]\nsession_seconds = {SESSION_SECONDS}\n"
+                f"[streams.kafka]\nsession_timeout_seconds = {SESSION_SECONDS}\n"
             )
         seconds, per_second = visible(Path(name) / "visible", samples)
         p99 = statistics.quantiles(seconds, n=100)[98]
