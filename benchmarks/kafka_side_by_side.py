@@ -60,7 +60,7 @@ class Ours(Peer):
         from pyiceberg.exceptions import NoSuchTableError
         from sqlalchemy.exc import OperationalError
 
-        database = self.folder / "lake" / "catalog.db"
+        database = self.folder / "catalog.db"
         if not database.exists():
             return None
         catalog = SqlCatalog("tickerlake", uri=f"sqlite:///{database}", init_catalog_tables="false")
@@ -85,7 +85,7 @@ class Ours(Peer):
 
 
 NAMES = ("symbol", "ts", "open", "high", "low", "close", "volume")
-GIVEN = {"provider": "bench", "interval": "1s", "state": "final", "currency": "USD"}
+GIVEN = {"provider": "bench", "interval": "1m", "state": "final", "currency": "USD"}
 
 
 def load(cluster: KafkaCluster, records: int) -> None:

@@ -82,6 +82,9 @@ def measure(peer: Peer, records: int) -> dict[str, Any]:
     client = Client(peer)
     rows = client.until(lambda seen: seen >= records and not peer.ends)
     spent = client.kill()
+    if rows < records:
+        log = (peer.folder / "client.log").read_text(errors="replace")[-2000:]
+        raise SystemExit(f"{peer.name}: {rows} rows of {records} records\n{log}")
     return {
         "records": records,
         "rows": rows,
