@@ -96,7 +96,7 @@ quick: $(VENV)/.made ## The inner loop, under a minute
 	@$(BIN)/python -m pytest -n $(WORKERS) -q -m "not slow" tests/unit tests/contract tests/test_tidy.py
 
 .PHONY: bench
-bench: $(VENV)/.made ## Run every benchmark with its peer and print the table (about 15 minutes)
+bench: $(VENV)/.made services ## Run every benchmark with its peer and print the table (about 45 minutes)
 	@$(BIN)/python -m pip install --quiet --constraint constraints/dev.txt --editable ".[bench]"
 	@$(BIN)/python benchmarks/all.py $(ARGS)
 
