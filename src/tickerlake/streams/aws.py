@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
+from collections.abc import Iterator
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -27,6 +29,8 @@ __all__ = [
     "UnsentError",
     "service_seconds",
 ]
+
+_log = logging.getLogger(__name__)
 
 Reply = dict[str, Any]
 
@@ -155,6 +159,22 @@ class Service:
                 return self._translated(operation, arguments)
             except (ThrottledError, UnansweredError, UnsentError) as error:
                 backoff.pause(error)
+
+    def events(self, stream: Any) -> Iterator[Reply]:  # noqa: ANN401 - boto3 has no types
+        """What is pushed over one answer, until the service or the network ends it.
+
+        Raises:
+            RefusedError: The service ends it, and says why.
+        """
+        import botocore.exceptions as boto
+        import urllib3.exceptions
+
+        try:
+            yield from stream
+        except boto.EventStreamError as error:
+            raise _refusal(error, str(error.response["Error"].get("Code", ""))) from error
+        except (boto.BotoCoreError, urllib3.exceptions.HTTPError, OSError):
+            _log.info("AWS has hung up on a subscription", exc_info=True)
 
     def close(self) -> None:
         """Give back the connections."""

@@ -23,6 +23,8 @@ from tickerlake.streams.base import (
     Wire,
 )
 from tickerlake.streams.form import form_of
+from tickerlake.streams.kinesis.fan_out import FanOut
+from tickerlake.streams.kinesis.polling import Polling, Source
 from tickerlake.streams.kinesis.publisher import Publisher
 from tickerlake.streams.kinesis.reader import Reader
 from tickerlake.streams.kinesis.shards import Shards
@@ -66,11 +68,19 @@ class KinesisTopic:
         self._lock = threading.Lock()
         self._shards = Shards(service, name)
         self._publisher: Publisher | None = None
+        polling = Polling(
+            service, name, self._shards, reads_per_second=settings.kinesis.reads_per_second
+        )
+        source: Source = polling
+        if settings.kinesis.fan_out:
+            arn = self._described["StreamARN"]
+            source = FanOut(service, polling, arn, self._shards, settings.kinesis.fan_out)
         self._reader = Reader(
             service,
             name,
             self._shards,
-            settings.kinesis,
+            polling,
+            source,
             retention_seconds=self._retention_seconds,
             check_stream=lambda: self._describe(_CHECKED_SECONDS_MAX),
         )
@@ -153,6 +163,10 @@ class KinesisTopic:
     def wait(self, positions: Mapping[str, int], *, wait_seconds: float) -> bool:
         """Ask within the limits until any of the shards holds something behind its position."""
         return self._reader.wait(positions, wait_seconds=wait_seconds)
+
+    def close(self) -> None:
+        """End what Kinesis pushes."""
+        self._reader.close()
 
     def _opened_publisher(self) -> Publisher:
         with self._lock:
@@ -259,6 +273,9 @@ class KinesisStream:
 
     def close(self) -> None:
         """Give back the connections."""
+        with self._lock:
+            for topic in self._topics.values():
+                topic.close()
         self._service.close()
 
     def _name(self, kind: Kind) -> str:
