@@ -90,7 +90,8 @@ def _ids(table: pa.Table, kind: Kind) -> pa.Array:
         terms = _terms(values, field.name)
         total += terms
         if field.name == "origin":
-            from_origin = (values.is_valid().to_numpy(zero_copy_only=False), terms)
+            all_terms = np.broadcast_to(terms, total.shape)
+            from_origin = (values.is_valid().to_numpy(zero_copy_only=False), all_terms)
     if from_origin is not None:
         mended, terms = from_origin
         total[mended] = terms[mended]
@@ -98,17 +99,20 @@ def _ids(table: pa.Table, kind: Kind) -> pa.Array:
 
 
 def _terms(values: pa.Array, name: str) -> Words:
-    """One word a row for this column; 0 where the value is null."""
+    """One word a row for this column, or a single one for all; 0 where the value is null."""
     import numpy as np
 
-    terms = _mixed(_words(values) ^ np.uint64(_word(name)))
+    words = _words(values)
+    if not values.null_count and len(words) and bool((words == words[0]).all()):
+        words = words[:1]  # most columns of a batch hold one value: it is mixed once
+    terms = _mixed(words ^ np.uint64(_word(name)))
     if values.null_count:
         terms[values.is_null().to_numpy(zero_copy_only=False)] = 0
     return terms
 
 
 def _words(values: pa.Array) -> Words:
-    """The value itself as 64 bits, or eight bytes of BLAKE2b for a string."""
+    """The value itself as 64 bits, or eight bytes of BLAKE2b for a string; one where all agree."""
     import numpy as np
 
     kind = values.type

@@ -24,5 +24,6 @@ def is_constant(array: pa.Array) -> bool:
     first, length = int(ends[0]), int(ends[1] - ends[0])
     if length == 0 or np.any(np.diff(ends) != length):
         return False
-    text = data[first : int(ends[-1])]
-    return bool(text.equals(pa.py_buffer(data[first : first + length].to_pybytes() * len(array))))
+    # Each string is the one before it: the memory is the same as itself, one string further on.
+    text = data.slice(first, length * len(array))
+    return bool(text.slice(0, text.size - length).equals(text.slice(length)))
