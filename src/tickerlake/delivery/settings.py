@@ -15,9 +15,9 @@ class DeliverySettings:
     """`[delivery]`: when buffers are flushed, and how much memory they may take."""
 
     #: Commit once this many records of a table wait.
-    flush_rows: int = 400_000
+    flush_rows: int = 200_000
     #: Commit once the waiting records of a table take this much memory.
-    flush_bytes: int = 128 * 1024 * 1024
+    flush_bytes: int = 64 * 1024 * 1024
     #: Commit once the oldest waiting record is this old. Queries see it before that.
     flush_seconds: float = 5.0
     #: Calendars (names of exchange-calendars, comma between) whose session closes commit what
@@ -26,7 +26,7 @@ class DeliverySettings:
     #: Waiting records of all tables together: beyond it reading stops until a commit.
     memory_bytes: int = 256 * 1024 * 1024
     #: About how many records one read takes.
-    read_records: int = 131_072
+    read_records: int = 32_768
     #: How long a worker that waits for records may be deaf to a stop. New records wake it at once.
     poll_seconds: float = 0.2
     #: A record that repeats one within this many positions before it is dropped.

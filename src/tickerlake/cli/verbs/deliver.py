@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import threading
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -50,14 +51,25 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         if not arguments.once:
             output.note("Delivering; Ctrl-C ends it once what was read is committed.")
         with _metrics(arguments, workspace, output), lag_told(workspace, output):
-            report = workspace.deliver(
-                once=arguments.once,
-                accept_loss=arguments.accept_loss,
-                stop=stop.event,
-                on_event=lambda event: tell_event(event, output),
-            )
+            report = _deliver(arguments, workspace, output, stop.event)
     tell_report(report, output)
     return stop.exit_code(endless=not arguments.once)
+
+
+def _deliver(
+    arguments: argparse.Namespace, workspace: Workspace, output: Output, stop: threading.Event
+) -> DeliveryReport:
+    def tell(event: Event) -> None:
+        tell_event(event, output)
+
+    workers, accept_loss = workspace.config.settings.delivery.workers, arguments.accept_loss
+    if workers > 1 and not arguments.once:
+        from tickerlake.crew import deliver_in_processes
+
+        return deliver_in_processes(
+            workspace, workers, accept_loss=accept_loss, stop=stop, on_event=tell
+        )
+    return workspace.deliver(once=arguments.once, accept_loss=accept_loss, stop=stop, on_event=tell)
 
 
 def _metrics(
