@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from services import Kafka
-from tickerlake.proof import DiskLakes, Fault, Logs, Series, UserLogs, choose
+from tickerlake.proof import DiskLakes, Fault, Lakes, Logs, Series, UserLogs, choose
 from tickerlake.proof.faults import FAULTS
+from tickerlake.proof.lakes import start_lakes
 from tickerlake.proof.services import start
 
 #: Of these each run takes many seconds: the long proof has them.
@@ -17,11 +18,17 @@ SLOW = {"broker-disk-full", "broker-killed", "kinesis-throttled"}
 
 
 def proven(
-    folder: Path, logs: Logs, faults: Sequence[type[Fault]], *, runs: int, seed: int
+    folder: Path,
+    logs: Logs,
+    faults: Sequence[type[Fault]],
+    *,
+    runs: int,
+    seed: int,
+    lakes: Lakes | None = None,
 ) -> None:
     """Run a series; every fault strikes, every run that counts kept every promise."""
     folder.mkdir()
-    lakes = DiskLakes(folder)
+    lakes = lakes or DiskLakes(folder)
     possible, _ = choose(faults, logs, lakes)
     keep = folder / "kept"
     series = Series(
@@ -55,6 +62,19 @@ def test_thirty_faults_over_kinesis(tmp_path: Path) -> None:
         cheap = [fault for fault in FAULTS if fault.group in {"worker", "catalog"}]
         faults = [fault for fault in (*theirs, *cheap) if fault.name not in SLOW]
         proven(tmp_path / "runs", logs, faults, runs=32, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.xdist_group("lakes")
+@pytest.mark.parametrize("name", ["postgres-s3", "rest-s3"])
+def test_faults_of_shared_catalogs_and_stores(tmp_path: Path, name: str) -> None:
+    """Catalogs and stores that are servers: errors, cut uploads, lost answers, SIGKILL."""
+    with start_lakes(name, tmp_path / "servers") as lakes:
+        faults = [fault for fault in FAULTS if fault.needs & (set(lakes.powers) - {"local disk"})]
+        proven(
+            tmp_path / "runs", UserLogs("embedded:"), faults, runs=len(faults), seed=1, lakes=lakes
+        )
 
 
 @pytest.mark.slow

@@ -84,9 +84,8 @@ class Lakes(Protocol):
         """By name: objects that faults which need such a power know how to use."""
         ...
 
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """What a worker over these lakes must be told, by dotted name."""
+    def settings(self, name: str) -> Mapping[str, Any]:
+        """What a worker over the lake of that name must be told, by dotted name."""
         ...
 
     def urls(self, name: str) -> tuple[str, str]:
@@ -139,8 +138,11 @@ class DiskLakes:
     folder: Path
     kind: str = "disk"
     catalog_kind: str = "sqlite"
-    powers: Mapping[str, Any] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    powers: Mapping[str, Any] = field(default_factory=lambda: {"local disk": None})
+
+    def settings(self, name: str) -> Mapping[str, Any]:  # noqa: ARG002
+        """Nothing that is not the default."""
+        return {}
 
     def urls(self, name: str) -> tuple[str, str]:
         """Beside each other."""

@@ -121,6 +121,11 @@ class Run:
         """The table that the run's topic feeds."""
         return TABLES[self.kind]
 
+    @property
+    def namespace(self) -> str:
+        """Where the lake's tables are in its catalog."""
+        return self.workspace.config.settings.tables.namespace
+
     def power(self, name: str) -> Any:  # noqa: ANN401 - each power is its own kind of thing
         """What may be done to the log or the lake, by name."""
         return {**self.logs.powers, **self.lakes.powers}[name]

@@ -136,7 +136,7 @@ class Series:
             "streams.partitions": (fault and fault.partitions) or partitions,
             "streams.wire": drawn.choice(["json", "json", "arrow"]),
             **self._logs.settings,
-            **self._lakes.settings,
+            **self._lakes.settings(name),
         }
         place = Place(self._folder / name, self._logs.url(name), lake, catalog, settings)
         return Run(seed, place=place, logs=self._logs, lakes=self._lakes, nursery=nursery)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tickerlake.testing.services.kafka import KafkaCluster
     from tickerlake.testing.services.kinesis import Kinesis
 
-__all__ = ["OwnKafka", "OwnKinesis", "start", "topic_of"]
+__all__ = ["OwnKafka", "OwnKinesis", "environment", "start", "topic_of"]
 
 
 def start(name: str, folder: Path) -> AbstractContextManager[Logs]:
@@ -164,12 +164,18 @@ def _kinesis(folder: Path) -> Iterator[OwnKinesis]:
     from tickerlake.testing.services.kinesis import Kinesis
 
     # Workers find credentials as boto3 does; any will do for an emulator.
-    wanted = {"AWS_ACCESS_KEY_ID": "tickerlake", "AWS_SECRET_ACCESS_KEY": "emulated"}
+    keys = {"AWS_ACCESS_KEY_ID": "tickerlake", "AWS_SECRET_ACCESS_KEY": "emulated"}
+    with environment(keys), Kinesis(folder) as kinesis, HttpProxy(kinesis.port) as proxy:
+        yield OwnKinesis(kinesis, proxy)
+
+
+@contextmanager
+def environment(wanted: Mapping[str, str]) -> Iterator[None]:
+    """Variables of the environment, which workers inherit; as they were afterwards."""
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:
-        with Kinesis(folder) as kinesis, HttpProxy(kinesis.port) as proxy:
-            yield OwnKinesis(kinesis, proxy)
+        yield
     finally:
         for name, value in before.items():
             if value is None:

@@ -15,7 +15,7 @@ from tickerlake.errors import UsageError
 
 if TYPE_CHECKING:
     from tickerlake.config import Config
-    from tickerlake.proof import Evidence, Fault, LeftOut, Logs
+    from tickerlake.proof import Evidence, Fault, Lakes, LeftOut, Logs
 
 __all__ = ["add_arguments", "run"]
 
@@ -34,6 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="in place of --stream: start a broker for the proof, with power over it: kafka, "
         "kafka3 (three nodes) or kinesis; see `make services`",
     )
+    parser.add_argument(
+        "--start-lake",
+        metavar="NAME",
+        help="start a catalog and a store, too: postgres-s3 or rest-s3; without it each lake lies "
+        "in a scratch folder",
+    )
     parser.add_argument("--faults", metavar="NAMES", help="only these, commas between")
     parser.add_argument("--list", action="store_true", help="list the faults and run nothing")
     parser.add_argument(
@@ -51,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Run the series; 1 if any run broke a promise."""
     from tickerlake.proof import DiskLakes, Series, UserLogs, choose
+    from tickerlake.proof.lakes import start_lakes
     from tickerlake.proof.services import start
 
     wanted = _wanted(arguments.faults)
@@ -74,7 +81,9 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             logs = UserLogs(config.settings.stream, settings=_written(config))
         else:
             logs = opened.enter_context(start(arguments.start, folder / "broker"))
-        lakes = DiskLakes(folder)
+        lakes: Lakes = DiskLakes(folder)
+        if arguments.start_lake is not None:
+            lakes = opened.enter_context(start_lakes(arguments.start_lake, folder / "lakes"))
         possible, left_out = choose(wanted, logs, lakes)
         _tell_left_out(left_out, output)
         series = Series(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tickerlake.proof.base import Fault
-from tickerlake.proof.faults import broker, catalog, data, kinesis, people, worker
+from tickerlake.proof.faults import broker, catalog, data, kinesis, people, team, worker
 
 __all__ = ["FAULTS"]
 
@@ -38,6 +38,11 @@ FAULTS: tuple[type[Fault], ...] = (
     catalog.AnsweredWithErrors,
     catalog.UploadCut,
     catalog.DiskFull,
+    team.StoreErrors,
+    team.CatalogAnswers,
+    team.TokensExpired,
+    team.CatalogCut,
+    team.ServersKilled,
     data.Undecodable,
     data.Oversized,
     data.SchemaBreaking,

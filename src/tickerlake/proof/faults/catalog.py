@@ -10,7 +10,7 @@ from tickerlake.proof.base import Fault, Group
 if TYPE_CHECKING:
     from tickerlake.proof.run import Run
 
-__all__ = ["AnswerLost", "AnsweredWithErrors", "DiskFull", "Resent", "UploadCut"]
+__all__ = ["AnswerLost", "AnsweredWithErrors", "CatalogFault", "DiskFull", "Resent", "UploadCut"]
 
 
 class CatalogFault(Fault):
@@ -69,6 +69,7 @@ class UploadCut(CatalogFault):
 
     name = "store-upload-cut"
     what = "the write of a file is cut off in its middle"
+    needs = frozenset({"local disk"})
 
     def strike(self, run: Run) -> None:
         """The operating system takes so many bytes of a file and no more."""
@@ -84,6 +85,7 @@ class DiskFull(CatalogFault):
 
     name = "store-disk-full"
     what = "the lake's disk is full, for data files or for metadata"
+    needs = frozenset({"local disk"})
 
     def strike(self, run: Run) -> None:
         """A clear error and no damage; with room again the next worker goes on."""

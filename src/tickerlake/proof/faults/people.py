@@ -64,7 +64,7 @@ class RolledBack(PeopleFault):
         step = run.random.choice(["5", "6", "3"])
         worker = run.paused(step, nth=run.some_time(step))
         run.struck("rolled back", worker)
-        table = run.lake.catalog.load_table(("tickerlake", run.table))
+        table = run.lake.catalog.load_table((run.namespace, run.table))
         history = [entry.snapshot_id for entry in table.history()]
         back = run.random.choice(history[1:-1])
         with table.manage_snapshots() as snapshots:
