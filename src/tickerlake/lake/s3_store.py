@@ -21,6 +21,7 @@ from pyarrow.fs import AwsStandardS3RetryStrategy, FileType, S3FileSystem
 from pyiceberg.io import FileIO, InputFile, InputStream, OutputFile, OutputStream
 
 from tickerlake.errors import MissingExtraError, StorageError
+from tickerlake.lake.local_io import TODO_ELSEWHERE
 from tickerlake.lake.settings import S3Settings
 from tickerlake.lake.store import StoredFile
 
@@ -161,8 +162,7 @@ def _storage_error(found: str, path: str) -> StorageError:
     return StorageError(
         f"The file {path} cannot be written or read.",
         found=found,
-        todo="see that the store runs, that [tables.s3] names it, and that the AWS credentials of "
-        "this process may read, write, list and delete there; then run it again",
+        todo=TODO_ELSEWHERE,
     )
 
 

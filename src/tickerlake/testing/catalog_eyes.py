@@ -33,14 +33,17 @@ class CatalogEyes:
 
     def pointer(self, name: str) -> str | None:
         """The location of a table's newest metadata; null if there is no such table."""
+        catalog = _catalog(self.properties)
         try:
-            return _catalog(self.properties).load_table((self.namespace, name)).metadata_location
+            return catalog.load_table((self.namespace, name)).metadata_location
         except NoSuchTableError:
             return None
         except DBAPIError as error:
             if "iceberg_tables" not in str(error.orig):
                 raise
             return None  # its maker was killed before it had made anything
+        finally:
+            catalog.close()  # no connection is left behind; the next look opens one
 
     def io(self) -> FileIO:
         """PyIceberg's own access to files by their location."""
