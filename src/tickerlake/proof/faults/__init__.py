@@ -39,6 +39,7 @@ FAULTS: tuple[type[Fault], ...] = (
     catalog.UploadCut,
     catalog.DiskFull,
     team.StoreErrors,
+    team.StoreFull,
     team.CatalogAnswers,
     team.TokensExpired,
     team.CatalogCut,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, ClassVar
 
 from tickerlake import clock
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
     from tickerlake.proof.run import Run
     from tickerlake.testing.services.http_proxy import Action
 
-__all__ = ["CatalogAnswers", "CatalogCut", "ServersKilled", "StoreErrors", "TokensExpired"]
+__all__ = [
+    "CatalogAnswers",
+    "CatalogCut",
+    "ServersKilled",
+    "StoreErrors",
+    "StoreFull",
+    "TokensExpired",
+]
 
 #: How a worker may end whose catalog or store is away; the next one goes on.
 AWAY = ("StorageError", "UnreachableError", "CommitUnknownError", "CommitRefusedError")
@@ -61,11 +69,13 @@ class StoreErrors(TeamFault):
     """The object store answers with errors, cuts uploads, loses answers."""
 
     name = "store-errors"
-    what = "the object store answers 500 and 503 SlowDown, cuts uploads, loses answers"
+    what = "the object store answers 409, 412, 500, 503 SlowDown, cuts uploads, loses answers"
     needs = frozenset({"object store"})
     power = "object store"
     kinds: ClassVar[tuple[Action, ...]] = (
         answer(503, _SLOW_DOWN, content_type="application/xml"),
+        answer(409),
+        answer(412),
         answer(500),
         cut_request(200),
         cut_answer(100),
@@ -79,6 +89,26 @@ class StoreErrors(TeamFault):
             what = run.random.choice([r"PUT .*\.parquet", r"PUT .*\.avro", r"PUT .*\.json", "GET "])
             action = run.random.choice(self.kinds)
             lakes.store.add(what, action, times=run.random.randint(1, 4))
+
+
+class StoreFull(TeamFault):
+    """The object store's own disk is full."""
+
+    name = "store-server-full"
+    what = "the object store's own disk is full for a while"
+    needs = frozenset({"object store"})
+    power = "object store"
+
+    def misbehave(self, run: Run, lakes: TeamLakes) -> None:
+        """From now on no file of it grows."""
+        self._full = ExitStack()
+        self._full.enter_context(lakes.servers[0].full_disk())
+
+    def meanwhile(self, run: Run, lakes: TeamLakes) -> None:
+        """With room again it has to be started anew: it takes its volumes for read-only."""
+        clock.sleep(run.random.uniform(0.2, 1.5))
+        self._full.close()
+        lakes.servers[0].restart()
 
 
 class CatalogAnswers(TeamFault):
