@@ -99,7 +99,7 @@ class StoreFull(TeamFault):
     needs = frozenset({"object store"})
     power = "object store"
 
-    def misbehave(self, run: Run, lakes: TeamLakes) -> None:
+    def misbehave(self, run: Run, lakes: TeamLakes) -> None:  # noqa: ARG002 - always the same
         """From now on no file of it grows."""
         self._full = ExitStack()
         self._full.enter_context(lakes.servers[0].full_disk())
