@@ -69,6 +69,16 @@ def test_what_is_pushed_is_read_once_in_order(stream: Stream) -> None:
     assert second.read_until(100) == list(range(100, 200))
 
 
+def test_two_who_read_the_same_each_get_all(stream: Stream) -> None:
+    """Only one of them is pushed to; neither misses what the other was given."""
+    topic = stream.topic("bar")
+    readers = [Follower(topic), Follower(topic)]
+    for start in range(0, 200, 50):
+        topic.publish(sample_bars(50, first=start))
+        for reader in readers if start % 100 else reversed(readers):
+            assert reader.read_until(start + 50) == list(range(start + 50))
+
+
 def test_a_subscription_that_is_cut_is_made_anew(stream: Stream, proxy: TcpProxy) -> None:
     """Nothing is lost and nothing comes twice."""
     topic = stream.topic("bar")

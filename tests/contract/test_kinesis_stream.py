@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pyarrow as pa
@@ -214,6 +215,42 @@ def test_the_tip_follows_what_was_there(kinesis_streams: Streams) -> None:
     assert topic.wait({"0": tip}, wait_seconds=0)
     rows = decode("bar", topic.read("0", tip, records_max=100, wait_seconds=0).messages)
     assert sorted(rows["volume"].to_pylist()) == list(range(10, 15))
+
+
+def test_one_who_resumes_at_the_tip_waits_and_then_reads_what_comes(
+    kinesis_streams: Streams,
+) -> None:
+    """A fresh handle is given its last record again; only what comes after it ends the wait."""
+    topic = kinesis_streams.bars(partitions=1)
+    topic.publish(sample_bars(10, symbols=("AAPL",)))
+    position = topic.read("0", 0, records_max=100, wait_seconds=0).next_position
+    again = kinesis_streams.bars(partitions=1)
+    assert not again.wait({"0": position}, wait_seconds=0.2)
+    found: list[bool] = []
+    waiting = threading.Thread(
+        target=lambda: found.append(again.wait({"0": position}, wait_seconds=60))
+    )
+    waiting.start()
+    topic.publish(sample_bars(10, symbols=("AAPL",), first=10))
+    waiting.join(30)
+    assert found == [True]
+    rows = decode("bar", again.read("0", position, records_max=100, wait_seconds=0).messages)
+    assert rows["volume"].to_pylist() == list(range(10, 20))
+
+
+def test_readers_of_one_process_share_what_they_are_told(kinesis_streams: Streams) -> None:
+    """Two who stand at one place cost one question, and both get the records."""
+    topic = kinesis_streams.bars(partitions=1)
+    topic.publish(sample_bars(10))
+    start = topic.read("0", 0, records_max=100, wait_seconds=0).next_position
+    topic.publish(sample_bars(10, first=10))
+    assert topic.wait({"0": start}, wait_seconds=10)
+    asked = sum("GetRecords" in what for what, _ in kinesis_streams.proxy.seen)
+    batches = [topic.read("0", start, records_max=100, wait_seconds=0) for _ in range(2)]
+    assert sum("GetRecords" in what for what, _ in kinesis_streams.proxy.seen) == asked
+    for batch in batches:
+        volumes = decode("bar", batch.messages)["volume"].to_pylist()
+        assert sorted(volumes) == list(range(10, 20))
 
 
 @pytest.mark.parametrize("url", ["kinesis:market", "kinesis:///market"])

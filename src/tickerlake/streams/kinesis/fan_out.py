@@ -77,7 +77,10 @@ class FanOut:
                 )
                 self._feeds[partition] = feed
         if iterator == _PUSHED:
-            return feed.next()
+            iterator = None
+            pushed = feed.next(place)
+            if pushed is not None:
+                return pushed
         return self._polling.ask(partition, place, iterator, records_max)
 
     def rest(self, seconds: float) -> None:
@@ -131,7 +134,10 @@ class _Feed:
         self._subscription = {"ConsumerARN": consumer_arn, "ShardId": shard_id}
         self._told = told
         self._answers: queue.Queue[Answer | TickerlakeError] = queue.Queue(_WAITING_MAX)
+        self._lock = threading.Lock()
         self._last: Answer | None = None
+        #: Behind which record the next answer comes.
+        self._after = place.sequence
         self._asked_at = clock.monotonic_seconds()
         self._closed = threading.Event()
         kind, details = start_of(place)
@@ -143,24 +149,33 @@ class _Feed:
         """Whether its reader has gone."""
         return clock.monotonic_seconds() - self._asked_at > _IDLE_SECONDS_MAX
 
-    def next(self) -> Answer:
-        """The oldest answer that nobody has taken; else that there is nothing, as of the last."""
-        self._asked_at = clock.monotonic_seconds()
-        try:
-            # Only the first push says whether there is anything at all.
-            wait_seconds = _FIRST_SECONDS_MAX if self._last is None else 0.001
-            found = self._answers.get(timeout=wait_seconds)
-        except queue.Empty:
-            # Before the first push nobody knows whether this is the end.
-            last = self._last or _pushed([], 0.0, behind_seconds=1.0)
-            return replace(last, records=[], asked_at=clock.monotonic_seconds())
-        finally:
+    def next(self, place: Place) -> Answer | None:
+        """What was pushed next; without records if nothing was, as of the last push.
+
+        Null for one who does not stand where the last answer ended: an answer is given once, and
+        whoever got another one first would leave a hole to the others.
+        """
+        with self._lock:
+            if place.sequence != self._after:
+                return None
             self._asked_at = clock.monotonic_seconds()
-        if isinstance(found, TickerlakeError):
-            self._asked_at = float("-inf")  # Whoever asks next begins a new subscription.
-            raise found
-        self._last = found
-        return replace(found, is_cut=not self._answers.empty())
+            try:
+                # Only the first push says whether there is anything at all.
+                wait_seconds = _FIRST_SECONDS_MAX if self._last is None else 0.001
+                found = self._answers.get(timeout=wait_seconds)
+            except queue.Empty:
+                # Before the first push nobody knows whether this is the end.
+                last = self._last or _pushed([], 0.0, behind_seconds=1.0)
+                return replace(last, records=[], asked_at=clock.monotonic_seconds())
+            finally:
+                self._asked_at = clock.monotonic_seconds()
+            if isinstance(found, TickerlakeError):
+                self._asked_at = float("-inf")  # Whoever asks next begins a new subscription.
+                raise found
+            self._last = found
+            if found.records:
+                self._after = found.records[-1]["SequenceNumber"]
+            return replace(found, is_cut=not self._answers.empty())
 
     def close(self) -> None:
         """End the subscription; its thread hangs up at the next push, in five seconds at most."""

@@ -15,7 +15,7 @@ from typing import Final
 from tickerlake import clock
 from tickerlake.errors import NotFoundError, RetentionPassedError
 from tickerlake.records import Position
-from tickerlake.streams.aws import RefusedError, Service
+from tickerlake.streams.aws import RefusedError, Reply, Service
 from tickerlake.streams.base import Batch, Bounds
 from tickerlake.streams.kinesis.places import Place
 from tickerlake.streams.kinesis.polling import Answer, Polling, Source
@@ -28,6 +28,8 @@ __all__ = ["Reader"]
 _AHEAD_RECORDS: Final = 1_000
 #: A shard that a `wait` found empty is not asked again by the `read` after it.
 _TOLD_SECONDS_MAX: Final = 0.25
+#: Answers up to this size stay for other readers of this process.
+_SHARED_BYTES_MAX: Final = 256 * 1024
 #: Answers kept for one shard: one for each reader in this process that stands elsewhere.
 _KEPT_MAX: Final = 4
 #: A place is dated anew when its date is older than this share of the retention.
@@ -129,10 +131,10 @@ class Reader:
         while places:
             for partition, place in places.items():
                 answer = self._kept(partition, place, told_empty=False)
-                answer = answer or self._ask(partition, place, _AHEAD_RECORDS)
-                self._keep(partition, place, answer)
-                taken = take(answer.records, place, partition, records_max=1)
-                if taken.messages or answer.iterator is None:
+                if answer is None:
+                    answer = self._ask(partition, place, _AHEAD_RECORDS)
+                    self._keep(partition, place, answer)
+                if answer.records or answer.iterator is None:
                     return True
             left = deadline - clock.monotonic_seconds()
             if left <= 0:
@@ -179,7 +181,11 @@ class Reader:
         return age_seconds > self._retention_seconds() * _REFRESH_SHARE
 
     def _kept(self, partition: str, place: Place, *, told_empty: bool) -> Answer | None:
-        """An answer that still says something, be it nothing; it is the caller's alone now."""
+        """An answer that still says something, be it nothing.
+
+        Small ones stay for other readers of this process who stand at the same place: a page, its
+        queries and a delivery cost one call together.
+        """
         with self._lock:
             answers = self._answers.get(partition, {})
             answer = answers.get(place.key)
@@ -190,8 +196,9 @@ class Reader:
             tells = answer.records or answer.iterator is None or (told_empty and current)
             if not tells:
                 return None
-            del answers[place.key]
-            return answer
+            if sum(len(record["Data"]) for record in answer.records) > _SHARED_BYTES_MAX:
+                del answers[place.key]
+            return answer if current else replace(answer, is_cut=True)
 
     def _keep(self, partition: str, place: Place, answer: Answer) -> None:
         with self._lock:
@@ -207,7 +214,7 @@ class Reader:
         if iterator is None and self._is_gone(partition, place):
             raise self._retention_passed(partition, place)
         try:
-            return self._source.ask(partition, place, iterator, records_max)
+            answer = self._source.ask(partition, place, iterator, records_max)
         except (NotFoundError, RefusedError) as error:
             self._check_stream()
             if place.caught_up_seconds is None:
@@ -215,10 +222,11 @@ class Reader:
             with self._lock:
                 self._gone.add((partition, place.key))
             raise self._retention_passed(partition, place) from error
+        return replace(answer, records=_news(answer.records, place, partition))
 
     def _iterator_kept(self, partition: str, place: Place) -> str | None:
         with self._lock:
-            answer = self._answers.get(partition, {}).pop(place.key, None)
+            answer = self._answers.get(partition, {}).get(place.key)
         if answer is None or answer.records:
             return None
         return answer.iterator if clock.monotonic_seconds() < answer.iterator_until else None
@@ -242,6 +250,15 @@ class Reader:
             todo="`tickerlake deliver --accept-loss` goes on with the oldest record that is there, "
             "and records the hole in the lake",
         )
+
+
+def _news(records: list[Reply], place: Place, partition: str) -> list[Reply]:
+    """No records, where all of them are known: one who resumes AT a record is given it again."""
+    if not records or place.is_before_everything:
+        return records
+    if int(records[0]["SequenceNumber"]) > int(place.sequence):
+        return records
+    return records if take(records, place, partition, records_max=1).messages else []
 
 
 def _ended(position: int) -> bool:
