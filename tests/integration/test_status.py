@@ -69,9 +69,11 @@ def test_each_partition_tells_what_became_of_its_records(workspace: Path) -> Non
 def test_asking_creates_nothing(workspace: Path) -> None:
     """Neither topic nor table comes into being because somebody looks."""
     assert command("status", "--json", cwd=workspace).json["topics"][0]["partitions"] == []
+    command("stream", "list", cwd=workspace)
     with tickerlake.open(workspace) as opened:
-        assert opened.stream.kinds() == []
         assert opened.lake.names() == []
+        assert opened.sql("select count(*) as n from bars").table["n"].to_pylist() == [0]
+        assert opened.stream.kinds() == []
 
 
 def test_sums_stay_right_however_commits_expire_between_two_looks(workspace: Path) -> None:

@@ -33,6 +33,7 @@ from tickerlake.query.tail import Tail
 from tickerlake.records import SCHEMAS
 from tickerlake.streams import Stream, StreamsSettings, codec, open_stream
 from tickerlake.streams.partitioning import partitions_of
+from tickerlake.testing.invariants import findings
 from tickerlake.testing.sample_records import sample_bars
 
 #: So many that the bars lie in a few months: a month is a file.
@@ -233,6 +234,30 @@ def test_what_is_no_copy_is_said(house: House, tmp_path: Path) -> None:
         more.close()
 
 
+def test_the_command_says_what_is_wrong_and_what_was_done(tmp_path: Path) -> None:
+    """Wrong words exit 2; what the source's retention took first is told, and exits 3."""
+    folder, _ = config.make_workspace(tmp_path / "one")
+    with tickerlake.open(folder) as opened:
+        opened.stream.topic("bar").publish(sample_bars(20))
+    for words, said in (
+        (("embedded:", "embedded:"), "one and the same log"),
+        (("embedded:", "embedded:b", "--kinds", "bars"), "no kind 'bars'"),
+        (("embedded:", "pigeon://x"), "no known kind"),
+    ):
+        assert said in command("stream", "copy", *words, cwd=folder, expect=2).err
+    assert (
+        "20 records copied" in command("stream", "copy", "embedded:", "embedded:b", cwd=folder).out
+    )
+    retention = {"streams.retention_hours": 0.0}
+    with tickerlake.open(folder, settings=retention) as opened:
+        opened.stream.topic("bar").publish(sample_bars(5, first=100))
+        opened.deliver(["bar"], once=True)
+        opened.stream.topic("bar").publish(sample_bars(5, first=200))
+    done = command("stream", "copy", "embedded:", "embedded:b", "--json", cwd=folder, expect=3)
+    assert (done.json[0]["gone"], done.json[0]["records"]) == (5, 5)
+    assert "the lake has them" in done.err
+
+
 class Torn:
     """A topic whose publish lands for some partitions and is killed then."""
 
@@ -353,3 +378,5 @@ def test_whatever_happens_in_between_each_record_is_one_row(
     rows = house.rows()
     expected = marks(house.records(0)) + foreign
     assert Counter(marks_of(rows, "bar")) == expected
+    with house.opened() as (one, _, _):
+        assert findings(one.topic("bar"), house.folder / "catalog.db", repeat_window=0) == []

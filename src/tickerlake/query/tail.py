@@ -97,6 +97,8 @@ class Tail:
         self._locks: dict[Kind, threading.Lock] = {}
         self._locks_lock = threading.Lock()
         self._segments: dict[tuple[str, str], _Segment] = {}
+        #: Kinds whose topics exist for certain.
+        self._there: set[Kind] = set()
         #: By table: the newest metadata that was looked at, and whether it was turned back.
         self._judged: dict[str, tuple[str, bool]] = {}
 
@@ -120,6 +122,11 @@ class Tail:
             return self._locks.setdefault(kind, threading.Lock())
 
     def _after(self, kind: Kind, table: LakeTable, loaded: Loaded) -> Fresh:
+        if kind not in self._there and kind not in self._stream.kinds():
+            # Opening a topic makes it, and asking shall make nothing.
+            turned_back = self._is_turned_back(table, loaded)
+            return Fresh(loaded, lake_schema(kind).empty_table(), turned_back=turned_back)
+        self._there.add(kind)
         topic = self._stream.topic(kind)
         stream_id = topic.identity().id
         if copy_is_open(loaded.properties, stream_id):

@@ -26,6 +26,9 @@ __all__ = ["Check", "add_arguments", "run"]
 FREE_BYTES_MIN = 1024**3
 PYTHON_MIN = (3, 11, 0)
 _EXTRAS = {
+    "kafka": ("confluent_kafka",),
+    "kinesis": ("boto3",),
+    "otel": ("opentelemetry",),
     "postgres": ("psycopg",),
     "s3": ("boto3",),
     "sample": ("bokeh_sampledata",),

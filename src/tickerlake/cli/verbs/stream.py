@@ -10,6 +10,7 @@ from tickerlake.cli.arguments import open_workspace
 from tickerlake.cli.output import Output, counted
 from tickerlake.cli.stopping import stopping
 from tickerlake.errors import UsageError
+from tickerlake.observe import without_secrets
 
 if TYPE_CHECKING:
     from tickerlake.app import Workspace
@@ -97,7 +98,8 @@ def _copy(arguments: argparse.Namespace, output: Output) -> int:
     if stop.asked_by is not None:
         output.note("Stopped. Run it again and it goes on; until its end nobody delivers from TO.")
         return stop.exit_code(endless=False)
-    output.result(f'The lake knows both. Set stream = "{arguments.target}" to go on there.')
+    target = without_secrets(arguments.target)
+    output.result(f'The lake knows both. Set stream = "{target}" to go on there.')
     return _PARTLY if any(each.gone for each in copied) else 0
 
 
