@@ -50,8 +50,19 @@ class _Seen:
             np.concatenate((self.positions, other.positions)),
         )
 
+    def after(self, position: int) -> _Seen:
+        """Those whose positions lie beyond; positions ascend, so nothing is copied."""
+        first = int(self.positions.searchsorted(position, side="right"))
+        return _Seen(self.ids[first:], self.keys[first:], self.positions[first:])
+
     def pick(self, which: npt.NDArray[np.bool_ | np.intp]) -> _Seen:
         return _Seen(self.ids[which], self.keys[which], self.positions[which])
+
+    def words(self) -> npt.NDArray[np.uint64]:
+        """One word for id and key: only to find out quickly that nothing repeats."""
+        import numpy as np
+
+        return self.ids * np.uint64(0x9E3779B97F4A7C15) + self.keys
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -84,26 +95,26 @@ class RepeatWindow:
         """
         import numpy as np
 
-        known = rows.column("event_id").combine_chunks().is_valid()
-        mask = known.to_numpy(zero_copy_only=False)
-        fresh = np.ones(rows.num_rows, dtype=bool)
         seen = _seen(rows, self.kind)
-        every = self._seen + seen.pick(mask)
-        # One word for both, only to find out quickly that nothing repeats, as nearly always.
-        words = every.ids * np.uint64(0x9E3779B97F4A7C15) + every.keys
-        twice = _occurring_twice(words)
-        if len(twice):
-            kept = np.ones(len(every), dtype=bool)
-            kept[twice] = _first_within(every.pick(twice), self.size)
-            fresh[mask] = kept[len(self._seen) :]
-        self._keep(seen.pick(mask & fresh))
+        known = None
+        if rows.column("event_id").null_count:
+            known = rows.column("event_id").is_valid().to_numpy(zero_copy_only=False)
+            seen = seen.pick(known)
+        kept = np.ones(len(seen), dtype=bool)
+        before, now = _suspects(self._seen.words(), seen.words())
+        if len(now):
+            first = _first_within(self._seen.pick(before) + seen.pick(now), self.size)
+            kept[now] = first[len(before) :]
+        self._keep(seen if kept.all() else seen.pick(kept))
+        if known is None:
+            return kept
+        fresh = np.ones(rows.num_rows, dtype=bool)
+        fresh[known] = kept
         return fresh
 
     def _keep(self, seen: _Seen) -> None:
         every = self._seen + seen
-        if len(every):
-            every = every.pick(every.positions > every.positions[-1] - self.size)
-        self._seen = every
+        self._seen = every.after(every.positions[-1] - self.size) if len(every) else every
 
 
 def columns_of(kind: Kind) -> pa.Schema:
@@ -123,23 +134,37 @@ def _seen(rows: pa.Table, kind: Kind) -> _Seen:
     )
 
 
-def _occurring_twice(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.intp]:
-    """Where the words stand that occur more than once.
+def _suspects(
+    before: npt.NDArray[np.uint64], now: npt.NDArray[np.uint64]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Where words stand that occur more than once, in the window and in what comes now.
 
     Two equal words share a slot of a table. So only those in slots that several share are sorted:
-    a few thousand of a hundred thousand, where all are different.
+    a few thousand of a hundred thousand, where all are different, as nearly always. The window's
+    are only looked up, not entered: reads are often smaller than it.
     """
     import numpy as np
 
-    slots = (words >> np.uint64(64 - _SLOT_BITS)).astype(np.int64)
-    numbers = np.arange(len(words), dtype=np.int32)
+    old_slots, slots = _slots(before), _slots(now)
+    numbers = np.arange(len(now), dtype=np.int32)
     owner = np.empty(1 << _SLOT_BITS, np.int32)
     owner[slots] = numbers
+    used = np.zeros(1 << _SLOT_BITS, bool)
+    used[slots] = True
+    old = np.flatnonzero(used[old_slots])
     shared = np.zeros(1 << _SLOT_BITS, bool)
     shared[slots[owner[slots] != numbers]] = True
-    few = np.flatnonzero(shared[slots])
-    ordered = np.sort(words[few])
-    return few[np.isin(words[few], ordered[1:][ordered[1:] == ordered[:-1]])]
+    shared[old_slots[old]] = True
+    new = np.flatnonzero(shared[slots])
+    few = np.sort(np.concatenate((before[old], now[new])))
+    twice = few[1:][few[1:] == few[:-1]]
+    return old[np.isin(before[old], twice)], new[np.isin(now[new], twice)]
+
+
+def _slots(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    import numpy as np
+
+    return (words >> np.uint64(64 - _SLOT_BITS)).astype(np.int64)
 
 
 def _first_within(seen: _Seen, size: int) -> Mask:
