@@ -113,6 +113,20 @@ def test_any_value_means_the_same_however_it_is_read(name: str) -> None:
     assert repr(alone.to_pylist()) == repr(careful.to_pylist())
 
 
+def test_each_of_many_bad_values_is_found() -> None:
+    """Wherever they stand, several in one record too; the first column that is wrong says why."""
+    bad = {3, 4, 100, 255, 256, 511}
+    lines = [
+        json.dumps(SOUND | ({"close": "high", "ts": "now"} if row in bad else {"volume": row}))
+        for row in range(512)
+    ]
+    rows = decode("bar", [block([line.encode() for line in lines])])
+    found = rows["dead_reason"].is_valid().to_pylist()
+    assert {row for row, dead in enumerate(found) if dead} == bad
+    assert rows["dead_reason"][3].as_py().startswith("ts is not a time with its zone")
+    assert rows["volume"].to_pylist()[512 - 2] == 510
+
+
 def test_letters_of_several_bytes_in_a_line_that_is_refused_harm_nobody() -> None:
     """The engine quotes the line in its refusal, and may cut a letter in two."""
     for count in range(40):

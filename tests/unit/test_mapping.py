@@ -57,7 +57,7 @@ instrument_type = { value = "index" }
 def mapped(kind: Kind = "bar", **said: Any) -> Any:
     topic = TopicSettings(mapping=said)
     name = {"bar": "bars", "trade": "trades"}[kind]
-    return form_of(StreamsSettings(**{name: topic}), kind)
+    return form_of(StreamsSettings(**{name: topic}), kind, keys=True)
 
 
 BASE: dict[str, Any] = {
@@ -274,6 +274,10 @@ def test_a_wrong_mapping_stops_the_stream_at_its_topic(tmp_path: Path) -> None:
         stream.topic("bar")
     assert stream.topic("trade").kind == "trade"
     stream.close()
+    keyed = TopicSettings(mapping=BASE | {"ts": "t", "symbol": {"from_key": True}})
+    stream = open_stream("embedded:", workspace=tmp_path, settings=StreamsSettings(bars=keyed))
+    with pytest.raises(ConfigError, match="no keys"):
+        stream.topic("bar")
 
 
 def test_a_mapping_can_be_written_in_one_variable(tmp_path: Path) -> None:

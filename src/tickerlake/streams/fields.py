@@ -7,10 +7,11 @@ from the field of its name. What a foreign producer's look like, a mapping says 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -146,25 +147,24 @@ def _wanted(rule: Rule) -> str:
 
 def _typed(values: pa.Array, rule: Rule, reasons: dict[int, str]) -> pa.Array:
     """The column in its type; what is not of it becomes null, with its row's reason noted."""
-    type_, written = rule.field.type, rule.written
-    try:
-        return convert(values, type_, written)
-    except pa.ArrowInvalid:
-        pass
-    # Something in this column is wrong: look at each value by itself.
-    sound: list[Any] = []
-    for row, value in enumerate(values):
-        if value.is_valid and not _can_be(value, type_, written):
-            reasons.setdefault(row, f"{_wanted(rule)}: {str(value.as_py())[:80]}")
-            sound.append(None)
-        else:
-            sound.append(value.as_py())
-    return convert(pa.array(sound, values.type), type_, written)
+    wrong = list(_wrong_rows(values, rule, 0))
+    if wrong:
+        for row in wrong:
+            reasons.setdefault(row, f"{_wanted(rule)}: {str(values[row].as_py())[:80]}")
+        sound = np.ones(len(values), bool)
+        sound[wrong] = False
+        values = pc.if_else(pa.array(sound), values, pa.scalar(None, values.type))
+    return convert(values, rule.field.type, rule.written)
 
 
-def _can_be(value: pa.Scalar, type_: pa.DataType, written: Written) -> bool:
+def _wrong_rows(values: pa.Array, rule: Rule, first: int) -> Iterator[int]:
+    """Rows whose values are not of the type, found by halves: mostly there are few, or none."""
     try:
-        convert(pa.array([value.as_py()], value.type), type_, written)
+        convert(values, rule.field.type, rule.written)
     except pa.ArrowInvalid:
-        return False
-    return True
+        if len(values) == 1:
+            yield first
+            return
+        half = len(values) // 2
+        yield from _wrong_rows(values.slice(0, half), rule, first)
+        yield from _wrong_rows(values.slice(half), rule, first + half)

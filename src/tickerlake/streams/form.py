@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tickerlake.errors import ConfigError
-from tickerlake.records import Kind
+from tickerlake.records import TOPICS, Kind
 from tickerlake.streams.base import Batch
 from tickerlake.streams.fields import Layout, plain_layout
 from tickerlake.streams.mapping import layout_of
@@ -39,11 +39,14 @@ class Form:
         return replace(batch, messages=messages)
 
 
-def form_of(settings: StreamsSettings, kind: Kind) -> Form | None:
+def form_of(settings: StreamsSettings, kind: Kind, *, keys: bool = False) -> Form | None:
     """What the settings say of the kind's topic; null: its records are ours, and plain.
 
+    `keys` says that the stream has a key for each record.
+
     Raises:
-        ConfigError: The mapping is wrong, or the wire needs a registry and none is named.
+        ConfigError: The mapping is wrong, or wants keys of a stream that has none; or the wire
+            needs a registry and none is named.
     """
     said = settings.of(kind).mapping
     registry = settings.schema_registry
@@ -55,7 +58,14 @@ def form_of(settings: StreamsSettings, kind: Kind) -> Form | None:
         )
     if not said and registry.url is None:
         return None
+    layout = layout_of(kind, said) if said else plain_layout(kind)
+    if layout.wants("key") and not keys:
+        raise ConfigError(
+            f"[streams.{TOPICS[kind]}.mapping] says from_key, and this stream has no keys.",
+            expected="a field of the record, or a value that is the same for all",
+            todo='write { from = "FIELD" }; keys are for Kafka',
+        )
     return Form(
-        layout_of(kind, said) if said else plain_layout(kind),
+        layout,
         None if registry.url is None else SchemaRegistry(registry),
     )

@@ -103,7 +103,7 @@ class KafkaStream:
         facts = self._broker.facts(name)
         if facts is None:
             facts = self._created(kind, name)
-        form = form_of(self._settings, kind)
+        form = form_of(self._settings, kind, keys=True)
         topic = KafkaTopic(self._broker, facts, kind, self._wire(), self._settings.kafka, form=form)
         self._note_differences(name, facts)
         return topic
