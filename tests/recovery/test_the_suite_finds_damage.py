@@ -12,89 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyiceberg.exceptions import CommitFailedException
 
 from recovery.harness import WINDOW
 from tickerlake.delivery import DeliverySettings, Worker
-from tickerlake.delivery.checkpoint import Decision, Unit
 from tickerlake.delivery.direct import DirectCommits
-from tickerlake.errors import CommitRefusedError
-from tickerlake.lake.base import Change, LakeTable, Loaded
+from tickerlake.lake.base import LakeTable
 from tickerlake.lake.registry import open_lake
 from tickerlake.lake.settings import LakeSettings
 from tickerlake.streams import StreamsSettings, Topic
 from tickerlake.streams.registry import open_stream
+from tickerlake.testing.broken import OwnRetries, PropertyOnly, SentTwice, Unfenced
 from tickerlake.testing.invariants import findings
 from tickerlake.testing.sample_records import sample_bars
 
 SETTINGS = DeliverySettings(flush_rows=50, read_records=10_000, repeat_window=WINDOW)
-
-
-class Unfenced(DirectCommits):
-    """Commits onto whatever is newest, without step 7's comparison."""
-
-    def decide(self, loaded: Loaded, unit: Unit) -> Decision:
-        return Decision.COMMIT
-
-
-class Wrapped:
-    """A table whose commits go another way."""
-
-    def __init__(self, table: LakeTable) -> None:
-        self._table = table
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._table, name)
-
-
-class PropertyOnly(Wrapped):
-    """Where there is nothing to append, changes properties alone."""
-
-    def commit(self, loaded: Loaded, change: Change) -> int:
-        if change.append:
-            return self._table.commit(loaded, change)
-        with loaded.handle.transaction() as transaction:
-            transaction.set_properties(dict(change.properties))
-        return loaded.snapshot_id or 0
-
-
-class OwnRetries(Wrapped):
-    """Lets PyIceberg repeat what was refused, as its transactions do by themselves."""
-
-    def commit(self, loaded: Loaded, change: Change) -> int:
-        table = loaded.handle
-        transaction = table.transaction()
-        transaction.set_properties(dict(change.properties))
-        with transaction.update_snapshot(dict(change.summary)).fast_append() as append:
-            for file in change.append:
-                append.append_data_file(file.data_file)
-        transaction.commit_transaction()
-        return int(table.refresh().current_snapshot().snapshot_id)
-
-
-class SentTwice(OwnRetries):
-    """PyIceberg's commit without its retries, over a road that sends each request twice.
-
-    The first try has landed, the second is refused, and PyIceberg cleans up what it takes for a
-    failure: the manifests of a live snapshot.
-    """
-
-    def commit(self, loaded: Loaded, change: Change) -> int:
-        table = loaded.handle
-        with table.transaction() as transaction:
-            transaction.set_properties({"commit.retry.num-retries": "0"})
-        send = table.catalog.commit_table
-
-        def send_twice(*request: Any) -> Any:
-            send(*request)
-            return send(*request)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(table.catalog, "commit_table", send_twice)
-            try:
-                return super().commit(loaded, change)
-            except CommitFailedException as error:
-                raise CommitRefusedError("refused") from error
 
 
 def only_repeats(topic: Topic) -> None:

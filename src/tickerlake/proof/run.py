@@ -46,6 +46,8 @@ HOLDING = ("5", "6", "6a", "7", "2", "3", "8a", "8b")
 _COMMITTING = ("7", "2", "3", "8a", "8b", "9", "8")
 SYMBOLS = ("AAPL", "IBM", "MSFT", "GOOG", "FB", "GBp.L", "BTC-USD", "^GSPC", "0700.HK")
 _SETTLED_SECONDS = 30.0
+#: The longest that a worker takes to come to a step, broker and all.
+PAUSED_SECONDS = 10.0
 _RAW_FIRST = 1_000_000_000
 
 
@@ -87,6 +89,7 @@ class Run:
         self._next_bar = 0
         self._next_raw = _RAW_FIRST
         self._unsure: list[pa.Table] = []
+        self._last: pa.Table | None = None
         self._open = ExitStack()
         make_workspace(place.folder)
 
@@ -138,11 +141,17 @@ class Run:
         for _ in range(3):
             bars = sample_bars(third, symbols=symbols or SYMBOLS, first=self._next_bar)
             self._next_bar += third
+            self._last = bars
             self._send(bars)
             if self.repeats and self._publisher_random.random() < 0.3:
                 self._send(bars.slice(0, third // 2))
         if self.raws:
             self.raw(['{"symbol":"X","open":"MARK"', "\u20ac MARK", "[MARK"])
+
+    def publish_again(self) -> None:
+        """The last bars once more, as a producer does that was not sure of them."""
+        if self._last is not None:
+            self._send(self._last)
 
     def raw(self, templates: Sequence[str | bytes], *, partition: str | None = None) -> None:
         """Records of a foreign producer; `MARK` in them becomes what they are known by."""
@@ -230,9 +239,14 @@ class Run:
             MissedError: It ended before it came there.
         """
         child = self.start(step=step, nth=nth, action="pause", **plan)
-        if not child.wait_paused():
-            raise MissedError(step)
-        return child
+        try:
+            if child.wait_paused(at_most=PAUSED_SECONDS):
+                return child
+        except TimeoutError as error:
+            if child.pid not in self._endless:
+                raise
+            raise MissedError(step) from error  # it waits for records that nobody will publish
+        raise MissedError(step)
 
     def some_time(self, step: str) -> int:
         """Which time a worker comes to a step with records in its hands: drawn, an early one."""

@@ -92,6 +92,8 @@ class Plan:
     commits: tuple[str | None, ...] = ()
     #: What else goes wrong in its process; see `tickerlake.testing.ills`.
     ills: Mapping[str, Any] = field(default_factory=dict)
+    #: Which rule of the protocol it breaks: a word of `broken.WAYS`. To test judges alone.
+    breaks: str | None = None
     #: `[delivery]`.
     settings: Mapping[str, Any] = field(default_factory=dict)
     #: Any setting by its dotted name, `stream`, `lake` and `catalog` among them.
@@ -116,9 +118,14 @@ class Child:
             clock.sleep(0.02)
         return self.ended
 
-    def wait_paused(self) -> bool:
-        """Wait until it has reached its step and stopped there; false if it ended before."""
-        return self._nursery.said_first(self.pid, ("paused", "status")) == "paused"
+    def wait_paused(self, *, at_most: float | None = None) -> bool:
+        """Wait until it has reached its step and stopped there; false if it ended before.
+
+        Raises:
+            TimeoutError: Neither came within so many seconds.
+        """
+        words = ("paused", "status")
+        return self._nursery.said_first(self.pid, words, at_most=at_most) == "paused"
 
     def rows_in_hand(self) -> int:
         """How many rows it had read and not committed when it reached its step."""
@@ -187,13 +194,14 @@ class Nursery:
         self.said_first(about, (word,))
         return self._said[about, word]
 
-    def said_first(self, about: int, words: Sequence[str]) -> str:
+    def said_first(self, about: int, words: Sequence[str], *, at_most: float | None = None) -> str:
         """Wait until one of these is said about a child; which one.
 
         Raises:
             TimeoutError: Patience is at its end.
         """
-        deadline = clock.monotonic_seconds() + (self._patience_seconds or float("inf"))
+        patience = at_most or self._patience_seconds or float("inf")
+        deadline = clock.monotonic_seconds() + patience
         while True:
             for word in words:
                 if (about, word) in self._said:
@@ -313,17 +321,21 @@ def _run(plan: Plan) -> int:
 
 def _deliver(workspace: Workspace, plan: Plan) -> dict[str, Any]:
     from tickerlake.delivery.worker import Worker
+    from tickerlake.testing.broken import broken
 
     stream, lake = workspace.stream, workspace.lake
+    settings = workspace.config.settings.delivery
+    table, commits = broken(plan.breaks, lake.table(TABLES[plan.kind]))
     steps = _Steps(plan)
     stop = _stop_at_sigterm()
     with finer_steps(steps.reached, lake, plan.commits), ills(plan.ills, steps.told_at):
         worker = Worker(
             stream.topic(plan.kind),
-            lake.table(TABLES[plan.kind]),
-            settings=workspace.config.settings.delivery,
+            table,
+            settings=settings,
             membership=_member(stream, plan),
             accept_loss=plan.accept_loss,
+            committing=lambda heard: commits(table, settings, 12.0, heard),
             failpoint=steps.reached,
         )
         return asdict(worker.run(stop, once=plan.once))

@@ -252,7 +252,10 @@ class RetentionPassed(BrokerFault):
         worker = self.asleep(run, "retention passed")
         positions = run.positions()
         ends = {name: run.topic.bounds(name).end or 0 for name in positions}
-        chosen = run.random.choice([name for name, at in positions.items() if ends[name] > at])
+        behind = [name for name, at in positions.items() if ends[name] > at]
+        if not behind:
+            run.missed("the worker had committed all")
+        chosen = run.random.choice(behind)
         cut = run.random.randint(positions[chosen] + 1, ends[chosen])
         at = positions[chosen]
         while at < cut:

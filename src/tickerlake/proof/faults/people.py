@@ -66,6 +66,8 @@ class RolledBack(PeopleFault):
         run.struck("rolled back", worker)
         table = run.lake.catalog.load_table((run.namespace, run.table))
         history = [entry.snapshot_id for entry in table.history()]
+        if len(history) < 3:
+            run.missed("there is nothing to roll back to")
         back = run.random.choice(history[1:-1])
         with table.manage_snapshots() as snapshots:
             snapshots.set_current_snapshot(back)

@@ -18,7 +18,7 @@ from tickerlake.streams.kafka.faults import Troubles, error_of, is_certain, tran
 from tickerlake.streams.kafka.settings import KafkaSettings
 
 if TYPE_CHECKING:
-    from confluent_kafka import KafkaError, Message
+    from confluent_kafka import KafkaError, KafkaException, Message
 
 __all__ = ["MESSAGE_OVERHEAD_BYTES", "Outgoing", "Publisher"]
 
@@ -27,6 +27,7 @@ MESSAGE_OVERHEAD_BYTES: Final = 1024
 
 _QUEUE_BYTES: Final = 128 * 1024 * 1024
 _SLICE_SECONDS: Final = 0.2
+_LOOK_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,8 @@ class Publisher:
         self._producer.flush(1)
 
     def _enqueue(self, part: Outgoing, report: _Reports) -> None:
+        from confluent_kafka import KafkaException
+
         produce, topic, partition, note = (
             self._producer.produce,
             self._topic,
@@ -132,6 +135,8 @@ class Publisher:
                 produce(topic, value, key, partition, note)
             except BufferError:
                 self._make_room(partial(produce, topic, value, key, partition, note))
+            except KafkaException as error:
+                self._learn_partition(error, partial(produce, topic, value, key, partition, note))
         with translated(self._doing, self._troubles):
             self._producer.poll(0)
 
@@ -145,6 +150,27 @@ class Publisher:
             except BufferError:
                 continue
             return
+
+    def _learn_partition(self, error: KafkaException, again: Callable[[], None]) -> None:
+        """Partitions were added, and our client has not heard of it: it asks, then tries again."""
+        from confluent_kafka import KafkaError, KafkaException
+
+        deadline = clock.monotonic_seconds() + self._settings.timeout_seconds
+        with translated(self._doing, self._troubles):
+            while error.args[0].code() == KafkaError._UNKNOWN_PARTITION:  # noqa: SLF001 - its name
+                if clock.monotonic_seconds() > deadline:
+                    break
+                self._producer.list_topics(self._topic, timeout=self._settings.timeout_seconds)
+                try:
+                    again()
+                except BufferError:
+                    self._make_room(again)
+                except KafkaException as another:
+                    error = another
+                    clock.sleep(_LOOK_SECONDS)
+                    continue
+                return
+            raise error
 
     def _flush(self) -> None:
         """Wait for all reports. Each message has one by its time-out at the latest."""
