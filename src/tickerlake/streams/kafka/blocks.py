@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["blocks"]
 
 _OFFSET: Final = methodcaller("offset")
-_KEY: Final = methodcaller("key")
 _ARROW: Final = b"\xff\xff\xff\xff"
 _LINE_FEED: Final = 0x0A
 _CONFLUENT: Final = b"\x00"
@@ -46,8 +45,10 @@ def blocks(
     if form is None:
         yield from _blocks(partition, run)
         return
-    keys = list(map(_KEY, run)) if form.wants("key") else None
-    times = [_time(message) for message in run] if form.wants("time") else None
+    from confluent_kafka import Message as KafkaMessage
+
+    keys = list(map(KafkaMessage.key, run)) if form.wants("key") else None
+    times = _times(run) if form.wants("time") else None
     start = 0
     for message in _blocks(partition, run):
         # One of the client's messages is one record, or an Arrow message of many.
@@ -57,13 +58,20 @@ def blocks(
             message,
             form=form,
             keys=None if keys is None or alone else keys[start:end],
-            times=None if times is None or alone else _micros(times[start:end]),
+            times=None if times is None or alone else times[start:end],
         )
         start = end
 
 
-def _micros(times: list[datetime]) -> npt.NDArray[np.int64]:
-    return np.array([(time - _EPOCH) // _MICROSECOND for time in times], np.int64)
+def _times(run: Sequence[KafkaMessage]) -> npt.NDArray[np.int64]:
+    """When the broker or the producer says that each record was taken in."""
+    from confluent_kafka import Message as KafkaMessage
+
+    kinds, stamps = zip(*map(KafkaMessage.timestamp, run), strict=True)
+    times = np.fromiter(stamps, np.int64, len(stamps)) * 1000
+    if 0 in kinds:  # of a broker that keeps none
+        times[np.equal(kinds, 0)] = (clock.real_now() - _EPOCH) // _MICROSECOND
+    return times
 
 
 def _blocks(partition: int, run: Sequence[KafkaMessage]) -> Iterator[Message]:
