@@ -78,8 +78,9 @@ class Reader:
             # The default, a second, idles fetching each time the local queue fills.
             "fetch.queue.backoff.ms": 1,
             "queued.min.messages": 10_000,
-            "queued.max.messages.kbytes": max(1024, settings.buffer_bytes_max // 2048),
-            "fetch.max.bytes": max(1 << 20, settings.buffer_bytes_max // 2),
+            # What is fetched grows tenfold: it was compressed, and each record is an object.
+            "queued.max.messages.kbytes": max(1024, settings.buffer_bytes_max // 4096),
+            "fetch.max.bytes": max(1 << 20, settings.buffer_bytes_max // 16),
             # A partition that is added waits for the fetch that is under way: not for long.
             "fetch.wait.max.ms": 50,
             "fetch.error.backoff.ms": 50,
