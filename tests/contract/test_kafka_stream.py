@@ -16,6 +16,7 @@ from confluent_kafka.admin import ConfigResource
 from confluent_kafka.cimpl import NewPartitions
 
 from services import Kafka
+from tickerlake import clock
 from tickerlake.errors import (
     ConfigError,
     DataLossError,
@@ -333,6 +334,59 @@ def test_a_publish_whose_outcome_is_unknown_says_so(namespace: Namespace) -> Non
         cluster.nodes[0].resume()
     stream.append_raw("bar", "0", [b'{"volume": 2}'])
     assert set(volumes(stream.topic("bar"))) >= {0, 2}
+
+
+@pytest.mark.slow
+def test_too_few_replicas_store_nothing_more_and_lose_nothing(
+    kafka_cluster3: KafkaCluster,
+) -> None:
+    """Two of three brokers die: a publish says so within its time-out; what was stored stays."""
+    settings = StreamsSettings(
+        partitions=1,
+        wire="json",
+        kafka=KafkaSettings(timeout_seconds=5, publish_timeout_seconds=8),
+    )
+    stream = open_stream(
+        f"kafka://{kafka_cluster3.bootstrap}/market", workspace=Path(), settings=settings
+    )
+    topic = stream.topic("bar")
+    topic.publish(sample_bars(100))
+    for node in kafka_cluster3.nodes[1:]:
+        node.kill9()
+    with pytest.raises(UnreachableError, match=r"min\.insync\.replicas"):
+        topic.publish(sample_bars(10, first=100))
+    for node in kafka_cluster3.nodes[1:]:
+        node.start()
+    topic.publish(sample_bars(10, first=200))
+    found = volumes(topic)
+    assert [number for number in found if not 100 <= number < 200] == [
+        *range(100),
+        *range(200, 210),
+    ]
+    assert len(found) == len(set(found))
+    stream.close()
+
+
+def test_what_is_compacted_away_is_passed_over(namespace: Namespace) -> None:
+    """Only the newest record of each key is left: its position stays, holes are no error."""
+    cluster = namespace.kafka.ours()
+    cluster.create_topic(
+        namespace.bars,
+        cleanup_policy="compact",
+        min_cleanable_dirty_ratio="0.01",
+        segment_ms="1",
+        min_compaction_lag_ms="0",
+    )
+    topic = namespace.topic(wire="json")
+    for start in range(0, 70, 7):
+        topic.publish(sample_bars(7, first=start))
+    while (left := drain(topic).num_rows) == 70:  # the broker's cleaner takes its time
+        clock.sleep(0.1)
+        topic.publish(sample_bars(0))
+    assert left >= 7
+    rows = drain(topic)
+    assert rows["_offset"].to_pylist() == rows["volume"].to_pylist()
+    assert rows["_offset"].to_pylist()[-7:] == list(range(63, 70))
 
 
 def test_a_topic_of_others_is_read_and_never_made(namespace: Namespace) -> None:

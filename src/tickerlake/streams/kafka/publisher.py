@@ -107,7 +107,8 @@ class Publisher:
             report = reports.setdefault(part.partition, _Reports())
             report.sent += len(part.values)
             report.records += len(part.values) * part.records
-            self._enqueue(part, report)
+            with translated(self._half_done, self._troubles):
+                self._enqueue(part, report)
         self._flush()
         if any(report.acked < report.sent for report in reports.values()):
             raise self._failure(reports)
@@ -137,14 +138,13 @@ class Publisher:
                 self._make_room(partial(produce, topic, value, key, partition, note))
             except KafkaException as error:
                 self._learn_partition(error, partial(produce, topic, value, key, partition, note))
-        with translated(self._doing, self._troubles):
-            self._producer.poll(0)
+        self._producer.poll(0)
 
     def _make_room(self, again: Callable[[], None]) -> None:
         """The queue is full: the broker is slower than we are. Wait for it; nothing is dropped."""
         while True:
             self._producer.poll(_SLICE_SECONDS)
-            self._troubles.check(self._doing)
+            self._troubles.check(self._half_done)
             try:
                 again()
             except BufferError:
@@ -177,11 +177,9 @@ class Publisher:
         seconds = self._settings.publish_timeout_seconds
         deadline = clock.monotonic_seconds() + seconds + 10
         while self._producer.flush(_SLICE_SECONDS):
-            self._troubles.check(f"{self._doing} Some records may have landed.")
+            self._troubles.check(self._half_done)
             if clock.monotonic_seconds() > deadline:
-                raise self._troubles.timed_out(
-                    f"{self._doing} Some records may have landed.", seconds
-                )
+                raise self._troubles.timed_out(self._half_done, seconds)
 
     def _failure(self, reports: dict[int, _Reports]) -> TickerlakeError:
         sent = sum(report.sent for report in reports.values())
@@ -198,7 +196,8 @@ class Publisher:
                 problem,
                 expected=told.expected,
                 found=f"{unknown[0].str()} ({told.found})" if unknown else "no report",
-                todo=f"{told.todo}; then publish again: what did land is known by its id",
+                todo=f"{told.todo}; see that as many replicas are in sync as min.insync.replicas "
+                "asks for; then publish again: what did land is known by its id",
             )
         named = ", ".join(sorted({_name(message) for _, message in failures})[:10])
         problem = (
@@ -209,6 +208,10 @@ class Publisher:
         if not acked:
             return meant
         return PartlyDoneError(problem, found=f"{meant.found}; refused: {named}", todo=meant.todo)
+
+    @property
+    def _half_done(self) -> str:
+        return f"{self._doing} Some records may have landed."
 
     @property
     def _doing(self) -> str:

@@ -8,7 +8,12 @@ from typing import Final
 import pyarrow as pa
 
 from tickerlake import clock
-from tickerlake.errors import DataLossError, NotFoundError, RetentionPassedError
+from tickerlake.errors import (
+    DataLossError,
+    NotFoundError,
+    RetentionPassedError,
+    UnreachableError,
+)
 from tickerlake.records import Kind
 from tickerlake.streams.base import Batch, Bounds, Published, StreamIdentity, Wire
 from tickerlake.streams.form import Form
@@ -112,7 +117,7 @@ class KafkaTopic:
         if not records.num_rows:
             return []
         not_too_large(records, self.kind, self._wire, self._room, self.name)
-        partition_count = self._fresh(_FACTS_SECONDS).partition_count
+        partition_count = self._last_known().partition_count
         messages = outgoing(
             records,
             self.kind,
@@ -258,6 +263,13 @@ class KafkaTopic:
             )
         self._facts = facts
         return facts
+
+    def _last_known(self) -> TopicFacts:
+        """Fresh; or as it was, while nobody answers: the producer waits for the broker longer."""
+        try:
+            return self._fresh(_FACTS_SECONDS)
+        except UnreachableError:
+            return self._facts
 
     def _send(self, parts: Iterable[Outgoing] | Iterator[Outgoing]) -> list[Published]:
         with self._publishers.lend() as publisher:

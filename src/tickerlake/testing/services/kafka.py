@@ -59,6 +59,7 @@ group.consumer.session.timeout.ms=6000
 broker.session.timeout.ms=1000
 broker.heartbeat.interval.ms=200
 log.retention.check.interval.ms=1000
+log.cleaner.backoff.ms=200
 log.index.size.max.bytes=1048576
 """
 
