@@ -15,7 +15,7 @@ from tickerlake import clock
 from tickerlake.errors import NotFoundError
 from tickerlake.streams.base import StreamIdentity
 from tickerlake.streams.kafka.client import client_config
-from tickerlake.streams.kafka.faults import Troubles, is_passing, translated
+from tickerlake.streams.kafka.faults import MISSING, Troubles, is_passing, translated
 from tickerlake.streams.kafka.settings import KafkaSettings
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ __all__ = ["Broker", "TopicFacts"]
 T = TypeVar("T")
 
 _SLICE_SECONDS: Final = 0.05
+
+#: A broker that has just started knows all topics by then.
+_MISSING_SECONDS: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,12 @@ class Broker:
         """All topics that this user may see."""
         return set(self._metadata().topics)
 
-    def facts(self, topic: str) -> TopicFacts | None:
-        """What the topic is now; None = there is none of that name."""
+    def facts(self, topic: str, *, known: bool = False) -> TopicFacts | None:
+        """What the topic is now; None = there is none of that name.
+
+        Of one that was `known` to be there this takes a moment longer: a broker that has just
+        started may not have heard of it yet.
+        """
         from confluent_kafka import TopicCollection
 
         if self._cluster_id is None:
@@ -69,6 +76,7 @@ class Broker:
             found = self._asked(
                 lambda: self._wait(self._client().describe_topics(TopicCollection([topic]))[topic]),
                 f"The topic {topic} cannot be described.",
+                missing_seconds=_MISSING_SECONDS if known else 0,
             )
         except NotFoundError:
             return None
@@ -85,6 +93,7 @@ class Broker:
         found = self._asked(
             lambda: self._wait(self._client().describe_configs([resource])[resource]),
             f"The settings of the topic {topic} cannot be read.",
+            missing_seconds=_MISSING_SECONDS,
         )
         return {name: entry.value for name, entry in found.items()}
 
@@ -144,7 +153,8 @@ class Broker:
             futures = self._client().list_offsets(asked, isolation_level=committed)
             return {place.partition: self._wait(f).offset for place, f in futures.items()}
 
-        return self._asked(ask, f"The bounds of the topic {topic} cannot be read.")
+        doing = f"The bounds of the topic {topic} cannot be read."
+        return self._asked(ask, doing, missing_seconds=_MISSING_SECONDS)
 
     def _metadata(self) -> ClusterMetadata:
         """Names and addresses; the first call that fails says why nothing can be reached."""
@@ -163,17 +173,24 @@ class Broker:
                 if clock.monotonic_seconds() > deadline:
                     raise self.troubles.timed_out(doing, seconds) from error
 
-    def _asked(self, ask: Callable[[], T], doing: str) -> T:
-        """What the broker answers; asked again while leaders change or a broker restarts."""
+    def _asked(self, ask: Callable[[], T], doing: str, *, missing_seconds: float = 0.0) -> T:
+        """What the broker answers; asked again while leaders change or a broker restarts.
+
+        For `missing_seconds` a topic that is said to be unknown may only be so to a broker that
+        has just started.
+        """
         from confluent_kafka import KafkaException
 
-        deadline = clock.monotonic_seconds() + self._settings.timeout_seconds
+        started = clock.monotonic_seconds()
         while True:
             try:
                 return ask()
             except KafkaException as error:
                 self.troubles.check(doing)
-                if not is_passing(error.args[0]) or clock.monotonic_seconds() > deadline:
+                found, waited = error.args[0], clock.monotonic_seconds() - started
+                missing = found.name() in MISSING and waited < missing_seconds
+                passing = is_passing(found) and waited < self._settings.timeout_seconds
+                if not missing and not passing:
                     with translated(doing, self.troubles):
                         raise
             except FutureTimeoutError as error:

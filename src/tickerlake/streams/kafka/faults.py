@@ -19,7 +19,7 @@ from tickerlake.errors import (
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError
 
-__all__ = ["Troubles", "error_of", "is_certain", "is_passing", "translated"]
+__all__ = ["MISSING", "Troubles", "error_of", "is_certain", "is_passing", "translated"]
 
 _LOGIN: Final = (
     "check `sasl`, `user` and the password of [streams.kafka] "
@@ -110,6 +110,9 @@ _PASSING: Final = frozenset(
         "_TRANSPORT",
     }
 )
+
+#: The broker knows no such topic.
+MISSING: Final = frozenset({"UNKNOWN_TOPIC_OR_PART", "UNKNOWN_TOPIC_ID", "_UNKNOWN_TOPIC"})
 
 #: Trying again does not help against these: no need to wait for a time-out.
 _HOPELESS: Final = frozenset({"_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED", "_SSL"})

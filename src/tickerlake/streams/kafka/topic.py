@@ -20,7 +20,7 @@ from tickerlake.streams.form import Form
 from tickerlake.streams.kafka.broker import Broker, TopicFacts
 from tickerlake.streams.kafka.client import client_config
 from tickerlake.streams.kafka.encoding import not_too_large, outgoing, small_enough
-from tickerlake.streams.kafka.faults import error_of
+from tickerlake.streams.kafka.faults import MISSING, error_of, is_passing
 from tickerlake.streams.kafka.publisher import MESSAGE_OVERHEAD_BYTES, Outgoing, Publisher
 from tickerlake.streams.kafka.reader import Reader
 from tickerlake.streams.kafka.readers import Readers
@@ -38,6 +38,8 @@ _FACTS_SECONDS: Final = 1.0
 
 #: A read ends here, however few records that are.
 _READ_BYTES_MAX: Final = 64 * 1024 * 1024
+
+_OF_THE_PAST: Final = MISSING | {"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE", "_UNKNOWN_PARTITION"}
 
 _SLICE_SECONDS: Final = 0.1
 
@@ -219,7 +221,8 @@ class KafkaTopic:
         error = reader.error(number)
         self._fresh(0)
         self._check_reach(number, position)
-        if error is not None and error.name() not in {"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE"}:
+        # The topic and the position are there, so these have passed, or will: it goes on.
+        if error is not None and not (is_passing(error) or error.name() in _OF_THE_PAST):
             doing = f"Partition {number} of the topic {self.name} cannot be read."
             raise error_of(error, doing, self._broker.servers)
         reader.follow(number, position)
@@ -250,7 +253,7 @@ class KafkaTopic:
         """
         if clock.monotonic_seconds() - self._facts.known_at <= seconds and not self.replaced:
             return self._facts
-        facts = self._broker.facts(self.name)
+        facts = self._broker.facts(self.name, known=True)
         if facts is None or facts.identity != self._facts.identity:
             self.replaced = True
             raise DataLossError(
