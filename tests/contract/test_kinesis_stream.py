@@ -205,6 +205,20 @@ def test_a_record_that_is_too_large_stops_all(kinesis_streams: Streams) -> None:
     assert read_out(topic)[0].num_rows == 0
 
 
+def test_a_stream_that_we_create_keeps_records_as_long_as_was_asked(
+    kinesis_streams: Streams,
+) -> None:
+    """More than the day that Kinesis gives; a position may then be as old."""
+    settings = StreamsSettings(partitions=1, retention_hours=72)
+    topic = kinesis_streams.open(settings).topic("bar")
+    found = kinesis_streams.client.describe_stream_summary(StreamName=kinesis_streams.name)
+    assert found["StreamDescriptionSummary"]["RetentionPeriodHours"] == 72
+    topic.publish(sample_bars(10))
+    position = topic.read("0", 0, records_max=100, wait_seconds=0).next_position
+    assert topic.bounds("0", dated(position, hours_ago=71)).beginning == 0
+    assert topic.bounds("0", dated(position, hours_ago=73)).beginning == position + 1
+
+
 def test_the_tip_follows_what_was_there(kinesis_streams: Streams) -> None:
     """Only what is published after it is read from there, also by another reader of the topic."""
     topic = kinesis_streams.bars(partitions=1)
@@ -253,7 +267,7 @@ def test_readers_of_one_process_share_what_they_are_told(kinesis_streams: Stream
         assert sorted(volumes) == list(range(10, 20))
 
 
-@pytest.mark.parametrize("url", ["kinesis:market", "kinesis:///market"])
+@pytest.mark.parametrize("url", ["kinesis:market", "kinesis:///market", "kinesis://eu-west-1/a/b"])
 def test_a_url_without_a_region_is_refused(tmp_path: Path, url: str) -> None:
     """The message shows what is missing."""
     with pytest.raises(ConfigError, match="REGION/NAMESPACE"):

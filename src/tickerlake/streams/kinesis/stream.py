@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,6 +42,9 @@ _DESCRIBED_SECONDS_MAX: Final = 600.0
 #: A new stream of the same name is noticed within this.
 _CHECKED_SECONDS_MAX: Final = 10.0
 _ACTIVE_SECONDS_MAX: Final = 120.0
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")
+#: What Kinesis keeps records for at least, and at most, in hours.
+_RETENTION_HOURS: Final = (24, 8760)
 
 
 class KinesisTopic:
@@ -219,14 +223,15 @@ class KinesisStream:
         self._workspace = workspace
         self._settings = settings
         region, _, namespace = url.removeprefix("kinesis:").removeprefix("//").partition("/")
-        if not region or not url.startswith("kinesis://"):
+        self._namespace = namespace.strip("/") or "market"
+        sound = region and url.startswith("kinesis://") and _NAME.fullmatch(self._namespace)
+        if not sound:
             raise ConfigError(
-                f"The stream {url!r} names no region.",
+                f"The stream {url!r} names no region, or a namespace that Kinesis does not take.",
                 expected="kinesis://REGION/NAMESPACE",
                 found=url,
                 todo='write, say, stream = "kinesis://us-east-1/market"',
             )
-        self._namespace = namespace.strip("/") or "market"
         kinesis = settings.kinesis
         self._service = Service(
             "kinesis", region, kinesis.endpoint_url, patience_seconds=kinesis.patience_seconds
@@ -285,7 +290,8 @@ class KinesisStream:
 def _opened(service: Service, name: str, settings: StreamsSettings) -> Reply:
     """The stream's description; a missing one is created, one that exists is left as it is."""
     found = _summary(service, name)
-    if found is None:
+    is_new = found is None
+    if is_new:
         _create(service, name, settings)
     deadline = clock.monotonic_seconds() + _ACTIVE_SECONDS_MAX
     while found is None or found["StreamStatus"] in {"CREATING", "DELETING"}:
@@ -298,6 +304,10 @@ def _opened(service: Service, name: str, settings: StreamsSettings) -> Reply:
             )
         clock.sleep(0.2)
         found = _summary(service, name)
+    hours = min(int(settings.retention_hours or 0), _RETENTION_HOURS[1])
+    if is_new and hours > _RETENTION_HOURS[0]:
+        service.ask("increase_stream_retention_period", StreamName=name, RetentionPeriodHours=hours)
+        found = {**found, "RetentionPeriodHours": hours}
     return found
 
 
