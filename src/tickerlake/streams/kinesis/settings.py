@@ -28,8 +28,8 @@ class KinesisSettings:
     shard_bytes_per_second: int = field(default=1024 * 1024, metadata={"least": 0})
     #: The same in Kinesis records.
     shard_records_per_second: int = field(default=1000, metadata={"least": 0})
-    #: How often we read one shard in a second. AWS allows 5 for all readers of a shard together.
-    reads_per_second: float = field(default=4.0, metadata={"least": 0.1})
+    #: How often one process reads a shard in a second. AWS allows 5 for all processes together.
+    reads_per_second: float = field(default=2.0, metadata={"least": 0.1})
     #: The name of a registered consumer: its reads have a rate of their own (enhanced fan-out).
     fan_out: str | None = None
     #: How long we try again where Kinesis cannot be reached, or asks to come back later.
