@@ -221,13 +221,13 @@ class Run:
         child = self._nursery.start(wanted)
         self._children.append(child)
         if not wanted.once:
-            self._endless.add(child.pid)
+            self._endless.add(child.number)
         return child
 
     def wake(self, child: Child, *errors: str) -> str | None:
         """Let a worker go on that stands still, to the log's end; its error, if it had one."""
         child.signal(signal.SIGCONT)
-        if child.pid in self._endless:
+        if child.number in self._endless:
             self.wait_for(lambda: child.ended or self.backlog() == 0, "the delivery of the rest")
             child.signal(signal.SIGTERM)
         return self.expect_end(child, *errors)
@@ -243,7 +243,7 @@ class Run:
             if child.wait_paused(at_most=PAUSED_SECONDS):
                 return child
         except TimeoutError as error:
-            if child.pid not in self._endless:
+            if child.number not in self._endless:
                 raise
             raise MissedError(step) from error  # it waits for records that nobody will publish
         raise MissedError(step)

@@ -103,13 +103,15 @@ class Plan:
 class Child:
     """A worker's process. Its end is known by its status: negative is the signal that killed it."""
 
-    def __init__(self, nursery: Nursery, pid: int) -> None:
+    def __init__(self, nursery: Nursery, number: int, pid: int) -> None:
         self._nursery = nursery
+        #: Which of the nursery's children: process ids come again in a long series.
+        self.number = number
         self.pid = pid
 
     def wait(self) -> int:
         """Wait for its end; the exit status, or the negative signal."""
-        return int(self._nursery.said(self.pid, "status"))
+        return int(self._nursery.said(self.number, "status"))
 
     def wait_at_most(self, seconds: float) -> bool:
         """Wait for its end, but not longer than this; whether it has ended."""
@@ -125,26 +127,28 @@ class Child:
             TimeoutError: Neither came within so many seconds.
         """
         words = ("paused", "status")
-        return self._nursery.said_first(self.pid, words, at_most=at_most) == "paused"
+        return self._nursery.said_first(self.number, words, at_most=at_most) == "paused"
 
     def rows_in_hand(self) -> int:
         """How many rows it had read and not committed when it reached its step."""
-        return int(self._nursery.said(self.pid, "rows_in_hand"))
+        return int(self._nursery.said(self.number, "rows_in_hand"))
 
     def report(self) -> dict[str, Any]:
         """What it reported at its end: the fields of `KindReport`, or `error` and `problem`."""
         self.wait()
-        return dict(self._nursery.said(self.pid, "report"))
+        return dict(self._nursery.said(self.number, "report"))
 
     def signal(self, number: int) -> None:
         """Send it a signal."""
+        if self.ended:
+            return  # its process id may be another's by now
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
     @property
     def ended(self) -> bool:
         """Whether it is known to have ended."""
-        return self._nursery.heard(self.pid, "status")
+        return self._nursery.heard(self.number, "status")
 
 
 class Nursery:
@@ -179,11 +183,11 @@ class Nursery:
     def start(self, plan: Plan) -> Child:
         """Fork a worker."""
         assert self._process.stdin
-        number = -next(self._numbers) - 1
+        number = next(self._numbers)
         order = json.dumps({"number": number, "plan": asdict(plan)}) + "\n"
         self._process.stdin.write(order.encode())
         self._process.stdin.flush()
-        return Child(self, int(self.said(number, "pid")))
+        return Child(self, number, int(self.said(number, "pid")))
 
     def said(self, about: int, word: str) -> Any:  # noqa: ANN401 - JSON
         """Wait until something is said about a child.
@@ -246,7 +250,7 @@ def _main() -> None:
     os.set_blocking(bell, False)
     signal.set_wakeup_fd(bell)
     signal.signal(signal.SIGCHLD, _ring)
-    children: set[int] = set()
+    children: dict[int, int] = {}
     pending = b""
     while True:
         ready, _, _ = select.select([0, wakeup], [], [])
@@ -255,17 +259,19 @@ def _main() -> None:
             for pid in list(children):
                 changed, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
                 if changed and os.WIFSTOPPED(status):
-                    _say(pid, "paused", True)  # it says so itself too early: it still runs then
+                    _say(
+                        children[pid], "paused", True
+                    )  # it says so itself too early: it still runs then
                 elif changed:
-                    children.discard(pid)
-                    _say(pid, "status", os.waitstatus_to_exitcode(status))
+                    _say(children.pop(pid), "status", os.waitstatus_to_exitcode(status))
         if 0 in ready:
             got = os.read(0, 1 << 16)
             if not got:
                 break
             *lines, pending = (pending + got).split(b"\n")
             for line in lines:
-                children.add(_fork(json.loads(line)))
+                order = json.loads(line)
+                children[_fork(order)] = order["number"]
     for pid in children:
         os.kill(pid, signal.SIGKILL)
 
@@ -284,7 +290,7 @@ def _fork(order: Mapping[str, Any]) -> int:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.close(0)
-        code = _run(Plan(**order["plan"]))
+        code = _run(order["number"], Plan(**order["plan"]))
     finally:
         os._exit(code)
 
@@ -300,7 +306,7 @@ def _import_everything() -> None:
     pa.set_io_thread_count(1)
 
 
-def _run(plan: Plan) -> int:
+def _run(number: int, plan: Plan) -> int:
     """The child: open the workspace, arm the failpoint, deliver."""
     from tickerlake import app
     from tickerlake.config import make_workspace
@@ -310,23 +316,23 @@ def _run(plan: Plan) -> int:
     flags |= {f"delivery.{name}": value for name, value in plan.settings.items()}
     try:
         workspace = app.open(plan.workspace, settings=flags)
-        report = _deliver(workspace, plan)
+        report = _deliver(number, workspace, plan)
     except TickerlakeError as error:
         told = {"error": type(error).__name__, "problem": str(error)[:1000]}
-        _say(os.getpid(), "report", told)
+        _say(number, "report", told)
         return error.exit_code
-    _say(os.getpid(), "report", report)
+    _say(number, "report", report)
     return 0
 
 
-def _deliver(workspace: Workspace, plan: Plan) -> dict[str, Any]:
+def _deliver(number: int, workspace: Workspace, plan: Plan) -> dict[str, Any]:
     from tickerlake.delivery.worker import Worker
     from tickerlake.testing.broken import broken
 
     stream, lake = workspace.stream, workspace.lake
     settings = workspace.config.settings.delivery
     table, commits = broken(plan.breaks, lake.table(TABLES[plan.kind]))
-    steps = _Steps(plan)
+    steps = _Steps(number, plan)
     stop = _stop_at_sigterm()
     with finer_steps(steps.reached, lake, plan.commits), ills(plan.ills, steps.told_at):
         worker = Worker(
@@ -363,7 +369,8 @@ def _stop_at_sigterm() -> threading.Event:
 class _Steps:
     """Counts the steps, and does what the plan wants done after one of them."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, number: int, plan: Plan) -> None:
+        self._number = number
         self._plan = plan
         self._times = itertools.count(1)
         self._rows_in_hand = 0
@@ -381,7 +388,7 @@ class _Steps:
             function()
         if step != self._plan.step or next(self._times) != self._plan.nth:
             return
-        _say(os.getpid(), "rows_in_hand", self._rows_in_hand)
+        _say(self._number, "rows_in_hand", self._rows_in_hand)
         if self._plan.action == "pause":
             os.kill(os.getpid(), signal.SIGSTOP)
         else:
