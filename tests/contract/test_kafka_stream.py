@@ -6,14 +6,17 @@ import hashlib
 import threading
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pyarrow as pa
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import ConfigResource
 from confluent_kafka.cimpl import NewPartitions
+from hypothesis.stateful import initialize, run_state_machine_as_test
 
 from services import Kafka
 from tickerlake import clock
@@ -33,6 +36,7 @@ from tickerlake.streams.settings import TopicSettings
 from tickerlake.testing.sample_records import sample_bars
 from tickerlake.testing.services.kafka import KafkaCluster
 from tickerlake.testing.services.process import free_ports
+from tickerlake.testing.stream_machine import StreamMachine
 from tickerlake.testing.stream_suite import StreamSuite, drain
 
 SHORT = KafkaSettings(timeout_seconds=2, publish_timeout_seconds=2)
@@ -461,3 +465,29 @@ def test_a_tombstone_is_a_dead_letter(namespace: Namespace) -> None:
     rows = drain(topic)
     assert rows["_offset"].to_pylist() == [0, 1, 2]
     assert rows["dead_reason"].is_valid().to_pylist()[1]
+
+
+class KafkaMachine(StreamMachine):
+    """Any order of steps, on a broker. Retention is the broker's own and takes no word from us."""
+
+    bootstrap = ""
+
+    @initialize()
+    def begin(self) -> None:
+        """JSON: an Arrow message is one position, however many records it holds."""
+        super().begin("json")
+
+    def open(self, folder: Path, settings: StreamsSettings) -> Stream:
+        settings = replace(settings, retention_bytes=None, retention_hours=None)
+        url = f"kafka://{self.bootstrap}/machine-{folder.name}"
+        return open_stream(url, workspace=folder, settings=settings)
+
+
+@pytest.mark.slow
+def test_any_order_of_steps(kafka: Kafka) -> None:
+    """Publishes, foreign bytes, reads from anywhere, reopening: always what the model says."""
+    KafkaMachine.bootstrap = kafka.bootstrap
+    run_state_machine_as_test(
+        KafkaMachine,
+        settings=hypothesis.settings(max_examples=6, stateful_step_count=15, deadline=None),
+    )

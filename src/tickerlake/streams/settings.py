@@ -49,9 +49,11 @@ class StreamsSettings:
     partitions: int = 6
     #: Null: `arrow` in the embedded log, `json` on brokers (any consumer can read it).
     wire: Wire | None = None
-    #: Delivered records older than this may go; null keeps them.
+    #: Delivered records older than this may go; null keeps them. Kafka: a topic that we create
+    #: drops what is older, delivered or not; null: as the broker does.
     retention_hours: float | None = None
-    #: Delivered records beyond this size may go, oldest first; null keeps them.
+    #: Delivered records beyond this size may go, oldest first; null keeps them. Kafka: of each
+    #: partition of a topic that we create, as above.
     retention_bytes: int | None = field(default=None, metadata={"least": 0})
     #: Let retention drop records that no delivery has committed. Off: nothing undelivered goes.
     retention_drops_undelivered: bool = False

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from tickerlake import clock
 from tickerlake.errors import (
     ConfigError,
     CorruptLogError,
@@ -114,6 +115,9 @@ _PASSING: Final = frozenset(
 #: The broker knows no such topic.
 MISSING: Final = frozenset({"UNKNOWN_TOPIC_OR_PART", "UNKNOWN_TOPIC_ID", "_UNKNOWN_TOPIC"})
 
+#: What a client told longer ago is not why nothing answers now.
+_RECENT_SECONDS: Final = 30.0
+
 #: Trying again does not help against these: no need to wait for a time-out.
 _HOPELESS: Final = frozenset({"_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED", "_SSL"})
 
@@ -152,7 +156,7 @@ class Troubles:
 
     def __init__(self, servers: str) -> None:
         self.servers = servers
-        self._newest: KafkaError | None = None
+        self._newest: tuple[KafkaError, float] | None = None
         self._hopeless: KafkaError | None = None
 
     def note(self, error: KafkaError) -> None:
@@ -160,7 +164,7 @@ class Troubles:
         if error.name() in _HOPELESS:
             self._hopeless = error
         elif error.name() != "_ALL_BROKERS_DOWN":
-            self._newest = error
+            self._newest = error, clock.monotonic_seconds()
 
     @property
     def hopeless(self) -> bool:
@@ -177,7 +181,9 @@ class Troubles:
         """The error for an answer that did not come in time."""
         self.check(doing)
         if self._newest is not None:
-            return error_of(self._newest, doing, self.servers)
+            error, told_at = self._newest
+            if clock.monotonic_seconds() - told_at < seconds + _RECENT_SECONDS:
+                return error_of(error, doing, self.servers)
         return UnreachableError(
             doing,
             expected=f"an answer of {self.servers} within {seconds:g} s",
