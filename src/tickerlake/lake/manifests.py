@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
@@ -56,10 +57,16 @@ class LiveFile:
 
 
 class Manifests:
-    """Decoded manifests of one table. Safe to use from several threads."""
+    """Decoded manifests of one table. Safe to use from several threads.
 
-    def __init__(self, keep: int = 2_000) -> None:
+    Args:
+        keep: How many stay in memory.
+        at_once: How many are read at a time: a store that is far away answers each after a while.
+    """
+
+    def __init__(self, keep: int = 2_000, *, at_once: int = 1) -> None:
         self._keep = keep
+        self._at_once = at_once
         self._decoded: OrderedDict[str, tuple[LiveFile, ...]] = OrderedDict()
         self._live: OrderedDict[int, tuple[LiveFile, ...]] = OrderedDict()
         self._lock = Lock()
@@ -77,7 +84,9 @@ class Manifests:
         if known is not None:
             return known
         files: list[LiveFile] = []
-        for manifest in snapshot.manifests(table.io):
+        manifests = snapshot.manifests(table.io)
+        self._read_ahead(table, manifests)
+        for manifest in manifests:
             if manifest.content != ManifestContent.DATA:
                 raise MalformedError(
                     f"The table {'.'.join(table.name())} has delete files.",
@@ -91,6 +100,18 @@ class Manifests:
             while len(self._live) > 8:
                 self._live.popitem(last=False)
         return tuple(files)
+
+    def _read_ahead(self, table: Table, manifests: Sequence[ManifestFile]) -> None:
+        with self._lock:
+            unread = [
+                manifest
+                for manifest in manifests
+                if manifest.content == ManifestContent.DATA
+                and manifest.manifest_path not in self._decoded
+            ]
+        if self._at_once > 1 and len(unread) > 1:
+            with ThreadPoolExecutor(self._at_once, thread_name_prefix="manifests") as threads:
+                list(threads.map(lambda manifest: self.of(table, manifest), unread))
 
     def entries(self, table: Table, manifest: ManifestFile) -> list[ManifestEntry]:
         """The live entries of one manifest. Nobody may change them."""

@@ -66,7 +66,7 @@ class IcebergTable:
         self.folder = folder
         self.catalog = catalog
         self._identifier = catalog.identifier(spec.name)
-        self._manifests = Manifests()
+        self._manifests = Manifests(at_once=1 if store.scheme is None else 16)
 
     def load(self) -> Loaded:
         """Read the newest metadata from the catalog; mend the version hint if it lags."""

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import duckdb
 import pyarrow as pa
@@ -28,6 +28,9 @@ from tickerlake.query.settings import QuerySettings
 from tickerlake.query.tail import Tail
 from tickerlake.records import REPEAT_WINDOW, Kind
 from tickerlake.streams import Stream
+
+if TYPE_CHECKING:
+    from tickerlake.query.store_files import StoreFiles
 
 __all__ = ["DuckDBEngine", "newest_rows"]
 
@@ -62,6 +65,12 @@ class DuckDBEngine:
             repeat_window=repeat_window,
         )
         self._database = _open(lake.store, self._settings)
+        self._files: StoreFiles | None = None
+        if lake.store.scheme is not None:
+            from tickerlake.query.store_files import StoreFiles
+
+            self._files = StoreFiles(lake.store)
+            self._database.register_filesystem(self._files)
 
     def sql(self, query: str, *, as_of: datetime | None = None) -> Result:
         """Run one SELECT, or EXPLAIN of one. See `Engine.sql`."""
@@ -76,6 +85,8 @@ class DuckDBEngine:
             checked = check(query, partial(_parse, cursor))
             present = Present(cursor, self._lake, self._tail, as_of)
             statement = present.prepare(checked)
+            if self._files is not None:
+                self._files.prefetch(present.files)
             with (
                 _translated(cursor, checked),
                 _time_limit(cursor, self._settings.time_limit_seconds),
@@ -110,10 +121,6 @@ def _open(store: Store, settings: QuerySettings) -> duckdb.DuckDBPyConnection:
     if settings.threads is not None:
         config["threads"] = settings.threads
     database = duckdb.connect(":memory:", config=config)
-    if store.scheme is not None:
-        from tickerlake.query.store_files import StoreFiles
-
-        database.register_filesystem(StoreFiles(store))
     folder = (store.root.rstrip("/") + "/").replace("'", "''")
     for statement in (
         f"set TimeZone = '{_UTC}'",

@@ -47,6 +47,8 @@ class Present:
         self._tail = tail
         self._as_of = as_of
         self._states: dict[Kind, Fresh] = {}
+        #: Data files that the query may read.
+        self.files: list[str] = []
 
     def prepare(self, checked: Checked) -> str:
         """Make what the query names visible on its connection; return the statement to run.
@@ -120,6 +122,7 @@ class Present:
             ts_to=wanted.ts_to,
         )
         files = [file for file in files if file.sequence_number > after]
+        self.files += [file.path for file in files]
         tail = _narrowed(state.rows, wanted)
         name = f"_tail_of_{view}_{kind}" if tail.num_rows else None
         if name is not None:

@@ -7,9 +7,12 @@ keeps footers and what it has read.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -23,8 +26,28 @@ from tickerlake.lake.store import Store
 __all__ = ["StoreFiles"]
 
 _OPEN_MAX: Final = 1_000
+#: How much of a file's end is read at once when it is opened: its footer, and a small file whole.
+_END_BYTES: Final = 32 * 1024
+_AT_ONCE: Final = 16
 #: Files never change under their name. (1970 is no time for DuckDB, which would then keep nothing.)
 _NEVER: Final = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """An open file, and what was read of it already."""
+
+    file: pa.NativeFile
+    size: int
+    end: bytes
+
+    def read(self, count: int, position: int) -> bytes:
+        """So many bytes from there."""
+        begin = position - (self.size - len(self.end))
+        if begin >= 0:
+            return self.end[begin : begin + count]
+        piece: bytes = self.file.read_at(count, position)
+        return piece
 
 
 class StoreFiles(AbstractFileSystem):  # type: ignore[misc] # fsspec has no types
@@ -36,7 +59,7 @@ class StoreFiles(AbstractFileSystem):  # type: ignore[misc] # fsspec has no type
         super().__init__()
         self.protocol = store.scheme
         self._store = store
-        self._files: OrderedDict[str, pa.NativeFile] = OrderedDict()
+        self._files: OrderedDict[str, _Open] = OrderedDict()
         self._lock = threading.Lock()
 
     def open(self, path: str, mode: str = "rb", **_: Any) -> _Reader:  # noqa: ANN401, ARG002
@@ -45,7 +68,20 @@ class StoreFiles(AbstractFileSystem):  # type: ignore[misc] # fsspec has no type
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:  # noqa: ANN401
         """A file's size."""
-        return {"name": path, "size": self._file(path).size(), "type": "file"}
+        return {"name": path, "size": self._file(path).size, "type": "file"}
+
+    def prefetch(self, paths: Iterable[str]) -> None:
+        """Open files that a query is about to read: DuckDB would do it one after the other."""
+        with self._lock:
+            closed = [path for path in paths if path not in self._files]
+        if len(closed) > 1:
+            with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="store-files") as threads:
+                list(threads.map(self._try, closed))
+
+    def _try(self, path: str) -> None:
+        # What goes wrong is told to whoever really needs the file.
+        with contextlib.suppress(OSError, StorageError):
+            self._file(path)
 
     def modified(self, path: str) -> datetime:  # noqa: ARG002
         """Never."""
@@ -62,12 +98,15 @@ class StoreFiles(AbstractFileSystem):  # type: ignore[misc] # fsspec has no type
         folder = path.partition("*")[0].partition("?")[0].partition("[")[0].rpartition("/")[0]
         return [file.path for file in self._store.files(folder) if fnmatchcase(file.path, path)]
 
-    def _file(self, path: str) -> pa.NativeFile:
+    def _file(self, path: str) -> _Open:
         with self._lock:
             file = self._files.get(path)
         if file is None:
             try:
-                file = self._store.filesystem.open_input_file(self._store.key(path))
+                opened = self._store.filesystem.open_input_file(self._store.key(path))
+                size = opened.size()
+                end_bytes = min(size, _END_BYTES)
+                file = _Open(opened, size, opened.read_at(end_bytes, size - end_bytes))
             except FileNotFoundError:
                 raise  # A mistake of the query's, as on local disk.
             except OSError as error:
@@ -84,7 +123,7 @@ class _Reader:
 
     mode = "rb"
 
-    def __init__(self, path: str, file: pa.NativeFile) -> None:
+    def __init__(self, path: str, file: _Open) -> None:
         self._path = path
         self._file = file
         self._here = threading.local()
@@ -103,9 +142,9 @@ class _Reader:
         """So many bytes from there."""
         position = self.tell()
         if count < 0:
-            count = self._file.size() - position
+            count = self._file.size - position
         try:
-            piece: bytes = self._file.read_at(count, position)
+            piece = self._file.read(count, position)
         except OSError as error:
             raise _unreadable(self._path, error) from error
         self._here.position = position + len(piece)
