@@ -53,12 +53,18 @@ def lag_told(
 
 def _tell(topic: TopicFlow, output: Output) -> None:
     seconds = topic.lag_seconds
-    text = f"{topic.table}: {counted(topic.lag, 'record')} behind"
+    text = f"{topic.table}: behind"
+    if topic.lag_is_known:
+        text = f"{topic.table}: {counted(topic.lag, 'record')} behind"
     if seconds is not None:
         text += f", the oldest {seconds:.1f} s old"
     output.tell(
         "info",
         "lag",
         text if topic.lag or seconds else f"{topic.table}: has all that the stream holds",
-        {"table": topic.table, "lag": topic.lag, "lag_seconds": seconds},
+        {
+            "table": topic.table,
+            "lag": topic.lag if topic.lag_is_known else None,
+            "lag_seconds": seconds,
+        },
     )

@@ -20,6 +20,8 @@ __all__ = ["PartitionFlow", "TopicFlow", "look_at"]
 
 #: A broker's answer takes its time; a log on disk answers at once.
 _READ_WAIT_SECONDS = 1.0
+#: One would do; but a log may give the record before it, too, and would then be cut off there.
+_READ_RECORDS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,11 @@ class TopicFlow:
         return sum(position.lag or 0 for position in self.positions)
 
     @property
+    def lag_is_known(self) -> bool:
+        """Whether `lag` counts all partitions; logs without a known end tell only its age."""
+        return all(position.lag is not None for position in self.positions)
+
+    @property
     def lag_seconds(self) -> float | None:
         """Age of the oldest record that the lake does not have; null if nobody can tell."""
         seconds = [position.lag_seconds for position in self.positions]
@@ -130,7 +137,7 @@ def _oldest_seconds(topic: Topic, position: PartitionFlow) -> float | None:
         batch = topic.read(
             position.partition,
             position.next_position,
-            records_max=1,
+            records_max=_READ_RECORDS,
             wait_seconds=0.0 if position.lag is None else _READ_WAIT_SECONDS,
         )
     except RetentionPassedError:
@@ -138,4 +145,6 @@ def _oldest_seconds(topic: Topic, position: PartitionFlow) -> float | None:
     if batch.messages:
         published_at = batch.messages[0].published_at
         return max(0.0, (clock.real_now() - published_at).total_seconds())
-    return batch.behind_seconds or (0.0 if batch.at_end else None)
+    if batch.at_end:
+        return 0.0
+    return batch.behind_seconds or None

@@ -190,7 +190,7 @@ class _Demo:
                 topics = self._workspace.flow.topics()
                 published, lag = sum(t.end for t in topics), sum(t.lag for t in topics)
                 progress(published - lag, published)
-                if lag == 0:
+                if lag == 0 and not any(topic.lag_seconds for topic in topics):
                     self._output.result(f"lake       {counted(published, 'record')} delivered")
                     return
                 self._stop.wait(0.1)

@@ -120,7 +120,7 @@ class _Look:
             topic.topic,
             p.partition,
             p.end,
-            p.lake,
+            None if p.lake is None else int(p.lake),
             p.lag,
             _span(p.lag_seconds),
             "none yet" if ago is None else f"{_span(max(0.0, ago))} ago",
@@ -134,7 +134,7 @@ class _Look:
         return (
             topic.table,
             topic.end,
-            topic.lag,
+            topic.lag if topic.lag_is_known else None,
             sum(total.rows for total in sums),
             sum(total.dropped for total in sums),
             sum(total.lost for total in sums),
@@ -167,7 +167,7 @@ def _as_object(topic: TopicFlow) -> dict[str, Any]:
         "topic": topic.topic,
         "table": topic.table,
         "published": topic.end,
-        "lag": topic.lag,
+        "lag": topic.lag if topic.lag_is_known else None,
         "lag_seconds": topic.lag_seconds,
         "committed_at": topic.committed_at,
         "partitions": [
