@@ -17,6 +17,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "howto" / "kafka.md"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_page_is_true(kafka: Kafka, tmp_path: Path) -> None:
     """Every command of the page works, and after the kills each bar is there once."""
     kafka.ours()  # it counts what is in the topic `market.bars`
@@ -34,7 +35,7 @@ def test_the_page_is_true(kafka: Kafka, tmp_path: Path) -> None:
         env=environment(KAFKA=kafka.bootstrap, HOME=str(tmp_path), PATH=path),
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=540,
         check=False,
     )
     out = done.stdout
