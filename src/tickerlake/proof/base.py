@@ -56,6 +56,8 @@ class Fault:
     needs: ClassVar[frozenset[str]] = frozenset()
     #: Of the run's topic; null draws a few.
     partitions: ClassVar[int | None] = None
+    #: How its records travel; null draws.
+    wire: ClassVar[str | None] = None
 
     def strike(self, run: Run) -> None:
         """Let it happen."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -49,6 +51,8 @@ _SETTLED_SECONDS = 30.0
 #: The longest that a worker takes to come to a step, broker and all.
 PAUSED_SECONDS = 10.0
 _RAW_FIRST = 1_000_000_000
+#: Bars of another deployment have other numbers, so that each can be told apart.
+_BESIDE_FIRST = 300_000
 
 
 class Run:
@@ -85,6 +89,7 @@ class Run:
         self.raws = True
         self._nursery = nursery
         self._children: list[Child] = []
+        self._beside: list[Run] = []
         self._endless: set[int] = set()
         self._next_bar = 0
         self._next_raw = _RAW_FIRST
@@ -202,6 +207,19 @@ class Run:
         again, self._unsure = self._unsure, []
         for bars in again:
             self._send(bars)
+
+    def beside(self) -> Run:
+        """Another deployment, with a log of its own, that somebody pointed at the same lake."""
+        name = f"{self.place.folder.name}-beside"
+        place = replace(
+            self.place,
+            folder=self.place.folder.with_name(name),
+            stream=self.logs.url(name),
+        )
+        other = Run(self.seed, place=place, logs=self.logs, lakes=self.lakes, nursery=self._nursery)
+        other._next_bar, other._next_raw = _BESIDE_FIRST, self._next_raw + _RAW_FIRST
+        self._beside.append(other)
+        return other
 
     # Workers
 
@@ -343,6 +361,10 @@ class Run:
         self.publish(30)
         if self.deliver() is None and (left := self.backlog()):
             self.findings.append(f"{left} records of the log were not delivered")
+        for other in self._beside:
+            other.finish()
+            self.findings += other.findings
+            self.ledger.acked |= other.ledger.acked
         self.judge()
 
     def counts(self) -> Counts:
@@ -363,6 +385,11 @@ class Run:
     def close(self) -> None:
         """End all workers, and give back what is open."""
         self._end_workers()
+        for other in self._beside:
+            with suppress(TickerlakeError):
+                other.stream.remove(other.kind)
+            other.close()
+            shutil.rmtree(other.place.folder, ignore_errors=True)
         self._open.close()
 
     def _end_workers(self) -> None:

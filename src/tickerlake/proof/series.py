@@ -131,10 +131,10 @@ class Series:
     ) -> Run:
         lake, catalog = self._lakes.urls(name)
         drawn = random.Random(f"place {seed}")  # noqa: S311 - a seed that can be repeated
-        partitions = drawn.choice([2, 3, 4, 6])
+        partitions, wire = drawn.choice([2, 3, 4, 6]), drawn.choice(["json", "json", "arrow"])
         settings = {
             "streams.partitions": (fault and fault.partitions) or partitions,
-            "streams.wire": drawn.choice(["json", "json", "arrow"]),
+            "streams.wire": (fault and fault.wire) or wire,
             **self._logs.settings,
             **self._lakes.settings(name),
         }

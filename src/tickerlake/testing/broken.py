@@ -1,4 +1,7 @@
-"""Workers that break the protocol, each in one way: a judge that finds nothing here is no judge."""
+"""Workers that break the protocol, each in one way: a judge that finds nothing here is no judge.
+
+And one that keeps it in the way of an earlier version.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from tickerlake.delivery.direct import DirectCommits
 from tickerlake.errors import CommitRefusedError
 from tickerlake.lake.base import Change, LakeTable, Loaded
 from tickerlake.testing.ills import patched
+from tickerlake.testing.previous import Previous
 
 __all__ = ["WAYS", "OwnRetries", "PropertyOnly", "SentTwice", "Unfenced", "broken"]
 
@@ -92,6 +96,7 @@ WAYS: dict[str, tuple[Callable[[Any], Any], type[DirectCommits]]] = {
     "property-only commits": (PropertyOnly, DirectCommits),
     "own retries": (OwnRetries, DirectCommits),
     "own cleaning": (SentTwice, DirectCommits),
+    "previous version": (lambda table: table, Previous),
 }
 
 

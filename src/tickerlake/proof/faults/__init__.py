@@ -52,5 +52,7 @@ FAULTS: tuple[type[Fault], ...] = (
     data.ManyPartitions,
     people.Maintenance,
     people.RolledBack,
+    people.TwoDeployments,
+    people.PreviousVersion,
     broker.OffsetsWiped,
 )

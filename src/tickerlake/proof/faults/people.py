@@ -12,7 +12,7 @@ from tickerlake.proof.run import HOLDING
 if TYPE_CHECKING:
     from tickerlake.proof.run import Run
 
-__all__ = ["Maintenance", "RolledBack"]
+__all__ = ["Maintenance", "PreviousVersion", "RolledBack", "TwoDeployments"]
 
 
 class PeopleFault(Fault):
@@ -76,3 +76,51 @@ class RolledBack(PeopleFault):
             if run.expect_end(failing, "RolledBackError") is None:
                 run.findings.append("a worker went on after a rollback as if nothing were")
         rewind(run.lake, [run.table])
+
+
+class TwoDeployments(PeopleFault):
+    """Two deployments with logs of their own feed one lake by mistake."""
+
+    name = "people-two-deployments"
+    what = "two deployments with different logs are pointed at one lake by mistake"
+
+    def strike(self, run: Run) -> None:
+        """Both stand before their commits; neither may take the other's offsets for its own."""
+        other = run.beside()
+        sleepers = []
+        for each in (run, other):
+            each.publish()
+            step = run.random.choice(HOLDING)
+            sleepers.append(each.paused(step, nth=run.some_time(step)))
+            run.struck(f"two deployments, after {step}", sleepers[-1])
+        victim = run.random.choice([None, *sleepers])
+        for each, sleeper in zip((run, other), sleepers, strict=True):
+            sleeper.signal(signal.SIGKILL if sleeper is victim else signal.SIGCONT)
+            each.expect_end(sleeper, *(["SIGKILL"] if sleeper is victim else []))
+            each.judge()
+
+
+class PreviousVersion(PeopleFault):
+    """A worker of the previous version runs beside one of this version."""
+
+    name = "people-previous-version"
+    what = "a worker of the previous version runs beside a new one"
+    wire = "json"  # it knew one record a position
+
+    def strike(self, run: Run) -> None:
+        """Both race for each commit, and one of them dies."""
+        run.publish(360)
+        steps = run.random.choice(HOLDING), run.random.choice(HOLDING)
+        old = run.paused(steps[0], nth=run.some_time(steps[0]), breaks="previous version")
+        run.struck(f"the old one after {steps[0]}", old)
+        new = run.paused(steps[1], nth=run.some_time(steps[1]))
+        run.struck(f"the new one after {steps[1]}", new)
+        victim = run.random.choice([None, old, new])
+        for worker in (old, new):
+            worker.signal(signal.SIGKILL if worker is victim else signal.SIGCONT)
+        for worker in (old, new):
+            run.expect_end(worker, *(["SIGKILL"] if worker is victim else []))
+        run.judge()
+        run.publish(60)
+        run.deliver(breaks="previous version")
+        run.judge()
