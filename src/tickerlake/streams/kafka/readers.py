@@ -17,6 +17,7 @@ __all__ = ["Readers"]
 #: Beyond this many that stand elsewhere, the one that was not used for longest is sent there.
 _READERS_MAX: Final = 8
 
+#: What nobody used for so long gives back its connections and what it had fetched ahead.
 _IDLE_SECONDS: Final = 60.0
 
 
@@ -42,7 +43,10 @@ class Readers:
         Raises:
             StorageError: The stream has been closed.
         """
-        reader = self._chosen(wanted) or self._make()
+        reader, old = self._chosen(wanted)
+        for unused in old:
+            unused.close()
+        reader = reader or self._make()
         try:
             yield reader
         except BaseException:
@@ -63,7 +67,8 @@ class Readers:
         for reader in idle:
             reader.close()
 
-    def _chosen(self, wanted: Mapping[int, int]) -> Reader | None:
+    def _chosen(self, wanted: Mapping[int, int]) -> tuple[Reader | None, list[Reader]]:
+        """The one that fits best, if any does; and those that have been idle for too long."""
         mine = threading.get_ident()
         with self._lock:
             if self.closed:
@@ -72,8 +77,9 @@ class Readers:
                 self._process, self._idle = os.getpid(), []
             best = max(self._idle, key=lambda r: (r.matches(wanted), r.owner == mine), default=None)
             if best is None or not (best.matches(wanted) or best.owner == mine):
-                if len(self._idle) < _READERS_MAX:
-                    return None
-                best = min(self._idle, key=lambda r: r.used_at)
-            self._idle.remove(best)
-            return best
+                full = len(self._idle) >= _READERS_MAX
+                best = min(self._idle, key=lambda r: r.used_at) if full else None
+            long_ago = clock.monotonic_seconds() - _IDLE_SECONDS
+            old = [r for r in self._idle if r.used_at < long_ago and r is not best]
+            self._idle = [r for r in self._idle if r is not best and r not in old]
+            return best, old
