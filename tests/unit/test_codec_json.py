@@ -83,7 +83,7 @@ def block(lines: list[bytes], first: int = 0) -> Message:
     return Message("3", first, len(lines), "json", b"\n".join(lines), True, NOW)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(lines=st.lists(LINES, min_size=1, max_size=6))
 def test_a_line_means_the_same_in_any_company(lines: list[bytes]) -> None:
     """Together, alone, and beside a line that makes the reader look closely: the same rows."""
