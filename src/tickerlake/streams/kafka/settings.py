@@ -64,6 +64,6 @@ class KafkaSettings:
     #: The group's protocol: `classic`, or `consumer` (KIP-848), in which the broker sets the times.
     group_protocol: Literal["classic", "consumer"] = "classic"
     #: Memory for records that were fetched ahead, in each reader.
-    buffer_bytes_max: int = 67_108_864
+    buffer_bytes_max: int = 16_777_216
     #: Further properties of librdkafka, as they are: no secrets, for these are shown.
     client: Mapping[str, str] = field(default_factory=dict)
