@@ -77,6 +77,7 @@ class Undecodable(DataFault):
             b"[1,2] MARK",
             b"MARK\nMARK",
             b"null MARK",
+            b'"MARK"',
         ]
         for partition in run.topic.partitions():
             run.raw(run.random.sample(broken, 3), partition=partition)
