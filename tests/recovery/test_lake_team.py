@@ -42,6 +42,9 @@ from tickerlake.testing.services.tcp_proxy import TcpProxy
 
 pytestmark = pytest.mark.xdist_group("lakes")
 
+#: Nothing sends a transaction of PostgreSQL again, it knows no tokens, and it compares.
+REST_ONLY = pytest.mark.parametrize("shaky", ["rest_s3"], indirect=True)
+
 COMMIT = "POST .*/tables/bars_log"
 SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your rate.</Message></Error>"
 
@@ -75,10 +78,10 @@ def test_a_lost_answer_is_unknown_and_the_commit_stands(shaky: Shaky) -> None:
     assert rows(lake) == 25
 
 
+@REST_ONLY
 def test_a_request_that_is_sent_twice_leaves_a_whole_table(shaky: Shaky) -> None:
     """A proxy or an SDK sends the commit again: refused, but landed, and every file is there."""
-    if not isinstance(shaky.catalog, HttpProxy):
-        pytest.skip("nothing sends a transaction of PostgreSQL again")
+    assert isinstance(shaky.catalog, HttpProxy)
     lake = shaky.place.open()
     table = lake.table("bars_log")
     deliver(table, 10)
@@ -92,11 +95,11 @@ def test_a_request_that_is_sent_twice_leaves_a_whole_table(shaky: Shaky) -> None
     assert rows(lake) == 25
 
 
+@REST_ONLY
 @pytest.mark.parametrize("status", [401, 403, 419])
 def test_an_expired_token_is_renewed(shaky: Shaky, status: int) -> None:
     """However the catalog says that the token is too old: one more login, and the commit lands."""
-    if not isinstance(shaky.catalog, HttpProxy):
-        pytest.skip("PostgreSQL knows no tokens")
+    assert isinstance(shaky.catalog, HttpProxy)
     lake = shaky.place.open()
     table = lake.table("bars_log")
     expired = [shaky.catalog.add(what, answer(status)) for what in ("GET .*/bars_log", COMMIT)]
@@ -217,10 +220,10 @@ def test_a_lake_is_not_opened_with_the_catalog_of_another(place: Place) -> None:
         place.open()
 
 
+@REST_ONLY
 def test_a_catalog_that_does_not_compare_is_refused(shaky: Shaky) -> None:
     """A REST catalog that takes every commit: of two rivals both land, and the lake says no."""
-    if not isinstance(shaky.catalog, HttpProxy):
-        pytest.skip("PostgreSQL compares")
+    assert isinstance(shaky.catalog, HttpProxy)
 
     def compare_nothing(exchange: Exchange) -> Answer:
         request = json.loads(exchange.body)
