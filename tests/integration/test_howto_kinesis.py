@@ -31,6 +31,7 @@ def programs(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_page_is_true(kinesis: Kinesis, tmp_path: Path, programs: Path) -> None:
     """Every command of the page works; the bars are counted once, after a kill and a split too."""
     blocks = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
@@ -50,7 +51,7 @@ def test_the_page_is_true(kinesis: Kinesis, tmp_path: Path, programs: Path) -> N
         start_new_session=True,
     ) as shell:
         try:
-            out, _ = shell.communicate(timeout=240)
+            out, _ = shell.communicate(timeout=540)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(shell.pid, signal.SIGKILL)

@@ -16,6 +16,8 @@ __all__ = ["Answer", "Polling", "Source", "start_of"]
 
 #: The most that GetRecords takes as its limit.
 _RECORDS_MAX: Final = 10_000
+#: A shard that was not read for a while may be read so often at once: AWS counts by the second.
+_READS_AT_ONCE: Final = 4.0
 #: An iterator lives 5 minutes.
 _ITERATOR_SECONDS_MAX: Final = 280.0
 #: An answer ends at 10 MiB; one of this size may have been cut there.
@@ -69,9 +71,10 @@ class Polling:
         self._service = service
         self._stream = stream
         self._shards = shards
-        self._pause_seconds = 1 / reads_per_second
+        self._reads_per_second = reads_per_second
         self._lock = threading.Lock()
-        self._next_read_at: dict[str, float] = {}
+        #: Of each shard: how many reads it is good for, and as of when.
+        self._reads: dict[str, tuple[float, float]] = {}
 
     def ask(self, partition: str, place: Place, iterator: str | None, records_max: int) -> Answer:
         """One GetRecords, when it is this shard's turn."""
@@ -136,10 +139,11 @@ class Polling:
     def _await_turn(self, partition: str) -> None:
         with self._lock:
             now = clock.monotonic_seconds()
-            turn = max(now, self._next_read_at.get(partition, now))
-            self._next_read_at[partition] = turn + self._pause_seconds
-        if turn > now:
-            clock.sleep(turn - now)
+            reads, then = self._reads.get(partition, (_READS_AT_ONCE, now))
+            reads = min(_READS_AT_ONCE, reads + (now - then) * self._reads_per_second) - 1
+            self._reads[partition] = reads, now
+        if reads < 0:
+            clock.sleep(-reads / self._reads_per_second)
 
 
 def start_of(place: Place) -> tuple[str, dict[str, object]]:
