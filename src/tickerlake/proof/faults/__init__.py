@@ -14,6 +14,7 @@ FAULTS: tuple[type[Fault], ...] = (
     worker.PausedTooLong,
     worker.Zombies,
     worker.JoinAndLeave,
+    worker.CommittersLost,
     worker.OutOfMemory,
     worker.ClockJumps,
     broker.Killed,

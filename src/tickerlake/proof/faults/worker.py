@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ClockJumps",
+    "CommittersLost",
     "JoinAndLeave",
     "KilledAtAStep",
     "KilledAtRandom",
@@ -141,6 +142,39 @@ class JoinAndLeave(WorkerFault):
         run.struck(f"SIGTERM to all {len(members)}")
         for member in members:
             run.expect_end(member, "SIGTERM")
+        run.judge()
+
+
+class CommittersLost(WorkerFault):
+    """Members hand over to one that commits for all; it dies, or comes back as a second one."""
+
+    name = "worker-committer-lost"
+    what = "members hand their files to one that commits for all; that one, or they, die or sleep"
+    partitions = 6
+
+    def strike(self, run: Run) -> None:
+        """Nobody knows which of them commits: sooner or later each of them is struck."""
+        settings = {"committer": "handover", "handover_seconds": 0.4}
+        run.publish()
+        members = [run.start(alone=False, settings=settings) for _ in range(3)]
+        sleepers = []
+        with run.publishing(360):
+            for _ in range(3):
+                clock.sleep(run.random.uniform(0.1, 0.6))
+                member = members.pop(run.random.randrange(len(members)))
+                number = run.random.choice([signal.SIGKILL, signal.SIGSTOP])
+                run.struck(f"{number.name} to one of 3 that hand over")
+                member.signal(number)
+                if number == signal.SIGSTOP:
+                    sleepers.append(member)
+                else:
+                    run.expect_end(member, "SIGKILL")
+                members.append(run.start(alone=False, settings=settings))
+        clock.sleep(PAUSE_SECONDS)
+        for sleeper in sleepers:
+            sleeper.signal(signal.SIGCONT)
+        for member in (*sleepers, *members):
+            run.wake(member, "SIGTERM")
         run.judge()
 
 
