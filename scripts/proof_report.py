@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from itertools import groupby
 from pathlib import Path
@@ -12,7 +13,7 @@ from tickerlake.proof.report import markdown, table
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "proof.md"
-BEGIN, END = "<!-- the table begins -->\n", "<!-- the table ends -->"
+PEERS = ROOT / "docs" / "proof-peers.jsonl"
 
 
 def place(evidence: Evidence) -> tuple[str, str, str]:
@@ -33,13 +34,40 @@ def section(where: tuple[str, str, str], runs: list[Evidence]) -> str:
     )
 
 
+def peers(runs: list[Evidence]) -> str:
+    """What others lost and doubled under kills that we have in the evidence, too."""
+    lines = PEERS.read_text().splitlines() if PEERS.exists() else []
+    rows = sorted(map(json.loads, lines), key=lambda row: (row["fault"], row["peer"]))
+    shown = ["| | kill | runs | records | lost | duplicated |", "|---|---|---:|---:|---:|---:|"]
+    for fault, by_fault in groupby(rows, key=lambda row: row["fault"]):
+        for peer, group in groupby(by_fault, key=lambda row: row["peer"]):
+            found = list(group)
+            counts = [sum(row[name] for row in found) for name in ("records", "lost", "duplicated")]
+            cells = " | ".join(f"{number:,}" for number in (len(found), *counts))
+            shown.append(f"| {peer} | {fault} | {cells} |")
+        ours = [e for e in runs if e.fault == fault and e.struck]
+        counts = [sum(getattr(e, n) for e in ours) for n in ("published", "lost", "duplicated")]
+        cells = " | ".join(f"{number:,}" for number in (len(ours), *counts))
+        shown.append(f"| **tickerlake** | {fault} | {cells} |")
+    return "\n".join(shown) + "\n"
+
+
+def between(text: str, what: str, new: str) -> str:
+    """The page with something new between two of its markers."""
+    begin, end = (
+        f"<!-- the {what} begin{'s' if what == 'table' else ''} -->\n",
+        f"<!-- the {what} end",
+    )
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n{new}{end}{rest.split(end)[1]}"
+
+
 def main(path: Path) -> None:
     """Write the page."""
     runs = sorted(read(path), key=place)
     sections = [section(where, list(group)) for where, group in groupby(runs, key=place)]
-    before, rest = PAGE.read_text().split(BEGIN)
-    after = rest.split(END)[1]
-    PAGE.write_text(f"{before}{BEGIN}\n{''.join(sections)}{END}{after}")
+    text = between(PAGE.read_text(), "table", "".join(sections))
+    PAGE.write_text(between(text, "peers", peers(runs)))
     sys.stdout.write(f"{PAGE.relative_to(ROOT)}: {len(runs)} runs\n")
 
 

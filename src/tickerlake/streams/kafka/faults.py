@@ -107,6 +107,7 @@ _PASSING: Final = frozenset(
         "REPLICA_NOT_AVAILABLE",
         "REQUEST_TIMED_OUT",
         "UNKNOWN_LEADER_EPOCH",
+        "_NOENT",  # no leaders were found, right after connections broke
         "_TIMED_OUT",
         "_TRANSPORT",
     }
