@@ -258,10 +258,13 @@ def test_a_subject_of_others_is_not_broken_by_us(schema_registry: SchemaRegistry
         encode_records(sample_bars(1), "bar", "avro", form(schema_registry), "market.bars")
 
 
-def test_without_a_registry_framed_records_wait(tmp_path: Any) -> None:
-    """The settings are mended, then delivery goes on: no dead letters meanwhile."""
-    with pytest.raises(ConfigError, match="schema registry"):
-        decode("bar", [message([b"\0\0\0\0\x01x"], None)])
+def test_without_a_registry_framed_records_are_whole_dead_letters(tmp_path: Any) -> None:
+    """A stray one stops no others; but who asks for a wire that needs a registry must name it."""
+    framed = b"\0\0\0\0\x07x"
+    rows = decode("bar", [message([framed, b"\0"], None)])
+    assert rows["payload"].to_pylist() == [framed, b"\0"]
+    assert "names schema 7 of a registry" in rows["dead_reason"][0].as_py()
+    assert "not a record with a schema's id" in rows["dead_reason"][1].as_py()
     with pytest.raises(ConfigError, match="need a schema registry"):
         form_of(StreamsSettings(wire="avro"), "bar")
     registry = SchemaRegistrySettings(url="http://127.0.0.1:1")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tickerlake import clock
 from tickerlake.delivery.buffer import MemoryBudget
+from tickerlake.delivery.outage import Outage
 from tickerlake.delivery.report import (
     Delivered,
     DeliveryReport,
@@ -20,7 +21,7 @@ from tickerlake.delivery.report import (
 )
 from tickerlake.delivery.settings import DeliverySettings
 from tickerlake.delivery.worker import Stop, Worker
-from tickerlake.errors import CommitRefusedError, CommitUnknownError
+from tickerlake.errors import CommitRefusedError, CommitUnknownError, UnreachableError
 from tickerlake.lake.base import Loaded
 from tickerlake.records import TABLES, Kind
 from tickerlake.streams import Membership, Stream
@@ -104,7 +105,30 @@ class _Crew:
     on_event: OnEvent | None
 
     def work(self, kind: Kind, number: int, stop: Stop) -> KindReport:
-        """One worker's whole life."""
+        """Worker after worker: one that cannot reach what it needs is followed, after a rest.
+
+        The next one goes on where the lake is, like any other: nothing of the first is needed.
+        """
+        reports: list[KindReport] = []
+        outage = Outage(self.settings.outage_seconds_max)
+        while True:
+            began_seconds = clock.monotonic_seconds()
+            try:
+                self._live(kind, number, stop, reports)
+                return sum(reports, KindReport())
+            except UnreachableError as error:
+                rest_seconds = outage.rest_seconds(began_seconds)
+                if self.once or stop.is_set() or rest_seconds is None:
+                    raise
+                if self.on_event is not None:
+                    why = f"{error.problem} Trying again in {rest_seconds:.0f} s"
+                    self.on_event(Refused(kind, why))
+                until_seconds = clock.monotonic_seconds() + rest_seconds
+                while not stop.is_set() and clock.monotonic_seconds() < until_seconds:
+                    stop.wait(self.settings.poll_seconds)
+
+    def _live(self, kind: Kind, number: int, stop: Stop, reports: list[KindReport]) -> None:
+        """One worker's whole life; what it did is added to `reports` however it ends."""
         table = self.lake.table(TABLES[kind])
         membership = self._join(kind, number, group_of(table.load()))
         try:
@@ -118,7 +142,10 @@ class _Crew:
                 budget=self.budget,
                 on_event=_Tending(self.lake, TABLES[kind], self.on_event),
             )
-            return worker.run(stop, once=self.once)
+            try:
+                worker.run(stop, once=self.once)
+            finally:
+                reports.append(worker.report)
         finally:
             membership.leave()
 

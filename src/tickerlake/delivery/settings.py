@@ -35,6 +35,9 @@ class DeliverySettings:
     commit_seconds_max: float = 120.0
     #: The first pause after a refused commit; doubled up to a second, with jitter.
     commit_pause_seconds: float = 0.02
+    #: Rest and try again while stream, lake or schema registry cannot be reached, for so long in
+    #: all; then give up (exit 4). `--once` gives up at once.
+    outage_seconds_max: float = field(default=600.0, metadata={"least": 0})
     #: Workers of each table; they share its partitions between them.
     workers: int = 1
     #: Who commits: `direct` each worker for itself; `handover` the one that reads the first

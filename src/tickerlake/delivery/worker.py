@@ -134,6 +134,11 @@ class Worker:
         self._report = KindReport()
         self.reached("1")
 
+    @property
+    def report(self) -> KindReport:
+        """What it has done so far, also where `run` ended with an error."""
+        return self._report
+
     def run(self, stop: Stop, *, once: bool) -> KindReport:
         """Deliver until `stop` is set, or with `once` up to the log's ends as seen now.
 

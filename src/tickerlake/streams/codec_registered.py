@@ -22,7 +22,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickerlake.errors import ConfigError
 from tickerlake.records import Kind
 from tickerlake.streams.base import Message, Wire
 from tickerlake.streams.codec_json import decode_json, encode_json
@@ -76,16 +75,13 @@ def decode_registered(
 ) -> Decoded:
     """Records of all messages, in order; exactly `message.count` rows for each.
 
+    Without a registry they are dead letters, whole, to be sent again once the settings name one:
+    a stray record that begins with a zero byte must not stop all others.
+
     Raises:
         UnreachableError: The registry did not answer: nothing is known of these records.
-        ConfigError: There is no registry in the settings, or it does not let us in.
+        ConfigError: It does not let us in.
     """
-    if registry is None:
-        raise ConfigError(
-            "Records of this topic name a schema, and the settings no schema registry.",
-            expected='url = "http://HOST:8081" in [streams.schema_registry]',
-            todo="name the registry that the producer uses",
-        )
     return Decoded.concat([_message(layout, registry, message) for message in _joined(messages)])
 
 
@@ -112,7 +108,7 @@ def _joined(messages: Sequence[Message]) -> list[Message]:
     return [replace(whole, keys=keys, times=np.concatenate(times))]
 
 
-def _message(layout: Layout, registry: SchemaRegistry, message: Message) -> Decoded:
+def _message(layout: Layout, registry: SchemaRegistry | None, message: Message) -> Decoded:
     values = message.parts if message.parts is not None else [message.payload]
     if len(values) != message.count:
         reason = f"the message holds {len(values)} records, {message.count} were declared"
@@ -136,10 +132,12 @@ def _message(layout: Layout, registry: SchemaRegistry, message: Message) -> Deco
     )
 
 
-def _record(registry: SchemaRegistry, value: bytes | None, unknown: set[int]) -> _Read:
+def _record(registry: SchemaRegistry | None, value: bytes | None, unknown: set[int]) -> _Read:
     if value is None or len(value) < _FRAME.size or value[0] != 0:
         return None, "not a record with a schema's id before it"
     _, number = _FRAME.unpack_from(value)
+    if registry is None:
+        return None, f"it names schema {number} of a registry; [streams.schema_registry] names none"
     schema = None if number in unknown else registry.schema(number)
     if schema is None:
         unknown.add(number)

@@ -78,6 +78,7 @@ class Undecodable(DataFault):
             b"MARK\nMARK",
             b"null MARK",
             b'"MARK"',
+            b"\x00\xe2\x82\xac\x01 MARK",
         ]
         for partition in run.topic.partitions():
             run.raw(run.random.sample(broken, 3), partition=partition)
