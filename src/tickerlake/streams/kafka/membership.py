@@ -27,6 +27,9 @@ _STUCK_SECONDS: Final = 300.0
 
 _POLL_SECONDS: Final = 0.1
 
+#: A broker that is there has answered by then.
+_CLOSE_SECONDS: Final = 5.0
+
 
 class Member:
     """A member of a consumer group; a thread of its own answers the broker.
@@ -82,8 +85,7 @@ class Member:
         self._leaving.set()
         self._thread.join()
         self._share = frozenset()
-        with translated(self._doing, self._troubles):
-            self._consumer.close()
+        _close(self._consumer)
 
     def _answer(self) -> None:
         """Take part in the group: the client calls back from inside `poll`."""
@@ -151,7 +153,7 @@ class Alone:
         """Nobody waits for these partitions."""
         with self._lock:
             if self._consumer is not None:
-                self._consumer.close()
+                _close(self._consumer)
                 self._consumer = None
 
 
@@ -183,6 +185,17 @@ def _consumer(config: dict[str, Any], group: str, troubles: Troubles, doing: str
     }
     with translated(doing, troubles):
         return Consumer(config | mine)
+
+
+def _close(consumer: Consumer) -> None:
+    """Say goodbye to the broker; but where it is dead, do not wait for it.
+
+    The client waits for the answer to its last commit, for ever if need be. Then it is left alone
+    with that, and the broker, once it is back, misses this member after its session time-out.
+    """
+    closing = threading.Thread(target=consumer.close, name="leaving a group", daemon=True)
+    closing.start()
+    closing.join(_CLOSE_SECONDS)
 
 
 def _commit(consumer: Consumer, topic: str, positions: Mapping[str, int]) -> None:
