@@ -60,4 +60,4 @@ def test_the_page_is_true(kinesis: Kinesis, tmp_path: Path, programs: Path) -> N
     assert "Nothing to deliver" in out
     (bars, days) = re.findall(r"^\W*(\d+)\W+(\d+)\W*$", out, re.MULTILINE)[-1]
     assert bars == days == "40"
-    assert "END" in out
+    assert "ended" in out

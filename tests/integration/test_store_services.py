@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from botocore.exceptions import ClientError
 
 from tickerlake.testing.services.kinesis import Kinesis
 from tickerlake.testing.services.postgres import Postgres
-from tickerlake.testing.services.process import wait_until
 from tickerlake.testing.services.seaweed import BUCKET, Seaweed
 from tickerlake.testing.services.tcp_proxy import TcpProxy
 
@@ -126,16 +124,6 @@ def test_kinesis_gives_back_what_was_put(kinesis: Kinesis) -> None:
     client.split_shard(StreamName="kept", ShardToSplit=shard, NewStartingHashKey=str(2**127))
     children = [s for s in client.list_shards(StreamName="kept")["Shards"] if "ParentShardId" in s]
     assert len(children) == 2
-
-
-def test_a_persistent_kinesis_survives_a_kill_once_it_has_written(tmp_path: Path) -> None:
-    """What stands in its file is there after a SIGKILL and a restart."""
-    with Kinesis(tmp_path / "kinesis", persistent=True) as kinesis:
-        kinesis.client().create_stream(StreamName="kept", ShardCount=3)
-        file = tmp_path / "kinesis" / "data" / "kinesis-data.json"
-        wait_until(lambda: file.exists() and "kept" in json.dumps(json.loads(file.read_bytes())))
-        kinesis.restart()
-        assert kinesis.client().list_streams()["StreamNames"] == ["kept"]
 
 
 @pytest.mark.parametrize("service", ["postgres", "seaweed", "kinesis"])

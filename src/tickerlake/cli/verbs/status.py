@@ -119,7 +119,7 @@ class _Look:
         return (
             topic.topic,
             p.partition,
-            p.end,
+            "ended" if p.ended else p.end,
             None if p.lake is None else int(p.lake),
             p.lag,
             _span(p.lag_seconds),

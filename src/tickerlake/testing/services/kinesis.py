@@ -21,15 +21,13 @@ _PRELOADED: Final = Path(__file__).with_name("loopback.js")
 class Kinesis(Service):
     """One emulated region. Any key is good.
 
-    What it holds is in memory, so a SIGKILL loses all of it, unlike Kinesis. With `persistent` it
-    is written to the folder once a second: what is older than that survives.
+    What it holds is in memory, so a SIGKILL loses all of it, unlike Kinesis.
     """
 
     name = "kinesis-local"
 
-    def __init__(self, folder: Path, *, persistent: bool = False) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.persistent = persistent
         self.port, self._tls_port = free_ports(2)
 
     @property
@@ -66,9 +64,6 @@ class Kinesis(Service):
             "KINESIS_MOCK_TLS_PORT": str(self._tls_port),
             "LOG_LEVEL": "WARN",
             "SHARD_LIMIT": "1000",
-            "SHOULD_PERSIST_DATA": str(self.persistent).lower(),
-            "PERSIST_PATH": str(self.folder / "data"),
-            "PERSIST_INTERVAL": "1s",
             **{f"{what}_DURATION": "0ms" for what in (*at_once, *also)},
         }
 
