@@ -220,8 +220,8 @@ class Service:
             return []
         family = [self.pid]
         for pid in family:
-            for children in Path(f"/proc/{pid}/task").glob("*/children"):
-                with contextlib.suppress(OSError):  # it has ended since
+            with contextlib.suppress(OSError):  # it has ended since
+                for children in Path(f"/proc/{pid}/task").glob("*/children"):
                     family += map(int, children.read_text().split())
         return family
 
