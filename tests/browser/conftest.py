@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tickerlake.testing.browser import chromium
 from tickerlake.testing.page import BarsChain, daily_bars, serve_in_thread
@@ -14,6 +14,9 @@ from tickerlake.web import WebSettings
 
 LAST = datetime(2013, 3, 1, tzinfo=UTC)
 OpenPage = Callable[..., Page]
+
+# Brokers of other tests share the machine: five seconds, the default, are sometimes too few.
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="session")
