@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,13 +68,13 @@ class LakeCatalog(Catalog):
         """How the catalog names a table of the lake."""
         return self.namespace, name
 
+    @abstractmethod
     def pointer(self, identifier: str | Identifier) -> str | None:
         """The newest metadata location of a table, freshly read; null if there is no such table."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_transient(self, error: Exception) -> bool:
         """Whether what only reads may be asked again in a moment."""
-        raise NotImplementedError
 
     def commit_table(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -40,7 +41,7 @@ class Strike:
         return self.in_log > 0 or bool(self.in_hand)
 
 
-class Fault:
+class Fault(ABC):
     """One thing that goes wrong. Subclasses say how; a new object is made for each run.
 
     `strike` makes the load that it needs, lets the fault happen at least once, and tells the run
@@ -59,6 +60,6 @@ class Fault:
     #: How its records travel; null draws.
     wire: ClassVar[str | None] = None
 
+    @abstractmethod
     def strike(self, run: Run) -> None:
         """Let it happen."""
-        raise NotImplementedError

@@ -149,7 +149,7 @@ class Series:
             due = [f for f in self._faults if missed[f.name] <= _MISSES_MAX + struck[f.name]]
             if not due:
                 return
-            yield min(due, key=lambda fault: struck[fault.name] + missed[fault.name])
+            yield min(due, key=lambda fault: (struck[fault.name], missed[fault.name]))
 
     def run_once(self, seed: int, fault: type[Fault], nursery: Nursery) -> Evidence:
         """One run, from an empty log and an empty lake."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import resource
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -146,17 +147,18 @@ def _file_bytes(value: int, told: Callable[[str, Reached], None]) -> Iterator[No
 
 @contextlib.contextmanager
 def _full_disk(value: Mapping[str, Any], told: Callable[[str, Reached], None]) -> Iterator[None]:
-    """From the given step on there is no room: for data files, or for all that is metadata."""
+    """From the nth time of a step on there is no room: for data files, or for metadata."""
     import pyarrow.parquet as pq
 
     from tickerlake.lake import local_io
 
     full = False
+    times = itertools.count(1)
     write_table, make_folder = pq.ParquetWriter.write_table, local_io.make_folder
 
     def fill() -> None:
         nonlocal full
-        full = True
+        full = full or next(times) == value["nth"]
 
     def no_room(real: Callable[..., Any]) -> Callable[..., Any]:
         def write(*args: Any, **options: Any) -> Any:  # noqa: ANN401

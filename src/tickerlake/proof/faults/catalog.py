@@ -92,8 +92,9 @@ class DiskFull(CatalogFault):
         run.publish()
         step = run.random.choice(["5", "6", "7", "3", "8a"])
         where = run.random.choice(["data", "metadata"])
-        full = {"step": step, "where": where}
-        worker = run.paused(step, nth=run.some_time(step), ills={"full_disk": full})
+        nth = run.some_time(step)  # not before: a first commit registers, with nothing in hand
+        full = {"step": step, "nth": nth, "where": where}
+        worker = run.paused(step, nth=nth, ills={"full_disk": full})
         run.struck(f"{where} full after {step}", worker)
         worker.signal(signal.SIGCONT)
         run.expect_end(worker, "StorageError", "CommitUnknownError")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tickerlake.proof.base import Fault, Group
@@ -44,9 +45,9 @@ class DataFault(Fault):
 
     group: ClassVar[Group] = "data"
 
+    @abstractmethod
     def send(self, run: Run) -> None:
         """Put them on the log."""
-        raise NotImplementedError
 
     def strike(self, run: Run) -> None:
         """Records, a death in the middle of them, and more of them."""

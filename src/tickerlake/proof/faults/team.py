@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from abc import abstractmethod
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, ClassVar
 
@@ -57,9 +58,9 @@ class TeamFault(CatalogFault):
         lakes.heal()
         run.judge()
 
+    @abstractmethod
     def misbehave(self, run: Run, lakes: TeamLakes) -> None:
         """Arm what shall fail."""
-        raise NotImplementedError
 
     def meanwhile(self, run: Run, lakes: TeamLakes) -> None:
         """What happens while the worker goes on."""

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,7 +37,7 @@ _OWNER: Final = os.getpid()
 _ALIVE: Final[weakref.WeakSet[Service]] = weakref.WeakSet()
 
 
-class Service:
+class Service(ABC):
     """One server and the folder that it keeps its data in.
 
     Subclasses say what to run and when it answers. `kill9`, `pause` and `full_disk` strike all of
@@ -53,17 +54,17 @@ class Service:
         self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
     def command(self) -> Sequence[str]:
         """What to run. Called at every start."""
-        raise NotImplementedError
 
     def environment(self) -> Mapping[str, str]:
         """What the program finds in its environment beside ours."""
         return {}
 
+    @abstractmethod
     def answering(self) -> bool:
         """Whether it answers now. Called again and again after a start; never blocks for long."""
-        raise NotImplementedError
 
     @property
     def log(self) -> Path:
