@@ -10,11 +10,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Final, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Final
 
 from tickerlake.clock import sleep
-from tickerlake.testing.services.process import LOOPBACK, free_ports, wait_until
+from tickerlake.testing.services.http_server import HttpServer
+from tickerlake.testing.services.process import LOOPBACK, wait_until
 
 __all__ = [
     "Action",
@@ -190,48 +191,29 @@ class Fault:
         wait_until(lambda: self.struck > 0, seconds_max=seconds_max)
 
 
-class HttpProxy:
+class HttpProxy(HttpServer):
     """Passes requests on to a port of 127.0.0.1; the first fault that strikes one decides.
 
     Bodies are read whole before they are passed on. `seen` holds what passed, newest last, with
     the status that the client got (None: it was hung up on).
     """
 
+    name = "http-proxy"
+
     def __init__(self, upstream_port: int, port: int | None = None) -> None:
+        self._connections: set[socket.socket] = set()
+        super().__init__(_Handler, port=port, answered_by=self, connections=self._connections)
         self.upstream_port = upstream_port
-        self.port = port if port is not None else free_ports(1)[0]
         self.seen: deque[tuple[str, int | None]] = deque(maxlen=_SEEN_MAX)
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
-        self._connections: set[socket.socket] = set()
-        self._server: ThreadingHTTPServer | None = None
-
-    @property
-    def url(self) -> str:
-        """What clients take for the server's own address."""
-        return f"http://{LOOPBACK}:{self.port}"
-
-    def start(self) -> Self:
-        """Listen. Does nothing when it listens already."""
-        if self._server is None:
-            mine = {"answered_by": self, "connections": self._connections}
-            handler = type("Handler", (_Handler,), mine)
-            self._server = ThreadingHTTPServer((LOOPBACK, self.port), handler)
-            self._server.daemon_threads = True
-            threading.Thread(
-                target=self._server.serve_forever, args=(0.01,), name="http-proxy", daemon=True
-            ).start()
-        return self
 
     def stop(self) -> None:
         """Listen no more, and hang up on everybody."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
-            for connection in list(self._connections):
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+        super().stop()
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def add(
         self,
@@ -268,12 +250,6 @@ class HttpProxy:
             return found
         finally:
             self.seen.append((exchange.what, status))
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
 
 class _Handler(BaseHTTPRequestHandler):

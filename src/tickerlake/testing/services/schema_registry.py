@@ -12,11 +12,11 @@ import re
 import threading
 import urllib.parse
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any, Final
 
 from tickerlake.testing.services.compatibility import LEVELS, compatible
-from tickerlake.testing.services.process import LOOPBACK, free_ports
+from tickerlake.testing.services.http_server import HttpServer
 
 __all__ = ["SchemaRegistry"]
 
@@ -24,16 +24,18 @@ _KINDS: Final = ("AVRO", "JSON")
 Json = dict[str, Any]
 
 
-class SchemaRegistry:
-    """One registry of Avro and JSON schemas.
+class SchemaRegistry(HttpServer):
+    """One registry of Avro and JSON schemas. What was registered outlives a stop.
 
     Args:
         user: `name:password` that clients must show; None: anybody may come in.
         level: Compatibility of subjects that have no level of their own.
     """
 
+    name = "schema-registry"
+
     def __init__(self, *, user: str | None = None, level: str = "BACKWARD") -> None:
-        (self.port,) = free_ports(1)
+        super().__init__(_Handler, registry=self)
         self.user = user
         #: How many requests came, so that tests see what a client remembers.
         self.requests = 0
@@ -42,35 +44,6 @@ class SchemaRegistry:
         self._schemas: list[Json] = []  # an id is a place in it, plus one
         self._subjects: dict[str, dict[int, int]] = {}  # of each, ids by version
         self._lock = threading.Lock()
-        self._server: ThreadingHTTPServer | None = None
-
-    @property
-    def url(self) -> str:
-        """Its address."""
-        return f"http://{LOOPBACK}:{self.port}"
-
-    def start(self) -> Self:
-        """Listen. What was registered before a stop is there again."""
-        handler = type("Handler", (_Handler,), {"registry": self})
-        self._server = ThreadingHTTPServer((LOOPBACK, self.port), handler)
-        self._server.daemon_threads = True
-        threading.Thread(
-            target=self._server.serve_forever, args=(0.01,), name="schema-registry", daemon=True
-        ).start()
-        return self
-
-    def stop(self) -> None:
-        """Listen no more."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     def answer(self, method: str, path: str, body: Json) -> tuple[int, object]:
         """Status and JSON for one request."""
