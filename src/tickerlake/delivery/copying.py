@@ -41,9 +41,9 @@ from tickerlake.delivery.worker import Worker
 from tickerlake.errors import CommitRefusedError, CommitUnknownError, ConfigError, DataLossError
 from tickerlake.lake.base import Change, Loaded
 from tickerlake.lake.lake import Lake
-from tickerlake.lake.positions import address_of, copy_property, offsets_of
+from tickerlake.lake.positions import copy_property, offsets_of
 from tickerlake.lake.retry import commit_until_landed
-from tickerlake.records import SCHEMAS, TABLES, TOPICS, Kind, Position
+from tickerlake.records import SCHEMAS, TABLES, TOPICS, Kind, Position, address_of, is_ended
 from tickerlake.streams import Stream, Topic, codec
 
 __all__ = ["Copied", "copy_topic"]
@@ -360,7 +360,7 @@ def _read_to_end(
     """Decoded rows from `position` on, up to `end` or, where that is null, to the end as of now."""
     if end is None:
         end = topic.bounds(partition).end
-    while not getattr(position, "ended", False) and (end is None or position < end):
+    while not is_ended(position) and (end is None or position < end):
         batch = topic.read(
             partition, position, records_max=_READ_RECORDS, wait_seconds=_WAIT_SECONDS
         )

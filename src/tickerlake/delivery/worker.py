@@ -32,7 +32,7 @@ from tickerlake.errors import RetentionPassedError
 from tickerlake.lake.base import LakeTable, Loaded
 from tickerlake.lake.positions import Range
 from tickerlake.observe import trace_span
-from tickerlake.records import Position, RepeatWindow, lake_schema, repeated_origins
+from tickerlake.records import RepeatWindow, is_ended, lake_schema, repeated_origins
 from tickerlake.streams import Batch, Membership, Topic, codec
 
 __all__ = ["Failpoint", "Stop", "Worker"]
@@ -185,7 +185,7 @@ class Worker:
         )
 
     def _is_past(self, partition: str, position: int, end: int | None) -> bool:
-        if _ended(position):
+        if is_ended(position):
             return True
         if any(partition in parents for parents in self._awaits.values()):
             return False  # Others cannot begin before its very end is in the lake.
@@ -201,7 +201,7 @@ class Worker:
             return "end"
         if self._buffer.age_seconds >= self._settings.flush_seconds:
             return "age"
-        if any(_ended(span.end) for span in self._buffer.ranges().values()):
+        if any(is_ended(span.end) for span in self._buffer.ranges().values()):
             return "partition ended"  # Somebody may wait to begin those that follow on it.
         return self._full() or ("close" if self._closes.passed() else None)
 
@@ -306,7 +306,7 @@ class Worker:
         return {
             name: position
             for name, position in self._buffer.positions().items()
-            if not _ended(position) and name not in self._awaits
+            if not is_ended(position) and name not in self._awaits
         }
 
     def _changed(self) -> bool:
@@ -469,7 +469,3 @@ class Worker:
         """A numbered step is done."""
         if self._failpoint is not None:
             self._failpoint(step, {"rows": self._buffer.rows})
-
-
-def _ended(position: int) -> bool:
-    return isinstance(position, Position) and position.ended

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tickerlake import clock
 from tickerlake.errors import RetentionPassedError
 from tickerlake.flow.totals import Totals
-from tickerlake.records import Kind
+from tickerlake.records import Kind, is_ended
 
 if TYPE_CHECKING:
     from tickerlake.delivery import WorkerStatus
@@ -121,7 +121,7 @@ def look_at(
             bounds.beginning,
             bounds.end,
             lake,
-            ended=getattr(lake, "ended", False),
+            ended=is_ended(lake),
             totals=totals.get(partition, Totals()),
             retries=sum(tally.retries for tally in tallies),
             fences=sum(tally.fences for tally in tallies),

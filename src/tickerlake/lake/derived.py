@@ -13,11 +13,11 @@ import pyarrow.dataset as ds
 from tickerlake.lake.base import Change, Loaded, SnapshotInfo
 from tickerlake.lake.lake import Lake
 from tickerlake.lake.manifests import LiveFile
-from tickerlake.lake.positions import RANGES, REWOUND, Range, address_of, decode_ranges
+from tickerlake.lake.positions import RANGES, REWOUND, Range, decode_ranges
 from tickerlake.lake.retry import commit_until_landed
 from tickerlake.lake.table import IcebergTable
 from tickerlake.lake.tables import DELIVERIES, LATEST, SPECS
-from tickerlake.records import STATE_RANK, TABLES, Kind
+from tickerlake.records import STATE_RANK, TABLES, Kind, address_of
 
 __all__ = [
     "delivery_rows",

@@ -22,14 +22,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tickerlake.lake.base import SnapshotInfo
-from tickerlake.records import Position
+from tickerlake.records import Position, address_of
 
 __all__ = [
     "CHECK",
     "RANGES",
     "REWOUND",
     "Range",
-    "address_of",
     "check_hash",
     "copy_is_open",
     "copy_property",
@@ -89,11 +88,6 @@ class Range:
     def moves(self) -> bool:
         """Whether its end differs from its start, be it in the address alone."""
         return str(self.start) != str(self.end)
-
-
-def address_of(position: int) -> str:
-    """The log's own address of a position; empty where a plain number does."""
-    return position.address if isinstance(position, Position) else ""
 
 
 def encode_ranges(ranges: Mapping[str, Mapping[str, Range]]) -> str:

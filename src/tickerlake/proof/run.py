@@ -19,7 +19,7 @@ from tickerlake.config import make_workspace
 from tickerlake.errors import TickerlakeError
 from tickerlake.proof.base import MissedError, Strike
 from tickerlake.proof.ledger import Counts, Ledger, mark
-from tickerlake.records import TABLES, Kind
+from tickerlake.records import TABLES, Kind, is_ended
 from tickerlake.testing.faults import Child, Nursery, Plan
 from tickerlake.testing.invariants import findings, lake_offsets, live_rows, spans_of, table_state
 from tickerlake.testing.sample_records import sample_bars
@@ -320,7 +320,7 @@ class Run:
         at = bounds.beginning if offset is None else offset
         if bounds.end is not None:
             return max(0, bounds.end - at)
-        count, at_end = 0, bool(getattr(at, "ended", False))
+        count, at_end = 0, is_ended(at)
         while not at_end:
             batch = self.topic.read(partition, at, records_max=100_000, wait_seconds=0)
             count += sum(message.count for message in batch.messages)

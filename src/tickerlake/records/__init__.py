@@ -1,7 +1,7 @@
 """What flows: kinds of records, their Arrow schemas, states, units, value rules, event ids."""
 
 from tickerlake.records.event_ids import key_hashes, with_event_ids
-from tickerlake.records.position import Position
+from tickerlake.records.position import Position, address_of, is_ended
 from tickerlake.records.repeats import REPEAT_WINDOW, RepeatWindow, repeated_origins
 from tickerlake.records.rules import dead_reasons
 from tickerlake.records.schemas import (
@@ -33,10 +33,12 @@ __all__ = [
     "Kind",
     "Position",
     "RepeatWindow",
+    "address_of",
     "conform",
     "dead_reasons",
     "in_calendar",
     "is_constant",
+    "is_ended",
     "key_hashes",
     "lake_schema",
     "repeated_origins",

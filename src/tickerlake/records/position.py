@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-__all__ = ["Position"]
+__all__ = ["Position", "address_of", "is_ended"]
 
 #: The address of a partition that is closed and was read to its end.
 _ENDED = "END"
@@ -54,3 +54,13 @@ class Position(int):
 
     def __reduce__(self) -> tuple[type[Position], tuple[int, str]]:
         return Position, (int(self), self.address)
+
+
+def address_of(position: int) -> str:
+    """The log's own address of a position; empty where a plain number does."""
+    return position.address if isinstance(position, Position) else ""
+
+
+def is_ended(position: int | None) -> bool:
+    """Whether its partition is closed and was read to its end; no plain number says so."""
+    return isinstance(position, Position) and position.ended

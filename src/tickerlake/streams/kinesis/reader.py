@@ -14,7 +14,7 @@ from typing import Final
 
 from tickerlake import clock
 from tickerlake.errors import NotFoundError, RetentionPassedError
-from tickerlake.records import Position
+from tickerlake.records import Position, is_ended
 from tickerlake.streams.aws import RefusedError, Reply, Service
 from tickerlake.streams.base import Batch, Bounds
 from tickerlake.streams.kinesis.places import Place
@@ -82,8 +82,8 @@ class Reader:
                 raise
             # Closed, and its last record has gone: if the reader was not at its end, that is lost.
             ended = Position.end_of_partition(int(seen) + 1)
-            return Bounds(oldest if _ended(seen) else ended, None)
-        if seen is None or _ended(seen):
+            return Bounds(oldest if is_ended(seen) else ended, None)
+        if seen is None or is_ended(seen):
             return Bounds(oldest, None)
         place = Place.of(seen, partition)
         if not self._is_gone(partition, place):
@@ -105,7 +105,7 @@ class Reader:
             RetentionPassedError: It may be gone.
             RangeError: The position is a plain number.
         """
-        if _ended(position):
+        if is_ended(position):
             return Batch((), position, at_end=True)
         place = Place.of(position, partition)
         deadline = clock.monotonic_seconds() + wait_seconds
@@ -113,7 +113,7 @@ class Reader:
             answer = self._kept(partition, place, told_empty=True)
             answer = answer or self._ask(partition, place, records_max)
             batch = self._batch(partition, position, place, answer, records_max)
-            if batch.messages or _ended(batch.next_position):
+            if batch.messages or is_ended(batch.next_position):
                 return batch
             left = deadline - clock.monotonic_seconds()
             if left <= 0:
@@ -125,7 +125,7 @@ class Reader:
         places = {
             partition: Place.of(position, partition)
             for partition, position in positions.items()
-            if not _ended(position)
+            if not is_ended(position)
         }
         deadline = clock.monotonic_seconds() + wait_seconds
         while places:
@@ -259,7 +259,3 @@ def _news(records: list[Reply], place: Place, partition: str) -> list[Reply]:
     if int(records[0]["SequenceNumber"]) > int(place.sequence):
         return records
     return records if take(records, place, partition, records_max=1).messages else []
-
-
-def _ended(position: int) -> bool:
-    return bool(getattr(position, "ended", False))
