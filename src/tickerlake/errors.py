@@ -15,6 +15,7 @@
     │   ├── RateLimitedError                it answers, and says: later
     │   └── PortInUseError                  an address that we wanted is taken
     ├── StorageError                    1: the disk is full, or a file cannot be written
+    │   └── LakeUnreachableError        4: its store or catalog does not answer; also unreachable
     ├── NewerVersionError               1: written by a later tickerlake
     ├── WorkspaceMovedError             1: the lake's paths point elsewhere; see `lake relocate`
     ├── CommitRefusedError              1: the catalog certainly has another parent snapshot now
@@ -40,6 +41,7 @@ __all__ = [
     "CopyOpenError",
     "CorruptLogError",
     "DataLossError",
+    "LakeUnreachableError",
     "LimitError",
     "MalformedError",
     "MissingExtraError",
@@ -182,6 +184,10 @@ class PortInUseError(UnreachableError):
 
 class StorageError(TickerlakeError):
     """A file cannot be written or read: the disk is full, or rights are missing."""
+
+
+class LakeUnreachableError(StorageError, UnreachableError):
+    """The lake's store or catalog does not answer, or cannot at the moment: it may pass."""
 
 
 class NewerVersionError(TickerlakeError):

@@ -1,34 +1,36 @@
-"""A broker that is away for longer than a worker waits ends no delivery, unless it was told so."""
+"""What is away for longer than a worker waits ends no delivery, unless it was told so."""
 
 from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from lakes import Shaky
 from services import Kafka
 from tickerlake.delivery import DeliverySettings, deliver
 from tickerlake.delivery.outage import Outage
 from tickerlake.delivery.report import Delivered, Event, Refused
 from tickerlake.errors import UnreachableError
+from tickerlake.lake.lake import Lake
 from tickerlake.lake.registry import open_lake
-from tickerlake.streams import StreamsSettings, open_stream
+from tickerlake.streams import Stream, StreamsSettings, open_stream
 from tickerlake.streams.kafka.settings import KafkaSettings
 from tickerlake.testing.sample_records import sample_bars
+from tickerlake.testing.services.http_proxy import answer
 
 BRIEF = StreamsSettings(wire="json", kafka=KafkaSettings(timeout_seconds=1))
 
 
-def test_a_delivery_outlives_its_broker(kafka: Kafka, tmp_path: Path) -> None:
-    """Killed until the worker has given up twice, then started: all is delivered, each once."""
-    (node,) = kafka.ours().nodes
-    url = f"kafka://{kafka.bootstrap}/test-{uuid.uuid4().hex[:12]}"
-    stream = open_stream(url, workspace=tmp_path, settings=BRIEF)
-    lake = open_lake("./lake", "sqlite:", workspace=tmp_path)
-    topic = stream.topic("bar")
+def outlives(
+    stream: Stream, lake: Lake, *, goes: Callable[[], None], comes_back: Callable[[], None]
+) -> None:
+    """A delivery goes on through an outage in which it gave up twice: each record once."""
+    topic, table = stream.topic("bar"), lake.table("bars_log")
     topic.publish(sample_bars(300))
     stop, first, refused = threading.Event(), threading.Event(), threading.Semaphore(0)
 
@@ -45,12 +47,11 @@ def test_a_delivery_outlives_its_broker(kafka: Kafka, tmp_path: Path) -> None:
         )
         try:
             assert first.wait(60)
-            node.kill9()
+            goes()
             for _ in range(2):
                 assert refused.acquire(timeout=60)
-            node.start()
-            topic.publish(sample_bars(200, first=300))
-            table = lake.table("bars_log")
+            comes_back()
+            topic.publish(sample_bars(100, first=400))
             count = 0
             while count < 500 and not running.done():
                 count = table.read(table.load(), columns=["volume"]).num_rows
@@ -59,8 +60,40 @@ def test_a_delivery_outlives_its_broker(kafka: Kafka, tmp_path: Path) -> None:
     assert running.result().total.rows == 500
     volumes = table.read(table.load(), columns=["volume"]).column("volume").to_pylist()
     assert sorted(volumes) == list(range(500))
+
+
+def test_a_delivery_outlives_its_broker(kafka: Kafka, tmp_path: Path) -> None:
+    """The broker is killed, and started again once the worker has given up twice."""
+    (node,) = kafka.ours().nodes
+    url = f"kafka://{kafka.bootstrap}/test-{uuid.uuid4().hex[:12]}"
+    stream = open_stream(url, workspace=tmp_path, settings=BRIEF)
+    lake = open_lake("./lake", "sqlite:", workspace=tmp_path)
+
+    def goes() -> None:
+        stream.topic("bar").publish(sample_bars(100, first=300))
+        node.kill9()
+
+    outlives(stream, lake, goes=goes, comes_back=node.start)
     stream.close()
     lake.close()
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("lakes")
+@pytest.mark.parametrize("what", [r"PUT .*\.parquet", r"PUT .*metadata\.json", r"(GET|HEAD) .*"])
+@pytest.mark.parametrize("shaky", ["postgres_s3"], indirect=True)
+def test_a_delivery_outlives_its_bucket(shaky: Shaky, tmp_path: Path, what: str) -> None:
+    """The bucket answers 503 to writes of data, of metadata, or to reads, after all tries."""
+    settings = shaky.place.folder / "tickerlake.toml"
+    settings.write_text(settings.read_text() + "tries_max = 1\n")
+    stream = open_stream("embedded:", workspace=tmp_path, settings=StreamsSettings())
+
+    def goes() -> None:
+        shaky.store.add(what, answer(503), times=None)
+        stream.topic("bar").publish(sample_bars(100, first=300))
+
+    outlives(stream, shaky.place.open(), goes=goes, comes_back=shaky.store.heal)
+    stream.close()
 
 
 def test_once_gives_up_at_once(kafka: Kafka, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ class _Crew:
             try:
                 self._live(kind, number, stop, reports)
                 return sum(reports, KindReport())
-            except UnreachableError as error:
+            except (UnreachableError, CommitUnknownError) as error:
                 rest_seconds = outage.rest_seconds(began_seconds)
                 if self.once or stop.is_set() or rest_seconds is None:
                     raise

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from tickerlake.errors import StorageError
 from tickerlake.lake.base import WrittenFile
 from tickerlake.lake.store import Store, location_of
+from tickerlake.lake.store_errors import storage_error
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
@@ -62,11 +62,7 @@ class Requests:
             output.file.write(json.dumps(document).encode())
             output.finish()
         except OSError as error:
-            raise StorageError(
-                f"The request {path} cannot be written.",
-                found=str(error),
-                todo="make room on the disk, or see that the store can be reached",
-            ) from error
+            raise storage_error(error, path) from error
         return path
 
     def all(self) -> list[Request]:

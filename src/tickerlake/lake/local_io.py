@@ -10,40 +10,19 @@ import os
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from pyiceberg.io import FileIO, InputFile, InputStream, OutputFile, OutputStream
 
-from tickerlake.errors import StorageError
 from tickerlake.lake.store import path_of
+from tickerlake.lake.store_errors import storage_error
 
 __all__ = [
-    "TODO_ELSEWHERE",
     "LocalFileIO",
     "make_folder",
-    "storage_error",
     "sync_file",
     "sync_folder",
 ]
-
-
-_TODO_HERE: Final = (
-    "make room on the disk, or give this user the right to write there, and run it again"
-)
-TODO_ELSEWHERE: Final = (
-    "see that the store runs, that [tables.s3] names it, and that the AWS credentials of this "
-    "process may read, write, list and delete there; then run it again"
-)
-
-
-def storage_error(error: OSError, path: Path | str) -> StorageError:
-    """What a failed write or read means to the user."""
-    local = str(path).startswith("/")
-    return StorageError(
-        f"The file {path} cannot be written or read.",
-        found=error.strerror or str(error),
-        todo=_TODO_HERE if local else TODO_ELSEWHERE,
-    )
 
 
 def sync_file(path: Path) -> None:

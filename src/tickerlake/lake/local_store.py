@@ -11,13 +11,9 @@ from typing import Any
 import pyarrow as pa
 from pyarrow.fs import LocalFileSystem
 
-from tickerlake.lake.local_io import (
-    make_folder,
-    storage_error,
-    sync_file,
-    sync_folder,
-)
+from tickerlake.lake.local_io import make_folder, sync_file, sync_folder
 from tickerlake.lake.store import StoredFile
+from tickerlake.lake.store_errors import storage_error
 
 __all__ = ["LocalStore"]
 

@@ -21,15 +21,17 @@ from pyarrow.fs import AwsStandardS3RetryStrategy, FileType, S3FileSystem
 from pyiceberg.io import FileIO, InputFile, InputStream, OutputFile, OutputStream
 
 from tickerlake.errors import MissingExtraError, StorageError
-from tickerlake.lake.local_io import TODO_ELSEWHERE
 from tickerlake.lake.settings import S3Settings
 from tickerlake.lake.store import StoredFile
+from tickerlake.lake.store_errors import storage_error
 
 __all__ = ["S3FileIO", "S3Store"]
 
 _SCHEME = "s3://"
 #: What one request may delete.
 _DELETED_AT_ONCE = 1_000
+#: Answers that mean: not now.
+_PASSING = frozenset({429, *range(500, 600)})
 
 
 class S3Store:
@@ -98,7 +100,7 @@ class S3Store:
                 )
             for error in answer.get("Errors", ()):
                 if error.get("Code") != "NoSuchKey":
-                    raise _storage_error(f"{error.get('Code')}: {error.get('Message')}", several[0])
+                    raise storage_error(f"{error.get('Code')}: {error.get('Message')}", several[0])
 
     def delete_folder(self, folder: str) -> None:
         """Remove all files below a folder."""
@@ -150,20 +152,18 @@ def _client(settings: S3Settings) -> Any:  # noqa: ANN401 - boto3 has no types o
 @contextlib.contextmanager
 def _asking(path: str) -> Iterator[None]:
     """What goes wrong with a request, as ours."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore import exceptions as boto
 
     try:
         yield
-    except (OSError, BotoCoreError, ClientError) as error:
-        raise _storage_error(str(error), path) from error
-
-
-def _storage_error(found: str, path: str) -> StorageError:
-    return StorageError(
-        f"The file {path} cannot be written or read.",
-        found=found,
-        todo=TODO_ELSEWHERE,
-    )
+    except boto.ClientError as error:
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        raise storage_error(error, path, outage=status in _PASSING) from error
+    except boto.BotoCoreError as error:
+        outage = isinstance(error, (boto.ConnectionError, boto.HTTPClientError))
+        raise storage_error(error, path, outage=outage) from error
+    except OSError as error:
+        raise storage_error(error, path) from error
 
 
 class _S3Output:
@@ -218,7 +218,7 @@ class _Upload(BytesIO):
             with self._filesystem.open_output_stream(_key(self._location)) as file:
                 file.write(whole)
         except OSError as error:
-            raise _storage_error(str(error), self._location) from error
+            raise storage_error(error, self._location) from error
 
     def __enter__(self) -> Self:
         return self

@@ -12,21 +12,34 @@ from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from tickerlake import clock
-from tickerlake.errors import NotFoundError, StorageError, TickerlakeError
+from tickerlake.errors import (
+    LakeUnreachableError,
+    NotFoundError,
+    StorageError,
+    TickerlakeError,
+)
 from tickerlake.lake.catalog import LakeCatalog
+from tickerlake.lake.store_errors import is_outage
 
 __all__ = ["patiently", "reading"]
 
 _T = TypeVar("_T")
 _PATIENCE_SECONDS: Final = 30.0
 _PAUSE_SECONDS_MAX: Final = 2.0
+_TODO_CATALOG: Final = (
+    "see that it runs and answers, that its disk is not full and that no other program locks it; "
+    "`tickerlake doctor` tells more"
+)
 _MISSING: Final = "run `tickerlake lake verify`; restore what is missing from a backup"
 
 
 def patiently(catalog: LakeCatalog, ask: Callable[[LakeCatalog], _T]) -> _T:
     """What the catalog answers; asked again for a while if it does not.
 
-    Only for what reads: a catalog that is started anew must not end every worker.
+    Only for what reads: a catalog that is started anew is no error.
+
+    Raises:
+        LakeUnreachableError: It has not answered all that while.
     """
     deadline_seconds = clock.monotonic_seconds() + _PATIENCE_SECONDS
     pause_seconds = 0.05
@@ -34,11 +47,18 @@ def patiently(catalog: LakeCatalog, ask: Callable[[LakeCatalog], _T]) -> _T:
         try:
             return ask(catalog)
         except Exception as error:
-            late = clock.monotonic_seconds() + pause_seconds > deadline_seconds
-            if late or not catalog.is_transient(error):
+            if not catalog.is_transient(error):
                 raise
+            if clock.monotonic_seconds() + pause_seconds > deadline_seconds:
+                raise LakeUnreachableError(
+                    "The lake's catalog does not answer.", found=_said(error), todo=_TODO_CATALOG
+                ) from error
         clock.sleep(pause_seconds * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
         pause_seconds = min(2 * pause_seconds, _PAUSE_SECONDS_MAX)
+
+
+def _said(error: Exception) -> str:
+    return str(error.__cause__ or error).strip()
 
 
 @contextmanager
@@ -47,7 +67,7 @@ def reading(table: str, what: str) -> Iterator[None]:
 
     Raises:
         NotFoundError: The catalog does not have the table.
-        StorageError: The catalog or a file cannot be read.
+        StorageError: The catalog or a file cannot be read; a `LakeUnreachableError` may pass.
     """
     try:
         yield
@@ -61,13 +81,12 @@ def reading(table: str, what: str) -> Iterator[None]:
     except (SQLAlchemyError, RESTError, RequestException) as error:
         raise StorageError(
             "The lake's catalog cannot be used.",
-            found=str(error.__cause__ or error).strip(),
-            todo="see that it runs and answers, that its disk is not full and that no other "
-            "program locks it; `tickerlake doctor` tells more",
+            found=_said(error),
+            todo=_TODO_CATALOG,
         ) from error
     except OSError as error:
         lost = isinstance(error, FileNotFoundError)
-        raise StorageError(
+        raise (LakeUnreachableError if is_outage(error) else StorageError)(
             f"The {what} of the table {table} cannot be read.",
             found=f"{type(error).__name__}: {error}",
             todo=_MISSING

@@ -27,9 +27,9 @@ from pyiceberg.typedef import Record
 from tickerlake import clock
 from tickerlake.errors import MalformedError, StorageError
 from tickerlake.lake.base import WrittenFile
-from tickerlake.lake.local_io import storage_error
 from tickerlake.lake.settings import LakeSettings
 from tickerlake.lake.store import Output, Store, location_of, path_of
+from tickerlake.lake.store_errors import storage_error
 from tickerlake.lake.tables import WITHOUT_BOUNDS, TableSpec, metrics_properties
 from tickerlake.records import is_constant
 

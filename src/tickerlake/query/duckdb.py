@@ -16,7 +16,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickerlake.errors import LimitError, QueryError, QueryRefusedError, RangeError, StorageError
+from tickerlake.errors import (
+    LakeUnreachableError,
+    LimitError,
+    QueryError,
+    QueryRefusedError,
+    RangeError,
+    StorageError,
+)
 from tickerlake.lake.lake import Lake
 from tickerlake.lake.store import Store
 from tickerlake.query import views
@@ -242,10 +249,13 @@ def _translated(cursor: duckdb.DuckDBPyConnection, checked: Checked) -> Iterator
 
 def _store_error(error: Exception) -> StorageError | None:
     """The store's error, which comes back from DuckDB as the text of a traceback."""
-    _, mark, said = str(error).rpartition(f"{StorageError.__name__}: ")
-    problem, _, found = said.partition("\n  found: ")
     todo = "see that the lake's store answers; `tickerlake doctor` tells more"
-    return StorageError(problem, found=found or None, todo=todo) if mark else None
+    for kind in (LakeUnreachableError, StorageError):
+        _, mark, said = str(error).rpartition(f"{kind.__name__}: ")
+        if mark:
+            problem, _, found = said.partition("\n  found: ")
+            return kind(problem, found=found or None, todo=todo)
+    return None
 
 
 def _query_error(
