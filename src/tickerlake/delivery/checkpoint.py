@@ -60,6 +60,11 @@ class Unit:
     forgets: tuple[str, ...] = ()
     copies: bool = False
 
+    @property
+    def shows(self) -> bool:
+        """Whether the table's offsets tell that it landed: not if it moves none of them."""
+        return self.registers or any(span.moves for span in self.ranges.values())
+
 
 def decide(table: LakeTable, loaded: Loaded, unit: Unit) -> Decision:
     """Step 7: compare the unit with `loaded`, on which alone it may then be committed.

@@ -48,8 +48,9 @@ class DirectCommits:
         self._heard = heard
 
     def commit(self, unit: Unit, *, known_to_others: bool = False) -> int | None:
-        """7 to 9: the snapshot in which the unit stands; null: others moved on, it is void.
+        """7 to 9: the snapshot in which the unit stands; null: begin again where the table is.
 
+        So it is if others moved on, and after an unknown outcome that no offset would tell.
         Files that are `known_to_others` are never removed: they may be committed at any moment.
 
         Raises:
@@ -86,6 +87,8 @@ class DirectCommits:
                 asked = True
                 self._heard.refused(unit, error.problem, fenced=False)
                 self._heard.reached("9")
+                if not unit.shows:
+                    return None
                 if clock.monotonic_seconds() > deadline_seconds:
                     raise
                 clock.sleep(pause_seconds * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
