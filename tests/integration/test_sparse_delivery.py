@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,12 +17,17 @@ from tickerlake.lake.positions import offsets_of, partitions_property
 from tickerlake.lake.registry import open_lake
 from tickerlake.lake.settings import LakeSettings
 from tickerlake.records import Position
+from tickerlake.streams import StreamsSettings
 from tickerlake.testing.invariants import findings
 from tickerlake.testing.sample_records import sample_bars
 from tickerlake.testing.sparse_stream import SparseStream
 
 WINDOW = 2_000
 SETTINGS = DeliverySettings(flush_rows=50, read_records=30, repeat_window=WINDOW)
+
+
+class Killed(BaseException):
+    """The process was killed here."""
 
 
 class Place:
@@ -49,6 +55,15 @@ class Place:
             accept_loss=accept_loss,
         )
         return worker.run(threading.Event(), once=True)
+
+    def forget_all(self) -> None:
+        """What retention does to all that was published so far."""
+        settings = StreamsSettings(
+            partitions=8, retention_hours=0.0, retention_drops_undelivered=True
+        )
+        short = SparseStream(self.folder / "stream", settings)
+        short.append_raw("bar", "1", [b"{}"])
+        short.close()
 
     def offsets(self) -> dict[str, Position]:
         return offsets_of(self.table.load().properties, self.topic.identity().id)
@@ -139,6 +154,35 @@ def test_a_partition_that_was_split_goes_on_in_its_children(place: Place) -> Non
     assert place.offsets()["2"].ended
     assert seen.index("0") < min(seen.index(name) for name in ("2", "3"))
     assert seen.index("2") < min(seen.index(name) for name in ("4", "5") if name in seen)
+
+
+@pytest.mark.parametrize("step", ["5", "6", "7", "2", "3", "8", "10"])
+def test_an_end_is_not_in_the_lake_before_its_children_are(place: Place, step: str) -> None:
+    """Split while a worker runs that is killed then; what retention takes meanwhile is missed."""
+    place.publish(100, first=0)
+    place.run()
+    place.publish(40, first=100)
+    children: list[str] = []
+    ends = False
+
+    def reached(now: str, _: Mapping[str, Any]) -> None:
+        nonlocal ends
+        if now == "5" and not children:
+            children.extend(place.topic.split("0"))
+            place.topic.append_raw(children[0], [b'{"symbol":"X"}'])
+        ends |= place.offsets()["0"].ended
+        if now == step and (ends or step not in {"8", "10"}):
+            raise Killed
+
+    worker = Worker(place.topic, place.table, settings=SETTINGS, failpoint=reached)
+    with pytest.raises(Killed):
+        worker.run(threading.Event(), once=False)
+    assert ends == (step in {"8", "10"})
+    if ends:
+        assert {name: int(place.offsets()[name]) for name in children} == {"2": 0, "3": 0}
+    place.forget_all()
+    with pytest.raises(RetentionPassedError):
+        place.run()
 
 
 def test_what_the_log_lists_no_more_is_forgotten(place: Place) -> None:

@@ -12,7 +12,7 @@ from tickerlake.lake.positions import RANGES, Range, decode_ranges
 from tickerlake.records import Position
 from tickerlake.streams import Bounds, Topic
 
-__all__ = ["Start", "awaited", "find_start"]
+__all__ = ["Start", "awaited", "find_start", "registration"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +49,11 @@ def find_start(
     """
     identity = topic.identity()
     offsets = offsets_checked(table, loaded, identity)
-    new = [name for name in names if name not in offsets]
+    register = registration(topic, offsets, names)
+    begins = {name: span.start for name, span in register.ranges.items()} if register else {}
+    losses = None
     open_ones = [name for name in mine if name in offsets and not offsets[name].ended]
-    bounds = {name: topic.bounds(name, offsets.get(name)) for name in (*open_ones, *new)}
-    register = losses = None
-    if new:
-        # All new ones at once, also those of other workers: the count is a promise about all.
-        begin = {name: Range(bounds[name].beginning, bounds[name].beginning) for name in new}
-        register = Unit(identity, begin, registers=True)
+    bounds = {name: topic.bounds(name, offsets[name]) for name in open_ones}
     told = _losses_told(table, loaded, identity.id)
     holes = {
         name: hole
@@ -71,7 +68,7 @@ def find_start(
     if news:
         losses = Unit(identity, news)
     positions: dict[str, int] = {
-        name: offsets[name] if name in offsets else bounds[name].beginning for name in mine
+        name: offsets[name] if name in offsets else begins[name] for name in mine
     }
     positions.update({name: hole.end for name, hole in holes.items() if name in positions})
     return Start(
@@ -81,6 +78,25 @@ def find_start(
         forgets=tuple(name for name, at in offsets.items() if at.ended and name not in names),
         awaits=awaited(topic, offsets, names, mine),
     )
+
+
+def registration(
+    topic: Topic, offsets: Mapping[str, Position], names: Sequence[str]
+) -> Unit | None:
+    """What gives those of `names` that have no offset their first one; null: all have one.
+
+    All new ones at once, also those of other workers: the count is a promise about all.
+    """
+    begins: dict[str, int] = {}
+    for name in (name for name in names if name not in offsets):
+        # Parents are listed before their children, so they have an offset by now if they ever do.
+        known = {**offsets, **begins}
+        parents = [known[parent] for parent in topic.parents(name) if parent in known]
+        begins[name] = topic.bounds(name, parents=parents).beginning
+    if not begins:
+        return None
+    ranges = {name: Range(begin, begin) for name, begin in begins.items()}
+    return Unit(topic.identity(), ranges, registers=True)
 
 
 def awaited(

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tickerlake import clock
-from tickerlake.delivery.assignment import Start, awaited, find_start
+from tickerlake.delivery.assignment import Start, awaited, find_start, registration
 from tickerlake.delivery.buffer import Buffer, MemoryBudget, stamped, with_dropped
 from tickerlake.delivery.checkpoint import Unit, offsets_checked, refuse_open_copy
 from tickerlake.delivery.closes import SessionCloses
@@ -382,6 +382,8 @@ class Worker:
         if not self._is_same_log():
             self._assign()  # Whatever we hold may be of either: only the lake knows where we are.
             return
+        if any(is_ended(span.end) for span in self._buffer.ranges().values()):
+            self._register_heirs()
         began_seconds = clock.monotonic_seconds()
         # 6. Write data files once, under names that nobody else uses.
         rows, ranges, origins = self._prepared()
@@ -427,6 +429,19 @@ class Worker:
             self._membership.acknowledge({name: span.end for name, span in ranges.items()})
         self.reached("10")
         self._tell(delivered)
+
+    def _register_heirs(self) -> None:
+        """Give what goes on from an ended partition its offset before the lake has that end.
+
+        Nobody stands before them then. Who came back when the log had dropped some of their
+        records would take what is left for all that there ever was.
+        """
+        while True:
+            offsets = offsets_checked(self._table, self._table.load(), self._identity)
+            unit = registration(self._topic, offsets, self._topic.partitions())
+            if unit is None:
+                return
+            self._commits.commit(replace(unit, copies=self._known is not None))
 
     def _prepared(self) -> tuple[pa.Table, dict[str, Range], tuple[str, ...]]:
         """The rows to write with where they came from, their ranges, and origins among them."""

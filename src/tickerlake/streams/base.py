@@ -163,7 +163,9 @@ class Topic(Protocol):
     def partitions(self) -> list[str]:
         """Names of all partitions, in order.
 
-        May grow while running. Only a partition that is closed may go, with its last record.
+        May grow while running; parents stand before what goes on from them, and that is named
+        before a read says that they have ended. Only a partition that is closed may go, with its
+        last record.
         """
         ...
 
@@ -171,11 +173,16 @@ class Topic(Protocol):
         """Partitions that must be delivered to their end before this one is begun."""
         ...
 
-    def bounds(self, partition: str, seen: int | None = None) -> Bounds:
+    def bounds(
+        self, partition: str, seen: int | None = None, *, parents: Sequence[int] = ()
+    ) -> Bounds:
         """Beginning and end as of now.
 
         `seen` is where a reader stands: a log that knows that it no longer holds what comes there
         gives a beginning beyond it, although it has no number of its own for it.
+
+        `parents` says where one who has not begun the partition stands in its parents: a log whose
+        positions grow old gives a beginning that grows old with them, however late it is asked.
         """
         ...
 

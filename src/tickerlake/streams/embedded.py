@@ -113,7 +113,13 @@ class EmbeddedTopic:
         """The end."""
         return self._span(partition)[1]
 
-    def bounds(self, partition: str, seen: int | None = None) -> Bounds:  # noqa: ARG002
+    def bounds(
+        self,
+        partition: str,
+        seen: int | None = None,  # noqa: ARG002
+        *,
+        parents: Sequence[int] = (),  # noqa: ARG002
+    ) -> Bounds:
         """Beginning and end as of now."""
         return Bounds(*self._span(partition))
 

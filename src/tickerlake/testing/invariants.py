@@ -167,6 +167,12 @@ def findings(
     for partition, offset in (acknowledged or {}).items():
         if offset > offsets.get(partition, 0):
             found.append(f"partition {partition}: the broker stands at {offset}, ahead of the lake")
+    found += [
+        f"partition {partition}: it goes on from one that has ended, and has no offset"
+        for partition in topic.partitions()
+        if partition not in offsets
+        and any(_is_ended(offsets.get(parent, 0)) for parent in topic.parents(partition))
+    ]
     forgotten = {
         partition: ranges[-1].end
         for partition, ranges in spans.items()

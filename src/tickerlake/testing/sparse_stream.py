@@ -63,7 +63,13 @@ class SparseTopic:
         """The partition that was split."""
         return tuple(self._read()["parents"].get(partition, ()))
 
-    def bounds(self, partition: str, seen: int | None = None) -> Bounds:  # noqa: ARG002
+    def bounds(
+        self,
+        partition: str,
+        seen: int | None = None,  # noqa: ARG002
+        *,
+        parents: Sequence[int] = (),  # noqa: ARG002
+    ) -> Bounds:
         """The beginning; nobody knows the end."""
         self._checked(partition)
         beginning = self._topic.bounds(partition).beginning

@@ -99,7 +99,13 @@ class KafkaTopic:
         number = self._number(partition)
         return self._broker.ends(self.name, [number])[number]
 
-    def bounds(self, partition: str, seen: int | None = None) -> Bounds:  # noqa: ARG002
+    def bounds(
+        self,
+        partition: str,
+        seen: int | None = None,  # noqa: ARG002
+        *,
+        parents: Sequence[int] = (),  # noqa: ARG002
+    ) -> Bounds:
         """Beginning and end as of now; no transaction that is still open lies below the end."""
         number = self._number(partition)
         self._fresh(_SAME_LOG_SECONDS)

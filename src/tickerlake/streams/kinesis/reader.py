@@ -7,7 +7,7 @@ that the `read` after it costs no second call.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -72,9 +72,13 @@ class Reader:
         self._published_at = float("-inf")
         self._gone: set[tuple[str, tuple[str, int]]] = set()
 
-    def bounds(self, partition: str, seen: int | None) -> Bounds:
+    def bounds(self, partition: str, seen: int | None, parents: Sequence[int]) -> Bounds:
         """The oldest record's place; nobody tells the end without reading."""
-        oldest = Place.beginning(0, self._service.now_seconds()).position
+        # Who stands in its parents may come long after the shard was opened: its first records
+        # arrived after what was read of those, and are kept for only as long as that is fresh.
+        dates = [Place.of(at, partition).caught_up_seconds for at in parents if not is_ended(at)]
+        since = max((date for date in dates if date), default=self._service.now_seconds())
+        oldest = Place.beginning(0, since).position
         try:
             self._shards.named(partition)
         except NotFoundError:
@@ -222,6 +226,8 @@ class Reader:
             with self._lock:
                 self._gone.add((partition, place.key))
             raise self._retention_passed(partition, place) from error
+        if answer.iterator is None:
+            self._shards.await_heirs(partition)
         return replace(answer, records=_news(answer.records, place, partition))
 
     def _iterator_kept(self, partition: str, place: Place) -> str | None:

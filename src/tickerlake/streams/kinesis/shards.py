@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tickerlake import clock
-from tickerlake.errors import NotFoundError
+from tickerlake.errors import NotFoundError, UnreachableError
 from tickerlake.streams.aws import Service
 
 __all__ = ["HASH_KEYS", "Shard", "Shards"]
@@ -19,6 +19,10 @@ HASH_KEYS: Final = 1 << 128
 
 #: How old a list of shards may be for readers: a split or merge is noticed within this.
 LIST_SECONDS_MAX: Final = 2.0
+
+#: How long after a shard's end its children may not be named yet, and how often that is asked.
+_HEIRS_SECONDS_MAX: Final = 30.0
+_HEIRS_EVERY_SECONDS: Final = 0.5
 
 _NUMBERED: Final = re.compile(r"shardId-(\d{12})")
 
@@ -75,6 +79,28 @@ class Shards:
                 todo="name one of these",
             )
         return shard
+
+    def await_heirs(self, partition: str) -> None:
+        """Return once the list names what goes on from a shard that has ended.
+
+        Raises:
+            UnreachableError: It does not for too long: going on could lose what is in there.
+        """
+        until = clock.monotonic_seconds() + _HEIRS_SECONDS_MAX
+        pause_seconds = 0.0
+        listed = self.listed(seconds_max=float("inf"))
+        # One that is listed no more is so old that its children may be forgotten, too.
+        while partition in listed and not any(partition in s.parents for s in listed.values()):
+            if clock.monotonic_seconds() > until:
+                raise UnreachableError(
+                    f"Shard {partition} of {self._stream} has ended, and nothing goes on from it.",
+                    expected="ListShards to name its children",
+                    found=" ".join(listed),
+                    todo="run it again; nothing is lost",
+                )
+            clock.sleep(pause_seconds)
+            pause_seconds = _HEIRS_EVERY_SECONDS
+            listed = self.listed(seconds_max=0)
 
     def _list(self) -> Sequence[Shard]:
         shards: list[Shard] = []

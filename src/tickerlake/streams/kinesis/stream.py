@@ -115,9 +115,11 @@ class KinesisTopic:
         listed = self._shards.listed()
         return [parent for parent in shard.parents if parent in listed]
 
-    def bounds(self, partition: str, seen: int | None = None) -> Bounds:
+    def bounds(
+        self, partition: str, seen: int | None = None, *, parents: Sequence[int] = ()
+    ) -> Bounds:
         """The oldest record's place; the end is only found by reading."""
-        return self._reader.bounds(partition, seen)
+        return self._reader.bounds(partition, seen, parents)
 
     def tip(self, partition: str) -> Position:
         """Behind what is there now; its number counts from here on, not from the beginning."""
