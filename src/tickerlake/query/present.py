@@ -77,8 +77,9 @@ class Present:
         for kind, state in self._states.items():
             if state.unread:
                 yield (
-                    f"{state.unread:,} more records of {TOPICS[kind]} lie in the stream and are "
-                    "not visible yet: a query reads only so much of it ([query] tail_records_max)."
+                    f"At least {state.unread:,} more records of {TOPICS[kind]} lie in the stream "
+                    "and are not visible yet: a query reads only so much of it ([query] "
+                    "tail_records_max)."
                     " They become visible as `tickerlake deliver` brings them into the lake."
                 )
             if state.copying:

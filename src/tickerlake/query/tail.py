@@ -138,8 +138,11 @@ class Tail:
         missing = {
             name: _missing(segment.end, spans[name][1], room) for name, segment in segments.items()
         }
-        for name, count in _shares(missing, room).items():
-            _extend(segments[name], topic, name, count, spans[name][1])
+        # The smallest first, so that none starves another.
+        waiting = sorted((count, name) for name, count in missing.items() if count > 0)
+        for place, (_, name) in enumerate(waiting):
+            share = room // (len(waiting) - place)
+            room -= _extend(segments[name], topic, name, share, spans[name][1])
         parts = [part for segment in segments.values() for part in segment.parts]
         rows = pa.concat_tables([lake_schema(kind).empty_table(), *parts])
         rows = _without_second_mends(rows, table, loaded)
@@ -192,26 +195,33 @@ def whole_tail(topic: Topic, kind: Kind, loaded: Loaded) -> Iterator[pa.Table]:
 
 
 def read_decoded(
-    topic: Topic, kind: Kind, partition: str, start: int, end: int | None
+    topic: Topic,
+    kind: Kind,
+    partition: str,
+    start: int,
+    end: int | None,
+    *,
+    cut: bool = False,
+    at_once_max: int = _READ_RECORDS_MAX,
 ) -> Iterator[tuple[int, pa.Table]]:
     """Decoded rows of positions [`start`, `end`) in order, each with the position after them.
 
-    Without an `end`, up to what is there now.
+    Without an `end`, up to what is there now. What has come since the end was looked up is given
+    too, unless it is `cut`: a reader that is sent back for it loses what it has fetched ahead.
     """
     stream_id = topic.identity().id
     at_end = False
     while not at_end and (end is None or start < end):
-        records_max = _missing(start, end, _READ_RECORDS_MAX)
-        batch = topic.read(
-            partition, start, records_max=min(records_max, _READ_RECORDS_MAX), wait_seconds=0
-        )
+        limit = end if cut else None
+        records_max = min(at_once_max, _missing(start, limit, at_once_max))
+        batch = topic.read(partition, start, records_max=records_max, wait_seconds=0)
         at_end = batch.at_end
         rows = decode(kind, batch.messages)
         offsets = rows.column("_offset")
         inside = pc.greater_equal(offsets, start)
-        if end is not None:
-            inside = pc.and_(inside, pc.less(offsets, end))
-        start = batch.next_position if end is None else min(end, batch.next_position)
+        if limit is not None:
+            inside = pc.and_(inside, pc.less(offsets, limit))
+        start = batch.next_position if limit is None else min(limit, batch.next_position)
         yield start, _with_stream(rows.filter(inside), stream_id)
 
 
@@ -235,18 +245,32 @@ def _with_stream(rows: pa.Table, stream_id: str) -> pa.Table:
 
 
 def _extend(
-    segment: _Segment, topic: Topic, partition: str, count: int, log_end: int | None
-) -> None:
-    limit = None if log_end is None else segment.end + count
-    first = int(segment.end)
-    for end, rows in read_decoded(topic, topic.kind, partition, segment.end, limit):
+    segment: _Segment, topic: Topic, partition: str, records_max: int, log_end: int | None
+) -> int:
+    """Read on, up to so many positions and about so many records; return how many it took."""
+    begin, records = int(segment.end), 0
+    if records_max <= 0:
+        return 0
+    cut = log_end is not None and log_end - begin > records_max
+    for position, rows in read_decoded(
+        topic,
+        topic.kind,
+        partition,
+        segment.end,
+        segment.end + records_max if cut else log_end,
+        cut=cut,
+        at_once_max=min(records_max, _READ_RECORDS_MAX),
+    ):
         if rows.num_rows:
             fresh = rows.filter(pa.array(segment.window.admit(rows)))
             if fresh.num_rows:
                 segment.keep(fresh)
-        segment.end = end
-        if end - first >= count:
-            return
+        segment.end = position
+        # Many records may share a position, and a position may hold none.
+        records += rows.num_rows
+        if max(records, position - begin) >= records_max:
+            break
+    return max(records, int(segment.end) - begin)
 
 
 def _spans(topic: Topic, table_name: str, offsets: Mapping[str, int]) -> _Spans:
@@ -267,15 +291,3 @@ def _spans(topic: Topic, table_name: str, offsets: Mapping[str, int]) -> _Spans:
             )
         spans[partition] = (start, bounds.end)
     return spans
-
-
-def _shares(missing: Mapping[str, int], budget: int) -> dict[str, int]:
-    """Give each partition what it misses, the smallest first, so that none starves another."""
-    shares = {}
-    waiting = sorted((count, name) for name, count in missing.items() if count > 0)
-    while waiting and budget > 0:
-        count, name = waiting[0]
-        shares[name] = min(count, max(1, budget // len(waiting)))
-        budget -= shares[name]
-        waiting.pop(0)
-    return shares

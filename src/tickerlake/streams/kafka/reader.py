@@ -104,10 +104,13 @@ class Reader:
 
         doing = f"Partition {partition} of the topic {self._topic} cannot be read."
         with translated(doing, self.troubles):
-            if partition in self._buffers:
+            old = self._buffers.get(partition)
+            if old is not None:
                 self._consumer.incremental_unassign([TopicPartition(self._topic, partition)])
             self._consumer.incremental_assign([TopicPartition(self._topic, partition, position)])
-        self._buffers[partition] = _Buffer(position, position)
+        # A pause outlives the assignment: the next `_balance` must know of it to end it.
+        paused = old is not None and old.paused
+        self._buffers[partition] = _Buffer(position, position, paused=paused)
 
     def error(self, partition: int) -> KafkaError | None:
         """What the partition met, once all before it has been taken."""
