@@ -98,7 +98,7 @@ def test_a_hole_in_the_log_is_said_and_not_stumbled_over(
         delivery = next(h for h in opened.flow.pipeline().hops if h.name == "delivery")
     assert delivery.state == "stopped"
     assert main(["status", "--workspace", str(workspace)]) == 0
-    assert "191 records went before the lake had them" in capsys.readouterr().err
+    assert "191 positions went before the lake had them" in capsys.readouterr().err
 
 
 def test_a_moved_workspace_is_refused_and_mended(workspace: Path, tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def test_long_work_says_how_far_each_table_is(
     with tickerlake.open(workspace) as opened:
         opened.stream.topic("bar").publish(sample_bars(30))
         with lag_told(opened, Output(json_mode=False), every_seconds=0.01):
-            until("bars_log: 30 records behind")
+            until("bars_log: 30 positions behind")
             opened.deliver(["bar"], once=True)
             until("bars_log: has all that the stream holds")
     said += capsys.readouterr().err

@@ -31,7 +31,7 @@ from tickerlake.lake.registry import open_lake
 from tickerlake.lake.settings import LakeSettings
 from tickerlake.query.tail import Tail
 from tickerlake.records import SCHEMAS
-from tickerlake.streams import Stream, StreamsSettings, codec, open_stream
+from tickerlake.streams import Batch, Bounds, Stream, StreamsSettings, codec, open_stream
 from tickerlake.streams.partitioning import partitions_of
 from tickerlake.testing.invariants import findings
 from tickerlake.testing.sample_records import sample_bars
@@ -273,6 +273,62 @@ class Torn:
         landed = [int(part) % 2 in self._keep for part in partitions_of(table["symbol"], count)]
         self._topic.publish(table.filter(pa.array(landed)))
         raise Killed
+
+
+class Late:
+    """A topic that hides what was published to it from the next reads of each partition."""
+
+    def __init__(self, topic: Any, reads: int) -> None:
+        self._topic = topic
+        self._reads = reads
+        self._hidden: dict[str, tuple[int, int]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._topic, name)
+
+    def publish(self, table: pa.Table) -> Any:
+        published = self._topic.publish(table)
+        for each in published:
+            self._hidden[each.partition] = (each.first_position, self._reads)
+        return published
+
+    def bounds(self, partition: str, seen: int | None = None, **given: Any) -> Bounds:
+        """What Kinesis says: nobody knows the end."""
+        return Bounds(self._topic.bounds(partition, seen, **given).beginning, None)
+
+    def read(self, partition: str, position: int, **how: Any) -> Batch:
+        first, left = self._hidden.get(partition, (0, 0))
+        if left and position >= first:
+            self._hidden[partition] = (first, left - 1)
+            return Batch((), position, at_end=True)
+        batch: Batch = self._topic.read(partition, position, **how)
+        return batch
+
+
+def test_what_the_target_shows_late_is_no_new_record(house: House) -> None:
+    """It acknowledged all and shows some later: the copy does not end before it has met them."""
+    with house.opened() as (one, two, lake), pytest.MonkeyPatch.context() as patch:
+        late = Late(two.topic("bar"), reads=3)
+        patch.setattr(two, "topic", lambda _: late)
+        arguments: dict[str, Any] = {"settings": DELIVERY, "stop": threading.Event()}
+        assert copy_topic(one, two, "bar", lake, **arguments).records == 71
+    assert house.deliver(1) == 0
+    assert house.rows().num_rows == 71
+
+
+def test_a_second_copy_by_mistake_does_no_harm(house: House) -> None:
+    """It comes and goes while the first has published and not delivered."""
+    nested: list[Copied] = []
+
+    def reached(step: str) -> None:
+        if step == "4" and not nested:
+            nested.append(house.copy())
+
+    assert house.copy(reached).records == 71
+    assert (nested[0].records, nested[0].found) == (0, 71)
+    assert marks(house.records(1)) == marks(house.records(0))
+    assert house.deliver(1) == 0
+    assert house.rows().num_rows == 71
 
 
 @pytest.mark.slow

@@ -55,7 +55,7 @@ def _tell(topic: TopicFlow, output: Output) -> None:
     seconds = topic.lag_seconds
     text = f"{topic.table}: behind"
     if topic.lag_is_known:
-        text = f"{topic.table}: {counted(topic.lag, 'record')} behind"
+        text = f"{topic.table}: {counted(topic.lag, 'position')} behind"
     if seconds is not None:
         text += f", the oldest {seconds:.1f} s old"
     output.tell(

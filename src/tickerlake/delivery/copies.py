@@ -47,6 +47,20 @@ class KnownRecords:
         self._table = lake.table(TABLES[kind])
         self._kind = kind
         self._expected: frozenset[bytes] = frozenset()
+        self._missing: set[bytes] = set()
+
+    @property
+    def has_missing(self) -> bool:
+        """Whether some of those that were sent did not show yet."""
+        return bool(self._missing)
+
+    def sent(self, marks: Iterable[bytes]) -> None:
+        """These were published; a log may show them later than it acknowledged them."""
+        self._missing.update(marks)
+
+    def shown(self, marks: Iterable[bytes]) -> None:
+        """The log shows these."""
+        self._missing.difference_update(marks)
 
     def expect(self, *marks: Iterable[bytes]) -> None:
         """These are in the lake for certain; what was expected before is forgotten."""
@@ -55,6 +69,7 @@ class KnownRecords:
     def __call__(self, rows: pa.Table) -> npt.NDArray[np.bool_]:
         """True for each record that the lake holds."""
         marks = marks_of(rows, self._kind)
+        self.shown(marks)
         unexpected = set(marks) - self._expected
         found = self._in_lake(unexpected) if unexpected else unexpected
         return np.array([mark in self._expected or mark in found for mark in marks], dtype=bool)

@@ -33,12 +33,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tickerlake import clock
 from tickerlake.delivery.checkpoint import offsets_checked
 from tickerlake.delivery.copies import KnownRecords, is_dead, marks_of
 from tickerlake.delivery.deliver import deliver
 from tickerlake.delivery.settings import DeliverySettings
 from tickerlake.delivery.worker import Worker
-from tickerlake.errors import CommitRefusedError, CommitUnknownError, ConfigError, DataLossError
+from tickerlake.errors import (
+    CommitRefusedError,
+    CommitUnknownError,
+    ConfigError,
+    DataLossError,
+    UnreachableError,
+)
 from tickerlake.lake.base import Change, Loaded
 from tickerlake.lake.lake import Lake
 from tickerlake.lake.positions import copy_property, offsets_of
@@ -54,6 +61,9 @@ _READ_RECORDS = 65_536
 #: Each chunk makes a few snapshots; too many of them slow every commit down.
 _TEND_EVERY_CHUNKS = 20
 _WAIT_SECONDS = 1.0
+#: Until when a log shows what it has acknowledged, and how often we look.
+_SHOWN_SECONDS_MAX = 60.0
+_LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +197,7 @@ class _Copying:
             self._publish(rows, marks, sent)  # 4.
             # Late records of a killed try can only be of the first chunk of this one.
             self._known.expect(first, marks)
-            self._deliver_target()  # 5.
+            self._deliver_target(progress.target)  # 5.
             # 6. What a killed try left is looked for again until all of it was met.
             at = progress.target if sent else self._offsets(self._target)
             progress = replace(progress, source={**progress.source, **positions}, target=at)
@@ -198,7 +208,7 @@ class _Copying:
                 _tend(self._lake, self._table.name)
             if self._stop.is_set():
                 return self._copied
-        self._deliver_target()
+        self._deliver_target(progress.target)
         self._write(replace(progress, is_open=False, target=self._offsets(self._target)))  # 7.
         self._reached("7")
         return self._copied
@@ -326,6 +336,11 @@ class _Copying:
             for mark in set(marks):
                 if not sent[mark]:
                     del sent[mark]
+        found = int(np.count_nonzero(~fresh))
+        # Of a dead letter that held nothing the lake has its row, and there is nothing to send.
+        blank = pc.and_(is_dead(rows), pc.is_null(rows.column("payload")))
+        fresh &= ~blank.to_numpy(zero_copy_only=False)
+        self._known.sent(marks[row] for row in np.flatnonzero(fresh).tolist())
         left = rows.filter(pa.array(fresh))
         dead = is_dead(left)
         sound = left.filter(pc.invert(dead))
@@ -335,23 +350,40 @@ class _Copying:
         names = self._target.partitions()
         for partition in sorted(set(letters.column("_partition").to_pylist())):
             own = letters.filter(pc.equal(letters.column("_partition"), partition))
-            payloads = own.column("payload").drop_null().to_pylist()
+            payloads = own.column("payload").to_pylist()
             self._streams[1].append_raw(self._kind, _place(partition, names), payloads)
             self._reached("4a")
         self._copied = replace(
             self._copied,
             records=self._copied.records + left.num_rows,
             dead_letters=self._copied.dead_letters + letters.num_rows,
-            found=self._copied.found + rows.num_rows - left.num_rows,
+            found=self._copied.found + found,
         )
         self._reached("4")
 
-    def _deliver_target(self) -> None:
-        """5. Move the target's offsets on; copies become dropped repeats."""
-        worker = Worker(self._target, self._table, settings=self._settings, known=self._known)
-        report = worker.run(threading.Event(), once=True)
-        self._copied = replace(self._copied, delivered=self._copied.delivered + report.rows)
-        self._reached("5")
+    def _deliver_target(self, begin: Mapping[str, int]) -> None:
+        """5. Move the target's offsets over all that was sent; copies become dropped repeats.
+
+        Raises:
+            UnreachableError: The target does not show some of them for long.
+        """
+        until_seconds = clock.monotonic_seconds() + _SHOWN_SECONDS_MAX
+        while True:
+            worker = Worker(self._target, self._table, settings=self._settings, known=self._known)
+            report = worker.run(threading.Event(), once=True)
+            self._copied = replace(self._copied, delivered=self._copied.delivered + report.rows)
+            self._reached("5")
+            if not self._known.has_missing:
+                return
+            # Its end was seen, but not ours: what it shows after the copy's end would be rows.
+            if clock.monotonic_seconds() > until_seconds:
+                raise UnreachableError(
+                    f"{self._streams[1].url} does not show all that it has acknowledged.",
+                    todo="run the same copy again: it goes on; nobody else may deliver from there",
+                )
+            clock.sleep(_LOOK_SECONDS)
+            # What is shown by now, the next round delivers, unless another copy did it for us.
+            self._known.shown(self._marks_in_target(begin))
 
 
 def _read_to_end(

@@ -24,7 +24,7 @@ _BY_PARTITION: Sequence[tuple[str, _Kind, str, _Figure]] = (
      lambda p: p.end),
     ("lake_position", "gauge", "Next position that the lake expects.",
      lambda p: p.lake),
-    ("lag_records", "gauge", "Positions of the log that the lake does not have yet.",
+    ("lag_records", "gauge", "Positions that the lake does not have yet; an Arrow message is one.",
      lambda p: p.lag),
     ("lag_seconds", "gauge", "Age of the oldest record that the lake does not have; 0: it has all.",
      lambda p: p.lag_seconds),

@@ -46,14 +46,17 @@ class PartitionFlow:
 
     @property
     def lag(self) -> int | None:
-        """Positions that the lake does not have yet, those that are gone included."""
+        """Positions that the lake does not have yet, those that are gone included.
+
+        A position is a record; on a broker it is a message, which may hold many.
+        """
         if self.end is None:
             return None
         return self.end - (self.beginning if self.lake is None else self.lake)
 
     @property
     def lost(self) -> int:
-        """Records that the log dropped before the lake had them."""
+        """Positions that the log dropped before the lake had them."""
         return 0 if self.lake is None else max(0, self.beginning - self.lake)
 
     @property
@@ -75,7 +78,7 @@ class TopicFlow:
 
     @property
     def end(self) -> int:
-        """Records ever published to it: what the lake has, where the log cannot tell more."""
+        """Positions ever given out by it: what the lake has, where the log cannot tell more."""
         return sum(
             (position.lake or 0) if position.end is None else position.end
             for position in self.positions
@@ -83,7 +86,7 @@ class TopicFlow:
 
     @property
     def lag(self) -> int:
-        """Records that the lake does not have yet, as far as the log can tell."""
+        """Positions that the lake does not have yet, as far as the log can tell."""
         return sum(position.lag or 0 for position in self.positions)
 
     @property

@@ -19,7 +19,7 @@ def own_figures(pipeline: Pipeline, hub: Hub) -> list[Family]:
                [({"hop": hop.name}, hop.count) for hop in hops]),
         Family("tickerlake_hop_rate_per_second", "gauge", "Records per second, lately.",
                [({"hop": hop.name}, hop.rate_per_second) for hop in hops]),
-        Family("tickerlake_hop_lag_records", "gauge", "Records that the hop does not have yet.",
+        Family("tickerlake_hop_lag_records", "gauge", "Positions that the hop does not have yet.",
                [({"hop": hop.name}, hop.lag_records) for hop in hops]),
         Family("tickerlake_hop_lag_seconds", "gauge", "Age of the oldest of them.",
                [({"hop": hop.name}, hop.lag_seconds) for hop in hops]),

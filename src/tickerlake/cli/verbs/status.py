@@ -31,8 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="look again this often, such as 5s (default: 2s), until Ctrl-C",
     )
     parser.epilog = (
-        "lag = records on the stream that the lake does not have yet; behind = age of the oldest "
-        "of them. docs/observe.md explains every figure."
+        "lag = positions of the stream that the lake does not have yet: records, but on a broker "
+        "an Arrow message of many is one; behind = age of the oldest of them. docs/observe.md "
+        "explains every figure."
     )
 
 
@@ -97,8 +98,8 @@ class _Look:
             for p in topic.positions:
                 if p.lost:
                     output.warning(
-                        f"{topic.topic} partition {p.partition}: {counted(p.lost, 'record')} went "
-                        "before the lake had them; `tickerlake deliver --accept-loss` goes on "
+                        f"{topic.topic} partition {p.partition}: {counted(p.lost, 'position')} "
+                        "went before the lake had them; `tickerlake deliver --accept-loss` goes on "
                         "behind"
                     )
         output.result("")
