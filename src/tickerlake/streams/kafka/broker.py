@@ -130,28 +130,41 @@ class Broker:
         """The position of the next record, by partition: no open transaction lies below it."""
         from confluent_kafka.admin import OffsetSpec
 
-        return self._offsets(topic, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        return self._offsets(topic, partitions, latest)[0]
 
-    def beginnings(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
-        """The first position still held, by partition."""
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """The first position still held, and the position of the next record."""
         from confluent_kafka.admin import OffsetSpec
 
-        return self._offsets(topic, partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        earliest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        first, end = self._offsets(topic, [partition], earliest, latest)
+        return first[partition], end[partition]
 
     def close(self) -> None:
         """Give the connection back."""
         with self._lock:
             self._admin = None
 
-    def _offsets(self, topic: str, partitions: Iterable[int], which: OffsetSpec) -> dict[int, int]:
+    def _offsets(
+        self, topic: str, partitions: Iterable[int], *wanted: OffsetSpec
+    ) -> list[dict[int, int]]:
+        """One answer for each that is wanted; all are asked for before the first is waited for."""
         from confluent_kafka import IsolationLevel, TopicPartition
 
-        asked = {TopicPartition(topic, number): which for number in partitions}
+        places = [TopicPartition(topic, number) for number in partitions]
         committed = IsolationLevel.READ_COMMITTED
 
-        def ask() -> dict[int, int]:
-            futures = self._client().list_offsets(asked, isolation_level=committed)
-            return {place.partition: self._wait(f).offset for place, f in futures.items()}
+        def ask() -> list[dict[int, int]]:
+            asked = [
+                self._client().list_offsets(dict.fromkeys(places, which), isolation_level=committed)
+                for which in wanted
+            ]
+            return [
+                {place.partition: self._wait(f).offset for place, f in futures.items()}
+                for futures in asked
+            ]
 
         doing = f"The bounds of the topic {topic} cannot be read."
         return self._asked(ask, doing, missing_seconds=_MISSING_SECONDS)

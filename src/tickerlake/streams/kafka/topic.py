@@ -109,8 +109,7 @@ class KafkaTopic:
         """Beginning and end as of now; no transaction that is still open lies below the end."""
         number = self._number(partition)
         self._fresh(_SAME_LOG_SECONDS)
-        beginning = self._broker.beginnings(self.name, [number])[number]
-        return Bounds(beginning, self._broker.ends(self.name, [number])[number])
+        return Bounds(*self._broker.bounds(self.name, number))
 
     def publish(self, table: pa.Table) -> list[Published]:
         """Append in order; return once the broker has stored every record.
@@ -234,8 +233,7 @@ class KafkaTopic:
         reader.follow(number, position)
 
     def _check_reach(self, number: int, position: int) -> None:
-        beginning = self._broker.beginnings(self.name, [number])[number]
-        end = self._broker.ends(self.name, [number])[number]
+        beginning, end = self._broker.bounds(self.name, number)
         if beginning <= position <= end:
             return
         before = position < beginning
