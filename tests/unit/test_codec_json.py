@@ -15,6 +15,9 @@ from hypothesis import given, settings
 from tickerlake.records import lake_schema
 from tickerlake.streams import Message, Places
 from tickerlake.streams.codec import decode, encode
+from tickerlake.streams.fields import plain_layout
+from tickerlake.streams.json_alike import read_alike
+from tickerlake.streams.lines import lines_of
 from tickerlake.testing.sample_records import sample_bars
 
 NOW = datetime(2024, 5, 6, tzinfo=UTC)
@@ -99,6 +102,86 @@ def test_a_line_means_the_same_in_any_company(lines: list[bytes]) -> None:
     ]
 
 
+PLAIN_NUMBERS = st.decimals(-5, 1000, places=2).map(str) | st.integers(-9, 2**63 - 1).map(str)
+NUMBERS = st.one_of(
+    PLAIN_NUMBERS,
+    PLAIN_NUMBERS,
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.integers(-(2**70), 2**70).map(str),
+    st.text("0123456789.-+eE/", min_size=1, max_size=5),
+)
+TEXTS = st.text("abcé€\U0001f600", max_size=6).map('"{}"'.format) | st.text(
+    'a"\\\t\x01\x7f,', max_size=2
+).map('"{}"'.format)
+WHATEVER = st.sampled_from(VALUES)
+TIMES = st.datetimes(timezones=st.just(UTC)).map(lambda time: f'"{time.isoformat()}"')
+KINDS = [("symbol", TEXTS), ("ts", TIMES), ("event_id", st.integers(-(2**63), 2**63).map(str)),
+         ("close", NUMBERS), ("volume", NUMBERS), ("x", TEXTS), ("y", NUMBERS),
+         ("fetched_at", TIMES)]  # fmt: skip
+
+
+@st.composite
+def alike(draw: st.DrawFn) -> list[bytes]:
+    """Lines of one publisher: the same fields, other values; now and then a byte that is wrong."""
+    chosen = draw(
+        st.lists(st.sampled_from(KINDS), min_size=1, max_size=4, unique_by=lambda x: x[0])
+    )
+    names = draw(st.permutations([*dict.fromkeys([*SOUND, *(name for name, _ in chosen)])]))
+    comma, colon, end = draw(
+        st.sampled_from([(",", ":", ""), (", ", ": ", ""), (",", " :\t", " \r")])
+    )
+    lines = []
+    for _ in range(draw(st.integers(2, 4))):
+        values = {name: json.dumps(value) for name, value in SOUND.items()}
+        for name, kind in chosen:
+            values[name] = draw(kind if draw(st.integers(0, 9)) else WHATEVER)
+        inside = comma.join(f'"{name}"{colon}{values[name]}' for name in names)
+        lines.append(bytearray(f"{{{inside}}}{end}".replace("\n", "").encode()))
+    if draw(st.integers(0, 3)) == 0:
+        line = draw(st.sampled_from(lines))
+        line[draw(st.integers(0, len(line) - 1))] = draw(
+            st.sampled_from(b'",:{}\\ \t\x000a9.-\xff\xc3')
+        )
+    return [bytes(line) for line in lines]
+
+
+@settings(max_examples=100, deadline=None)
+@given(lines=alike())
+def test_lines_that_differ_in_nothing_but_their_values_mean_what_they_say(
+    lines: list[bytes],
+) -> None:
+    """Cut where their commas stand, or looked at one value at a time: the same rows."""
+    together = decode("bar", [block(lines)])
+    careful = decode("bar", [block([*lines, CAREFUL])]).slice(0, len(lines))
+    assert repr(together.to_pylist()) == repr(careful.to_pylist())
+
+
+def test_times_too_far_off_for_nanoseconds_stand_beside_such() -> None:
+    """Neither makes the other unreadable."""
+    times = ["2263-01-01T00:00:00Z", "2013-03-01T00:00:00.123456789Z"]
+    rows = decode("bar", [block([json.dumps(SOUND | {"ts": ts}).encode() for ts in times])])
+    assert rows["dead_reason"].null_count == 2
+    assert [ts.isoformat() for ts in rows["ts"].to_pylist()] == [
+        "2263-01-01T00:00:00+00:00",
+        "2013-03-01T00:00:00.123456+00:00",
+    ]
+
+
+def test_what_we_publish_is_cut_and_not_parsed() -> None:
+    """Lines that only differ in their values need no parser; neither do most foreign ones."""
+    bars = sample_bars(5_000)
+    lines = encode(bars, "bar", "json").split(b"\n")
+    (values,) = [found.values for found in lines_of("bar", [block(lines)])]
+    found = read_alike(plain_layout("bar"), values, None)
+    assert found is not None
+    assert found.equals(bars)
+    spaced = [json.dumps(SOUND | {"close": n + 0.25, "note": "a, b"}).encode() for n in range(99)]
+    (values,) = [found.values for found in lines_of("bar", [block(spaced)])]
+    found = read_alike(plain_layout("bar"), values, None)
+    assert found is not None
+    assert found["close"].to_pylist() == [n + 0.25 for n in range(99)]
+
+
 @pytest.mark.parametrize("name", ["symbol", "ts", "event_id", "close", "volume"])
 def test_any_value_means_the_same_however_it_is_read(name: str) -> None:
     """A value that only looks like a number, a time or a text is none, fast or slow."""
@@ -111,6 +194,15 @@ def test_any_value_means_the_same_however_it_is_read(name: str) -> None:
     careful = decode("bar", [block([*encoded, CAREFUL])]).slice(0, len(lines))
     alone = pa.concat_tables([decode("bar", [block([x], n)]) for n, x in enumerate(encoded)])
     assert repr(alone.to_pylist()) == repr(careful.to_pylist())
+    # Behind a line of the same fields, whose own value is as it should be.
+    other = {"symbol": "B", "ts": "2014-03-01T00:00:00Z", "event_id": 8, "close": 1.5, "volume": 2}
+    sound = json.dumps(
+        {name: other[name]} | dict(SOUND | {name: other[name]}), separators=(",", ":")
+    )
+    behind = pa.concat_tables(
+        [decode("bar", [block([sound.encode(), x], n - 1)]).slice(1) for n, x in enumerate(encoded)]
+    )
+    assert repr(behind.to_pylist()) == repr(careful.to_pylist())
 
 
 def test_each_of_many_bad_values_is_found() -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -27,14 +27,18 @@ from tickerlake.records import is_constant
 from tickerlake.streams.base import Message
 from tickerlake.streams.decoded import Decoded
 from tickerlake.streams.fields import Aside, Layout, plain_layout
+from tickerlake.streams.json_alike import read_alike
 from tickerlake.streams.json_block import engine, read_block
-from tickerlake.streams.lines import Lines, aside_of, lines_of
+from tickerlake.streams.lines import aside_of, lines_of
 
 __all__ = ["decode_json", "encode_json"]
 
 #: Where a block has a line that wants a closer look, its neighbours are tried again in pieces of
 #: this many lines.
 _PIECE_LINES: Final = 2_048
+
+#: Records, and why some of them could not be read.
+Judged = tuple[pa.Table, pa.Array]
 
 
 def encode_json(
@@ -138,28 +142,28 @@ def decode_json(layout: Layout, messages: Sequence[Message]) -> Decoded:
         if isinstance(found, Decoded):
             parts.append(found)
         elif aside is None:
-            parts.extend(_read(layout, found, None))
+            parts.append(Decoded(*_read(layout, found.values, None), found.raw))
         else:
-            parts.append(_read_foreign(layout, found, aside.slice(first, count)))
+            beside = aside.slice(first, count)
+            parts.append(Decoded(*_read_foreign(layout, found.values, beside), found.raw))
         first += count
     return Decoded.concat(parts)
 
 
-def _read_foreign(layout: Layout, lines: Lines, aside: Aside) -> Decoded:
+def _read_foreign(layout: Layout, lines: pa.Array, aside: Aside) -> Judged:
     """Lines of others, with our own between them: a requeued dead letter, say."""
-    ours = pc.starts_with(lines.values, _head(layout.kind)).fill_null(False)
-    parts: list[Decoded] = []
+    ours = pc.starts_with(lines, _head(layout.kind)).fill_null(False)
+    parts: list[Judged] = []
     places = []
     for mask, its in ((pc.invert(ours), layout), (ours, plain_layout(layout.kind))):
         rows = pc.indices_nonzero(mask)
         if len(rows) == len(lines):
-            return Decoded.concat(_read(its, lines, aside))
-        chosen = Lines(lines.values.take(rows), lines.joined)
-        parts.extend(_read(its, chosen, aside.take(rows)))
+            return _read(its, lines, aside)
+        parts.append(_read(its, lines.take(rows), aside.take(rows)))
         places.append(rows)
     order = pc.sort_indices(pa.concat_arrays(places))
-    both = Decoded.concat(parts)
-    return Decoded(both.records.take(order), both.reasons.take(order), lines.raw)
+    records, reasons = _concat(parts)
+    return records.take(order), reasons.take(order)
 
 
 def _head(kind: str) -> bytes:
@@ -167,25 +171,38 @@ def _head(kind: str) -> bytes:
     return f'{{"kind":"{kind}",'.encode()
 
 
-def _read(layout: Layout, lines: Lines, aside: Aside | None) -> Iterator[Decoded]:
+def _concat(parts: Sequence[Judged]) -> Judged:
+    records, reasons = zip(*parts, strict=True)
+    return pa.concat_tables(records), pa.concat_arrays(reasons)
+
+
+def _read(layout: Layout, lines: pa.Array, aside: Aside | None) -> Judged:
     count = len(lines)
-    records = read_block(layout, lines.values, aside)
+    records = read_alike(layout, lines, aside)
+    if records is None:
+        records = read_block(layout, lines, aside)
     if records is not None:
-        yield Decoded(records, pa.nulls(count, pa.string()), lines.raw)
-    elif count > _PIECE_LINES:
-        for start in range(0, count, _PIECE_LINES):
-            length = min(_PIECE_LINES, count - start)
-            beside = None if aside is None else aside.slice(start, length)
-            yield from _read(layout, lines.slice(start, length), beside)
-    elif count:
-        yield _read_carefully(layout, lines, aside)
+        return records, pa.nulls(count, pa.string())
+    if count <= _PIECE_LINES:
+        return _read_carefully(layout, lines, aside)
+    pieces = range(0, count, _PIECE_LINES)
+    return _concat(
+        [
+            _read(
+                layout,
+                lines.slice(start, _PIECE_LINES),
+                None if aside is None else aside.slice(start, _PIECE_LINES),
+            )
+            for start in pieces
+        ]
+    )
 
 
-def _read_carefully(layout: Layout, lines: Lines, aside: Aside | None) -> Decoded:
+def _read_carefully(layout: Layout, lines: pa.Array, aside: Aside | None) -> Judged:
     try:
-        text = lines.values.cast(pa.string())
+        text = lines.cast(pa.string())
     except pa.ArrowInvalid:
-        text = pa.array([_utf8_or_none(line) for line in lines.values.to_pylist()], pa.string())
+        text = pa.array([_utf8_or_none(line) for line in lines.to_pylist()], pa.string())
     objects = _objects(layout, text)
     reasons: dict[int, str] = {}
     if objects.null_count:
@@ -193,12 +210,9 @@ def _read_carefully(layout: Layout, lines: Lines, aside: Aside | None) -> Decode
         reasons = dict.fromkeys(missing, "not a JSON object")
     columns = dict(zip(layout.names, objects.flatten(), strict=True))
     records = layout.records(columns, len(lines), aside, reasons)
-    why = [reasons.get(row) for row in range(len(lines))] if reasons else None
-    return Decoded(
-        records,
-        pa.nulls(len(lines), pa.string()) if why is None else pa.array(why, pa.string()),
-        lines.raw,
-    )
+    if not reasons:
+        return records, pa.nulls(len(lines), pa.string())
+    return records, pa.array([reasons.get(row) for row in range(len(lines))], pa.string())
 
 
 def _utf8_or_none(line: bytes | None) -> str | None:

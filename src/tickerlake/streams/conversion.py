@@ -85,10 +85,9 @@ def convert(values: pa.Array, type_: pa.DataType, written: Written) -> pa.Array:
     if values.null_count == len(values):
         return pa.nulls(len(values), type_)
     if pa.types.is_dictionary(values.type):
-        constant = len(values.dictionary) == 1 and not values.null_count
-        values = (
-            pa.repeat(values.dictionary[0], len(values)) if constant else values.dictionary_decode()
-        )
+        if len(values.dictionary) == 1 and not values.null_count:
+            return pa.repeat(convert(values.dictionary, type_, written)[0], len(values))
+        values = values.dictionary_decode()
     if written == PLAIN and values.type == type_:
         found = values
     elif pa.types.is_timestamp(type_):
@@ -137,10 +136,16 @@ def _naive(values: pa.Array, format_: str | None) -> pa.Array:
 
 
 def _cast(values: pa.Array, zone: str | None) -> pa.Array:
+    micros, nanos = pa.timestamp("us", tz=zone), pa.timestamp("ns", tz=zone)
     try:
-        return values.cast(pa.timestamp("us", tz=zone))
+        return values.cast(micros)
     except pa.ArrowInvalid:
-        return values.cast(pa.timestamp("ns", tz=zone))
+        try:
+            return values.cast(nanos)
+        except pa.ArrowInvalid:  # some in nanoseconds, some too far off to be counted in these
+            fine = pc.match_substring_regex(values, r"\.\d{7}")
+            fine_ones = pc.if_else(fine, values, None).cast(nanos).cast(micros, safe=False)
+            return pc.coalesce(fine_ones, pc.if_else(fine, None, values).cast(micros))
 
 
 def _parsed(values: pa.Array, format_: str) -> pa.Array:

@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 from tickerlake.records import SCHEMAS, Kind
 from tickerlake.streams.conversion import PLAIN, Written, convert, expected
 
-__all__ = ["Aside", "Layout", "Rule", "plain_layout"]
+__all__ = ["Aside", "Layout", "Rule", "Shape", "plain_layout"]
 
-#: What JSON holds for a column: a number, a text, or something else that is read as text.
-Shape = Literal["number", "text", "other"]
+#: What JSON holds for a column.
+Shape = Literal["number", "text", "whole", "truth"]
 
 #: What stands beside a record: the broker's key, and when the log took it in.
 Side = Literal["key", "time"]
@@ -46,9 +46,10 @@ class Rule:
         type_ = self.field.type
         if pa.types.is_floating(type_):
             return "number"
-        if self.written.unit is not None or type_ == pa.bool_():
-            return "other"
-        return "other" if type_ == pa.int64() and not self.written.is_time else "text"
+        if type_ == pa.bool_():
+            return "truth"
+        whole = type_ == pa.int64() and not self.written.is_time
+        return "whole" if whole or self.written.unit is not None else "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,11 @@ class Layout:
     def names(self) -> list[str]:
         """The fields of a record that are looked at."""
         return list(dict.fromkeys(rule.name for rule in self.rules if rule.name is not None))
+
+    @property
+    def shapes(self) -> dict[str, Shape] | None:
+        """How each of these fields should stand; null if two columns want one differently."""
+        return _shapes(self)
 
     def wants(self, side: Side) -> bool:
         """Whether the reader of a topic must say what stands beside each record."""
@@ -114,6 +120,15 @@ class Layout:
         if found[place].null_count:
             found[place] = pc.fill_null(found[place], self.kind)
         return pa.table(found, schema=SCHEMAS[self.kind])
+
+
+@functools.lru_cache(maxsize=32)
+def _shapes(layout: Layout) -> dict[str, Shape] | None:
+    found: dict[str, Shape] = {}
+    for rule in layout.rules:
+        if rule.name is not None and found.setdefault(rule.name, rule.shape) != rule.shape:
+            return None
+    return found
 
 
 @functools.lru_cache(maxsize=8)

@@ -14,7 +14,6 @@ of a text. Numbers made of `true` or `false` are 1 or 0; lines that have one are
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 import threading
@@ -34,6 +33,9 @@ __all__ = ["engine", "read_block"]
 #: Names that are safe inside a query, whoever sent them.
 _NAME: Final = re.compile(r"[\w .:/-]{1,64}", re.ASCII)
 _NAMES_MAX: Final = 64
+
+#: What the engine is asked for; what it should not make a number of is looked at as text.
+_TYPES: Final = {"number": "DOUBLE", "text": "JSON", "whole": "VARCHAR", "truth": "VARCHAR"}
 
 _QUOTE, _BACKSLASH = b'"\\'
 _PIECE_BYTES: Final = 1 << 16
@@ -98,22 +100,14 @@ def _shape(layout: Layout, line: bytes) -> dict[str, str] | None:
         return None
     if not all(_NAME.fullmatch(name) for name in first):
         return None
-    wanted = _wanted(layout)
-    if wanted is None:
+    shapes = layout.shapes
+    if shapes is None:
         return None
     # Fields that nobody asked for are read all the same: their quotes must be counted.
-    return {name: wanted.get(name) or _type_of(value) for name, value in first.items()}
-
-
-@functools.lru_cache(maxsize=32)
-def _wanted(layout: Layout) -> dict[str, str] | None:
-    types = {"number": "DOUBLE", "text": "JSON", "other": "VARCHAR"}
-    wanted: dict[str, str] = {}
-    for rule in layout.rules:
-        type_ = types[rule.shape]
-        if rule.name is not None and wanted.setdefault(rule.name, type_) != type_:
-            return None  # one field for two columns of different kinds
-    return wanted
+    return {
+        name: _TYPES[shapes[name]] if name in shapes else _type_of(value)
+        for name, value in first.items()
+    }
 
 
 def _type_of(value: object) -> str:
