@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -73,8 +74,10 @@ def test_what_goes_in_comes_out(kind: Kind, wire: Wire, data: st.DataObject) -> 
     table = data.draw(tables(kind))
     times = data.draw(st.sampled_from([1, 30]))  # few records and many are packed differently
     table = pa.concat_tables([table] * times).combine_chunks()
-    rows = decode(kind, [message(encode(table, kind, wire), wire, table.num_rows)])
+    messages = [message(encode(table, kind, wire), wire, table.num_rows)]
+    rows = decode(kind, messages)
     assert rows.schema.equals(lake_schema(kind))
+    assert decode(kind, messages, coded=True).cast(rows.schema).equals(rows)
     # Of dead records the origin goes: they mend nothing.
     names = [name for name in table.column_names if name not in {"event_id", "origin"}]
     assert rows.select(names).equals(table.select(names))
@@ -119,9 +122,11 @@ def test_a_flipped_byte_never_brings_the_reader_down(place: int, flip: int, coun
     """An Arrow message that went bad on the way is rows, dead or not, and no crash."""
     payload = bytearray(encode(sample_bars(count), "bar", "arrow"))
     payload[place % len(payload)] ^= flip
-    rows = decode("bar", [message(bytes(payload), "arrow", count)])
+    messages = [message(bytes(payload), "arrow", count)]
+    rows = decode("bar", messages)
     assert rows.num_rows == count
     rows.validate(full=True)
+    assert decode("bar", messages, coded=True).cast(rows.schema).equals(rows)
 
 
 def test_rows_do_not_depend_on_what_is_decoded_with_them() -> None:
@@ -138,6 +143,42 @@ def test_rows_do_not_depend_on_what_is_decoded_with_them() -> None:
     ]
     one_by_one = pa.concat_tables([decode("bar", [each]) for each in messages])
     assert decode("bar", messages).combine_chunks().equals(one_by_one.combine_chunks())
+    coded = decode("bar", messages, coded=True)
+    assert pa.types.is_dictionary(coded.schema.field("symbol").type)
+    assert coded.cast(one_by_one.schema).combine_chunks().equals(one_by_one.combine_chunks())
+
+
+def test_each_number_of_a_coded_column_stands_for_one_string() -> None:
+    """However others number their strings: twice the same, a null, more than a byte can count."""
+    many = [
+        with_symbols([f"{letter}{number}" for number in range(100)], range(100)) for letter in "ab"
+    ]
+    odd = [
+        with_symbols(["IBM", "IBM", "AAPL"], [1, 0, 2]),
+        with_symbols(["IBM", None], [0, 1, 0]),
+        with_symbols(["IBM", ""], [0, 1, 1]),
+    ]
+    for sent in (many, *([each] for each in odd)):
+        plain = decode("bar", sent)
+        coded = decode("bar", sent, coded=True)
+        assert coded.cast(plain.schema).equals(plain)
+        for column in coded.columns:
+            if pa.types.is_dictionary(column.type):
+                words = column.combine_chunks().dictionary.to_pylist()
+                assert len(words) == len(set(words) - {None})
+    assert decode("bar", many)["symbol"].to_pylist()[100] == "b0"
+    assert decode("bar", [odd[2]])["dead_reason"].to_pylist()[1:] == ["symbol is missing"] * 2
+
+
+def with_symbols(words: list[str | None], numbers: Sequence[int]) -> Message:
+    codes = pa.array(numbers, pa.int8())
+    symbols = pa.DictionaryArray.from_arrays(codes, pa.array(words, pa.string()))
+    bars = sample_bars(len(symbols))
+    table = bars.set_column(bars.column_names.index("symbol"), "symbol", symbols)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return message(sink.getvalue().to_pybytes(), "arrow", len(symbols))
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,30 @@ def test_chunks_and_dictionaries_are_taken_as_they_come(lake: Lake) -> None:
     assert table.read(table.load()).sort_by("_offset").equals(bars(0, 20, start=START))
 
 
+def test_strings_that_each_batch_numbers_anew_are_sorted_as_strings(lake: Lake) -> None:
+    """Coded with other words in each chunk, some of them in no row: in order of symbol and time."""
+    table = lake.table("bars_log")
+    orders = (["MSFT", "ZZZ", "IBM", "AAPL"], ["IBM", "AAPL", "MSFT"], ["AAPL", "MSFT", "IBM"])
+    rows = pa.concat_tables(
+        coded(bars(first, 40, start=START), words)
+        for first, words in zip((0, 40, 80), orders, strict=True)
+    )
+    (file,) = table.write(rows)
+    symbols, times = (pq.read_table(file.path)[name].to_pylist() for name in ("symbol", "ts"))
+    pairs = list(zip(symbols, times, strict=True))
+    assert pairs == sorted(pairs)
+    assert sorted(set(symbols)) == ["AAPL", "IBM", "MSFT"]
+    table.commit(table.load(), Change(append=(file,)))
+    plain = rows.cast(lake_schema("bar"))
+    assert table.read(table.load()).sort_by("_offset").equals(plain.sort_by("_offset"))
+
+
+def coded(rows: pa.Table, words: list[str]) -> pa.Table:
+    numbers = pa.array([words.index(symbol) for symbol in rows["symbol"].to_pylist()], pa.int32())
+    symbols = pa.DictionaryArray.from_arrays(numbers, pa.array(words))
+    return rows.set_column(rows.column_names.index("symbol"), "symbol", symbols)
+
+
 def test_no_rows_no_file(lake: Lake) -> None:
     """Writing nothing makes nothing."""
     assert lake.table("bars_log").write(bars(0, 0)) == ()

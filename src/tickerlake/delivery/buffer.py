@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from tickerlake import clock
 from tickerlake.lake.positions import Range
+from tickerlake.records import united
 
 __all__ = ["Buffer", "MemoryBudget", "stamped", "with_dropped"]
 
@@ -99,7 +100,7 @@ class Buffer:
     def table(self) -> pa.Table | None:
         """All rows, or null if there are none."""
         parts = [table for part in self._partitions.values() for table in part.parts]
-        return pa.concat_tables(parts) if parts else None
+        return united(parts) if parts else None
 
     def clear(self) -> None:
         """Forget the rows: they are committed. Each partition goes on where it ended."""

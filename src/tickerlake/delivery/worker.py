@@ -352,7 +352,7 @@ class Worker:
     def _take(self, partition: str, batch: Batch) -> None:
         position = self._buffer.next_position(partition)
         with trace_span("deliver.decode", table=self._table.name, partition=partition):
-            rows = codec.decode(self._topic.kind, batch.messages)
+            rows = codec.decode(self._topic.kind, batch.messages, coded=True)
         if batch.messages and batch.messages[0].first_position < position:
             # A message is never cut: what we have of it already is dropped here.
             rows = rows.filter(pc.greater_equal(rows.column("_offset"), int(position)))

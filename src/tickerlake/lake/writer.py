@@ -60,6 +60,13 @@ _REPEATED_NUMBERS = frozenset(
     | {"bid", "bid_size", "ask", "ask_size", "_index", "_delivered_at"}
 )
 
+#: Hashes do not shrink; and of words that are the same in whole runs of rows Parquet keeps a count,
+#: which compressing makes no smaller, but each time at the price of setting it up.
+_UNCOMPRESSED = frozenset(
+    {"event_id", "kind", "provider", "interval", "currency", "state", "session"}
+    | {"instrument_type", "_stream", "_partition"}
+)
+
 _EPOCH_MONTH = np.datetime64("1970-01", "M")
 
 
@@ -86,9 +93,9 @@ def sort_rows(rows: pa.Table, by: tuple[str, ...]) -> pa.Table:
     return _taken(rows, _order([sort_key(rows.column(name)) for name in by]))
 
 
-def sort_key(column: pa.ChunkedArray) -> np.ndarray:
+def sort_key(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     """Integers that sort like the column: ranks of strings, microseconds of instants."""
-    column = column.combine_chunks()
+    column = _whole(column)
     if pa.types.is_dictionary(column.type) or pa.types.is_string(column.type):
         coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
         # Ranks of the few distinct values, looked up per row: far cheaper than comparing strings.
@@ -136,16 +143,25 @@ def _taken(rows: pa.Table, order: np.ndarray | None) -> pa.Table:
     if order is None:
         return rows
     places = pa.array(order)
-    columns = [column if _is_constant(column) else column.take(places) for column in rows.columns]
-    return pa.table(columns, schema=rows.schema)
+    return pa.table([_placed(_whole(column), places) for column in rows.columns], rows.schema.names)
 
 
-def _is_constant(column: pa.ChunkedArray) -> bool:
+def _placed(column: pa.Array, places: pa.Array) -> pa.Array:
+    return column if _is_constant(column) else column.take(places)
+
+
+def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """In one chunk: with one dictionary, because a change of dictionary ends Parquet's own."""
+    if isinstance(column, pa.Array):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _is_constant(column: pa.Array) -> bool:
     if column.null_count:
         return bool(column.null_count == len(column))
     if pa.types.is_dictionary(column.type):
-        # Chunks may have one value each, and not the same one.
-        return column.num_chunks == 1 and len(column.chunk(0).dictionary) == 1
+        return len(column.dictionary) == 1
     if pa.types.is_nested(column.type) or not column[0].equals(column[-1]):
         return False
     return bool(pc.all(pc.equal(column, column[0])).as_py())
@@ -175,7 +191,7 @@ def write_rows(
         )
     written: list[WrittenFile] = []
     try:
-        for month, part in _by_month(_encoded(rows, spec), spec):
+        for month, part in _by_month(rows, spec):
             with MonthWriter(store, table, spec, settings, month, prefix=prefix) as writer:
                 writer.write(part)
                 written.append(writer.finish())
@@ -187,15 +203,28 @@ def write_rows(
 
 
 def _by_month(rows: pa.Table, spec: TableSpec) -> Iterator[tuple[int | None, pa.Table]]:
-    """The rows of each month, sorted: slices of one copy."""
+    """The rows of each month as they are stored, sorted: slices of one copy."""
     if rows.num_rows == 0:
         return
+    columns = dict(zip(rows.column_names, rows.columns, strict=True))
+    for name in spec.sort:
+        columns[name] = _stored(columns[name], spec.schema.field(name))
+    keys = [sort_key(columns[name]) for name in spec.sort]
+    months = (
+        np.zeros(rows.num_rows, np.int64)
+        if spec.month_of is None
+        else month_numbers(rows[spec.month_of])
+    )
+    order = _order([months, *keys])
+    places = None if order is None else pa.array(order)
+    for field in spec.schema:
+        # One column after the other: a second copy of all would be half of what a worker needs.
+        stored = _stored(columns[field.name], field)
+        columns[field.name] = stored if places is None else _placed(stored, places)
+    ordered = pa.table(columns)
     if spec.month_of is None:
-        yield None, sort_rows(rows, spec.sort)
+        yield None, ordered
         return
-    months = month_numbers(rows.column(spec.month_of))
-    order = _order([months, *(sort_key(rows.column(name)) for name in spec.sort)])
-    ordered = _taken(rows, order)
     months = months if order is None else months[order]
     starts = np.flatnonzero(np.r_[True, months[1:] != months[:-1]])
     for start, end in zip(starts, [*starts[1:], len(months)], strict=True):
@@ -255,7 +284,11 @@ class MonthWriter:
             StorageError: The disk is full.
         """
         assert self._writer is not None  # noqa: S101 - only inside the context
-        stored = pa.table(_encoded(rows, self._spec).columns, schema=self._schema)
+        columns = [
+            _stored(column, field)
+            for column, field in zip(rows.columns, self._spec.schema, strict=True)
+        ]
+        stored = pa.table(columns, schema=self._schema)
         try:
             self._writer.write_table(stored, row_group_size=self._settings.row_group_rows)
         except OSError as error:
@@ -359,19 +392,17 @@ def stored_type(field: pa.Field) -> pa.DataType:
     return pa.dictionary(pa.int32(), pa.string()) if repeated else field.type
 
 
-def _encoded(rows: pa.Table, spec: TableSpec) -> pa.Table:
-    """Rows in the types in which they are stored, one chunk a column.
+def _stored(column: pa.Array | pa.ChunkedArray, field: pa.Field) -> pa.Array:
+    """A column in the type in which it is stored, in one chunk.
 
-    Encoding before sorting makes both cheap: a row's strings move as one small number each. One
-    dictionary a column, because a change of dictionary ends Parquet's own.
+    Encoding before sorting makes both cheap: a row's strings move as one small number each.
     """
-    columns = []
-    for column, field in zip(rows.columns, spec.schema, strict=True):
-        stored = stored_type(field)
-        if pa.types.is_dictionary(stored) and not pa.types.is_dictionary(column.type):
-            column = _dictionary(column.cast(pa.string()))  # noqa: PLW2901
-        columns.append(column if column.type == stored else column.cast(stored))
-    return pa.table(columns, names=rows.column_names).unify_dictionaries().combine_chunks()
+    type_ = stored_type(field)
+    if column.type == type_:
+        return _whole(column)
+    if pa.types.is_dictionary(type_) and not pa.types.is_dictionary(column.type):
+        column = _dictionary(column.cast(pa.string()))
+    return _whole(column if column.type == type_ else column.cast(type_))
 
 
 def _encodings(schema: pa.Schema, settings: LakeSettings) -> dict[str, Any]:
@@ -381,6 +412,7 @@ def _encodings(schema: pa.Schema, settings: LakeSettings) -> dict[str, Any]:
     the delta encodings of the second.
     """
     names = schema.names
+    plain = _UNCOMPRESSED
     return {
         "use_dictionary": [
             field.name
@@ -389,16 +421,17 @@ def _encodings(schema: pa.Schema, settings: LakeSettings) -> dict[str, Any]:
         ],
         # Where values hardly repeat after all, a small limit ends the dictionary early.
         "dictionary_pagesize_limit": 128 * 1024,
-        # Hashes do not shrink.
-        "compression": {name: "none" if name == "event_id" else "zstd" for name in names},
-        "compression_level": {name: settings.zstd_level for name in names if name != "event_id"},
+        # A row group's numbers at once: in pieces of a thousand they take longer.
+        "write_batch_size": 16 * 1024,
+        "compression": {name: "none" if name in plain else "zstd" for name in names},
+        "compression_level": {name: settings.zstd_level for name in names if name not in plain},
         "write_statistics": [name for name in names if name not in WITHOUT_BOUNDS],
     }
 
 
 def _dictionary(column: pa.ChunkedArray) -> pa.DictionaryArray:
     # A copy into one chunk costs less than to look at a thousand small ones.
-    values = column.combine_chunks()
+    values = _whole(column)
     if not is_constant(values):
         return values.dictionary_encode()
     codes = pa.array(np.zeros(len(values), np.int32))

@@ -18,9 +18,10 @@ from tickerlake.records.schemas import (
     in_calendar,
     lake_schema,
 )
-from tickerlake.records.strings import is_constant
+from tickerlake.records.strings import CODED, is_constant, united
 
 __all__ = [
+    "CODED",
     "INTERVALS",
     "KEYS",
     "KINDS",
@@ -42,5 +43,6 @@ __all__ = [
     "key_hashes",
     "lake_schema",
     "repeated_origins",
+    "united",
     "with_event_ids",
 ]

@@ -103,6 +103,8 @@ def _terms(values: pa.Array, name: str) -> Words:
     import numpy as np
 
     words = _words(values)
+    if len(words) == 1:
+        return _mixed(words ^ np.uint64(_word(name)))
     if not values.null_count and len(words) and bool((words == words[0]).all()):
         words = words[:1]  # most columns of a batch hold one value: it is mixed once
     terms = _mixed(words ^ np.uint64(_word(name)))
@@ -117,8 +119,9 @@ def _words(values: pa.Array) -> Words:
 
     kind = values.type
     if pa.types.is_string(kind) or pa.types.is_dictionary(kind):
-        if pa.types.is_string(kind) and is_constant(values):
-            return np.full(len(values), _word(values[0].as_py()), np.uint64)
+        if _is_one_word(values):
+            word = values if pa.types.is_string(kind) else values.dictionary
+            return np.array([_word(word[0].as_py())], np.uint64)
         encoded = values.dictionary_encode()
         hashed = np.array([_word(text) for text in encoded.dictionary.to_pylist()], np.uint64)
         codes = pc.fill_null(encoded.indices, 0).to_numpy(zero_copy_only=False)
@@ -132,6 +135,12 @@ def _words(values: pa.Array) -> Words:
         values = values.cast(pa.int32())
     whole = pc.fill_null(values.cast(pa.int64()), 0)
     return whole.to_numpy(zero_copy_only=False).view(np.uint64)
+
+
+def _is_one_word(values: pa.Array) -> bool:
+    if pa.types.is_string(values.type):
+        return is_constant(values)
+    return len(values.dictionary) == 1 and not values.null_count
 
 
 @functools.lru_cache(maxsize=1 << 16)

@@ -30,7 +30,10 @@ __all__ = ["REPEAT_WINDOW", "RepeatWindow", "repeated_origins"]
 #: How many positions back a repeat is recognised unless the settings say otherwise.
 REPEAT_WINDOW: Final = 100_000
 
-_SLOT_BITS = 20
+_SLOT_BITS: Final = 19
+
+#: Records of many small reads are kept together up to about so many.
+_PART_RECORDS: Final = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class _Seen:
     ids: npt.NDArray[np.uint64]
     keys: npt.NDArray[np.uint64]
     positions: npt.NDArray[np.int64]
+    #: One word for id and key: only to find out quickly that nothing repeats.
+    words: npt.NDArray[np.uint64]
 
     def __add__(self, other: _Seen) -> _Seen:
         import numpy as np
@@ -48,21 +53,18 @@ class _Seen:
             np.concatenate((self.ids, other.ids)),
             np.concatenate((self.keys, other.keys)),
             np.concatenate((self.positions, other.positions)),
+            np.concatenate((self.words, other.words)),
         )
 
     def after(self, position: int) -> _Seen:
         """Those whose positions lie beyond; positions ascend, so nothing is copied."""
         first = int(self.positions.searchsorted(position, side="right"))
-        return _Seen(self.ids[first:], self.keys[first:], self.positions[first:])
+        return _Seen(
+            self.ids[first:], self.keys[first:], self.positions[first:], self.words[first:]
+        )
 
     def pick(self, which: npt.NDArray[np.bool_ | np.intp]) -> _Seen:
-        return _Seen(self.ids[which], self.keys[which], self.positions[which])
-
-    def words(self) -> npt.NDArray[np.uint64]:
-        """One word for id and key: only to find out quickly that nothing repeats."""
-        import numpy as np
-
-        return self.ids * np.uint64(0x9E3779B97F4A7C15) + self.keys
+        return _Seen(self.ids[which], self.keys[which], self.positions[which], self.words[which])
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -77,7 +79,8 @@ class RepeatWindow:
     def __init__(self, kind: Kind, size: int) -> None:
         self.kind = kind
         self.size = size
-        self._seen = _seen(columns_of(kind).empty_table(), kind)
+        #: In the order of their positions; none of them is empty.
+        self._seen: list[_Seen] = []
 
     def remember(self, rows: pa.Table) -> None:
         """Take in records that are kept already: what the lake holds, in any order."""
@@ -101,10 +104,11 @@ class RepeatWindow:
             known = rows.column("event_id").is_valid().to_numpy(zero_copy_only=False)
             seen = seen.pick(known)
         kept = np.ones(len(seen), dtype=bool)
-        before, now = _suspects(self._seen.words(), seen.words())
+        before, now = _suspects(self._seen, seen)
         if len(now):
-            first = _first_within(self._seen.pick(before) + seen.pick(now), self.size)
-            kept[now] = first[len(before) :]
+            again = sum(before, seen.pick(now[:0]))
+            first = _first_within(again + seen.pick(now), self.size)
+            kept[now] = first[len(again) :]
         self._keep(seen if kept.all() else seen.pick(kept))
         if known is None:
             return kept
@@ -113,8 +117,13 @@ class RepeatWindow:
         return fresh
 
     def _keep(self, seen: _Seen) -> None:
-        every = self._seen + seen
-        self._seen = every.after(every.positions[-1] - self.size) if len(every) else every
+        if not len(seen):
+            return
+        if self._seen and len(self._seen[-1]) < _PART_RECORDS:
+            seen = self._seen.pop() + seen
+        beyond = int(seen.positions[-1]) - self.size
+        parts = [part.after(beyond) for part in (*self._seen, seen)]
+        self._seen = [part for part in parts if len(part)]
 
 
 def columns_of(kind: Kind) -> pa.Schema:
@@ -126,45 +135,59 @@ def columns_of(kind: Kind) -> pa.Schema:
 def _seen(rows: pa.Table, kind: Kind) -> _Seen:
     import numpy as np
 
-    ids = pc.fill_null(rows.column("event_id"), 0).to_numpy()
-    return _Seen(
-        np.ascontiguousarray(ids).view(np.uint64),
-        key_hashes(rows, kind),
-        rows.column("_offset").to_numpy(),
-    )
+    column = rows.column("event_id").combine_chunks()
+    ids = (pc.fill_null(column, 0) if column.null_count else column).to_numpy().view(np.uint64)
+    keys = key_hashes(rows, kind)
+    words = ids * np.uint64(0x9E3779B97F4A7C15) + keys
+    return _Seen(ids, keys, rows.column("_offset").to_numpy(), words)
 
 
-def _suspects(
-    before: npt.NDArray[np.uint64], now: npt.NDArray[np.uint64]
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Where words stand that occur more than once, in the window and in what comes now.
+def _suspects(before: list[_Seen], now: _Seen) -> tuple[list[_Seen], npt.NDArray[np.intp]]:
+    """What of the window has a word that comes again, and where in what comes now it stands.
 
-    Two equal words share a slot of a table. So only those in slots that several share are sorted:
-    a few thousand of a hundred thousand, where all are different, as nearly always. The window's
-    are only looked up, not entered: reads are often smaller than it.
+    Two equal words share a slot of a table; the last of each slot owns it. So words are compared
+    with the owners of their slots alone, and with the few that lost theirs to another.
     """
     import numpy as np
 
-    old_slots, slots = _slots(before), _slots(now)
+    slots = _slots(now.words)
     numbers = np.arange(len(now), dtype=np.int32)
     owner = np.empty(1 << _SLOT_BITS, np.int32)
     owner[slots] = numbers
-    used = np.zeros(1 << _SLOT_BITS, bool)
-    used[slots] = True
-    old = np.flatnonzero(used[old_slots])
-    shared = np.zeros(1 << _SLOT_BITS, bool)
-    shared[slots[owner[slots] != numbers]] = True
-    shared[old_slots[old]] = True
-    new = np.flatnonzero(shared[slots])
-    few = np.sort(np.concatenate((before[old], now[new])))
-    twice = few[1:][few[1:] == few[:-1]]
-    return old[np.isin(before[old], twice)], new[np.isin(now[new], twice)]
+    owned = np.zeros(1 << _SLOT_BITS, bool)
+    owned[slots] = True
+    pushed = np.flatnonzero(owner.take(slots) != numbers)
+    lost = np.sort(now.words[pushed])
+    found = []
+    for part in before:
+        places = _slots(part.words)
+        few = np.flatnonzero(owned.take(places))
+        words = part.words[few]
+        again = few[(now.words[owner[places[few]]] == words) | _among(lost, words)]
+        if len(again):
+            found.append(part.pick(again))
+    winners = now.words[owner[slots[pushed]]]
+    twice = [lost[1:][lost[1:] == lost[:-1]], winners[_among(lost, winners)]]
+    twice += [part.words for part in found]
+    if not any(len(each) for each in twice):
+        return found, np.empty(0, np.intp)
+    return found, np.flatnonzero(np.isin(now.words, np.concatenate(twice)))
+
+
+def _among(known: npt.NDArray[np.uint64], words: npt.NDArray[np.uint64]) -> Mask:
+    """Which words are among the sorted known ones."""
+    import numpy as np
+
+    if not len(known):
+        return np.zeros(len(words), bool)
+    found: Mask = known.take(known.searchsorted(words), mode="clip") == words
+    return found
 
 
 def _slots(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
     import numpy as np
 
-    return (words >> np.uint64(64 - _SLOT_BITS)).astype(np.int64)
+    return (words >> np.uint64(64 - _SLOT_BITS)).view(np.int64)
 
 
 def _first_within(seen: _Seen, size: int) -> Mask:

@@ -7,8 +7,9 @@ rule that a record breaks is its reason, with the values that broke it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from typing import Final
+import math
+from collections.abc import Callable, Iterator
+from typing import Final, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -64,6 +65,9 @@ _AMOUNTS: Final[dict[Kind, tuple[str, ...]]] = {
 # A broken rule: where (true or null = not broken is settled below), why, and which columns show it.
 _Broken = tuple[pa.Array, str, tuple[str, ...]]
 
+# All strings of a column, or each different one.
+_Words: TypeAlias = pa.Array | pa.ChunkedArray
+
 
 def dead_reasons(table: pa.Table, kind: Kind) -> pa.Array:
     """Why each record may not enter `bars` and its sisters; null = sound.
@@ -90,16 +94,16 @@ def dead_reasons(table: pa.Table, kind: Kind) -> pa.Array:
 
 
 def _broken(table: pa.Table, kind: Kind) -> Iterator[_Broken]:
-    yield pc.not_equal(table["kind"], kind), f"this topic holds records of kind {kind}", ("kind",)
+    other = _of_words(table["kind"], lambda words: pc.not_equal(words, kind))
+    yield other, f"this topic holds records of kind {kind}", ("kind",)
     for name in _REQUIRED[kind]:
         yield _absent(table[name]), f"{name} is missing", ()
     for name, choices in _CHOICES[kind].items():
-        known = pc.is_in(table[name], value_set=pa.array(choices))
-        yield pc.invert(known), f"{name} is none of {' '.join(choices)}", (name,)
+        yield _none_of(table[name], choices), f"{name} is none of {' '.join(choices)}", (name,)
     for field in SCHEMAS[kind]:
         if pa.types.is_floating(field.type):
-            finite = pc.is_finite(table[field.name])
-            yield pc.invert(finite), f"{field.name} is not a finite number", (field.name,)
+            wrong = _not_finite(table[field.name])
+            yield wrong, f"{field.name} is not a finite number", (field.name,)
     for name in _PRICES[kind]:
         yield _negative_price(table, name), f"{name} is negative", (name,)
     for name in _AMOUNTS[kind]:
@@ -112,12 +116,34 @@ def _broken(table: pa.Table, kind: Kind) -> Iterator[_Broken]:
         yield from _gap_rules(table)
 
 
+def _of_words(column: pa.ChunkedArray, judge: Callable[[_Words], pa.Array]) -> pa.Array:
+    """Where `judge` finds a string broken; of coded ones it looks at each different one once."""
+    if not pa.types.is_dictionary(column.type):
+        return judge(column)
+    coded = column.combine_chunks()
+    broken = judge(coded.dictionary)
+    return broken.take(coded.indices) if pc.any(broken).as_py() else pa.scalar(False)
+
+
+def _none_of(column: pa.ChunkedArray, choices: tuple[str, ...]) -> pa.Array:
+    known = pa.array(choices)
+    return _of_words(column, lambda words: pc.invert(pc.is_in(words, value_set=known)))
+
+
 def _absent(column: pa.ChunkedArray) -> pa.Array:
-    if column.null_count == 0 and not pa.types.is_string(column.type):
+    empty = pa.scalar(False)
+    if pa.types.is_string(column.type) or pa.types.is_dictionary(column.type):
+        empty = _of_words(column, lambda words: pc.equal(words, ""))
+    if column.null_count == 0:
+        return empty
+    return pc.or_(pc.is_null(column), pc.fill_null(empty, False))
+
+
+def _not_finite(column: pa.ChunkedArray) -> pa.Array:
+    # A sum is finite only if all numbers are.
+    if math.isfinite(pc.sum(column).as_py() or 0.0):
         return pa.scalar(False)
-    if pa.types.is_string(column.type):
-        return pc.fill_null(pc.equal(column, ""), True)
-    return pc.is_null(column)
+    return pc.invert(pc.is_finite(column))
 
 
 def _negative_price(table: pa.Table, name: str) -> pa.Array:
@@ -125,22 +151,35 @@ def _negative_price(table: pa.Table, name: str) -> pa.Array:
     if not pc.any(negative).as_py():
         return pa.scalar(False)
     instrument = table["instrument_type"]
+    future = _of_words(table["symbol"], lambda words: pc.ends_with(words, "=F"))
     signed = pc.or_(
-        pc.is_in(instrument, value_set=pa.array(SIGNED_INSTRUMENTS)),
+        pc.fill_null(
+            _of_words(
+                instrument, lambda words: pc.is_in(words, value_set=pa.array(SIGNED_INSTRUMENTS))
+            ),
+            False,
+        ),
         # Yahoo's name for a future, where nobody said what the instrument is.
-        pc.and_(pc.is_null(instrument), pc.fill_null(pc.ends_with(table["symbol"], "=F"), False)),
+        pc.and_(pc.is_null(instrument), pc.fill_null(future, False)),
     )
     return pc.and_not(negative, signed)
 
 
 def _bar_rules(table: pa.Table) -> Iterator[_Broken]:
     low, high = table["low"], table["high"]
-    slack = pc.multiply(pc.max_element_wise(pc.abs(low), pc.abs(high)), ROUNDING)
     yield pc.less(high, low), "high is below low", ("high", "low")
+    if not any(_outside(table[name], low, high) for name in ("open", "close")):
+        return
+    slack = pc.multiply(pc.max_element_wise(pc.abs(low), pc.abs(high)), ROUNDING)
     floor, ceiling = pc.subtract(low, slack), pc.add(high, slack)
     for name in ("open", "close"):
         yield pc.less(table[name], floor), f"{name} is below low", (name, "low")
         yield pc.greater(table[name], ceiling), f"{name} is above high", (name, "high")
+
+
+def _outside(column: pa.ChunkedArray, low: pa.ChunkedArray, high: pa.ChunkedArray) -> bool:
+    found = pc.any(pc.less(column, low)).as_py() or pc.any(pc.greater(column, high)).as_py()
+    return bool(found)
 
 
 def _action_rules(table: pa.Table) -> Iterator[_Broken]:
@@ -152,7 +191,7 @@ def _action_rules(table: pa.Table) -> Iterator[_Broken]:
         ("symbol_change", ("new_symbol",)),
     )
     for name, columns in needs:
-        of_this = pc.equal(action, name)
+        of_this = _of_words(action, functools.partial(pc.equal, name))
         lacks = _any_absent(table, columns)
         yield pc.and_(of_this, lacks), f"a {name} needs {' and '.join(columns)}", ()
     for name in ("numerator", "denominator"):
@@ -164,8 +203,8 @@ def _any_absent(table: pa.Table, columns: tuple[str, ...]) -> pa.Array:
 
 
 def _gap_rules(table: pa.Table) -> Iterator[_Broken]:
-    of_bars = pc.equal(table["gap_kind"], "bar")
-    unknown = pc.invert(pc.is_in(table["interval"], value_set=pa.array(INTERVALS)))
+    of_bars = _of_words(table["gap_kind"], lambda words: pc.equal(words, "bar"))
+    unknown = pc.or_(pc.is_null(table["interval"]), _none_of(table["interval"], INTERVALS))
     yield pc.and_(of_bars, unknown), f"interval is none of {' '.join(INTERVALS)}", ("interval",)
     yield (
         pc.less_equal(table["to_ts"], table["ts"]),

@@ -1,10 +1,36 @@
-"""What can be seen of a column of strings without looking at each."""
+"""Columns of strings, most of which repeat: seen and kept without looking at each."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 import pyarrow as pa
 
-__all__ = ["is_constant"]
+__all__ = ["CODED", "is_constant", "united"]
+
+#: Strings as numbers of their different words; no word is null, and none stands there twice.
+CODED: Final = pa.dictionary(pa.int32(), pa.string())
+
+
+def united(tables: Sequence[pa.Table]) -> pa.Table:
+    """All rows, in order, of tables with the same columns: strings coded where any table's are."""
+    if all(table.schema == tables[0].schema for table in tables):
+        return pa.concat_tables(tables)
+    types = [
+        next((type_ for type_ in found if pa.types.is_dictionary(type_)), found[0])
+        for found in zip(*(table.schema.types for table in tables), strict=True)
+    ]
+    return pa.concat_tables(
+        pa.table(
+            [
+                column.dictionary_encode() if column.type != type_ else column
+                for column, type_ in zip(table.columns, types, strict=True)
+            ],
+            names=table.column_names,
+        )
+        for table in tables
+    )
 
 
 def is_constant(array: pa.Array) -> bool:

@@ -85,6 +85,7 @@ class Message:
     feeds; or `parts` holds them one by one, where a value has a line feed in it or is null.
     `keys` and `times` (UTC, int64 microseconds) are the broker's of each record, only where `form`
     wants them. `form` says how a foreign producer writes its records; null: they are ours.
+    `opened` is what an Arrow message holds, where a reader has looked into it already.
     """
 
     partition: str
@@ -99,6 +100,7 @@ class Message:
     keys: Sequence[bytes | None] | None = None
     times: npt.NDArray[np.int64] | None = None
     form: Form | None = None
+    opened: pa.Table | None = None
 
     @property
     def next_position(self) -> int:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tickerlake.errors import ConfigError
-from tickerlake.records import LAKE_COLUMNS, Kind, dead_reasons, lake_schema, with_event_ids
+from tickerlake.records import LAKE_COLUMNS, Kind, dead_reasons, lake_schema, united, with_event_ids
 from tickerlake.streams.base import Message, Wire
 from tickerlake.streams.codec_arrow import constant, decode_arrow, encode_arrow
 from tickerlake.streams.codec_json import decode_json, encode_json
@@ -72,7 +72,7 @@ def encode_records(
     return encode_registered(form.registry, table, kind, wire, topic)
 
 
-def decode(kind: Kind, messages: Sequence[Message]) -> pa.Table:
+def decode(kind: Kind, messages: Sequence[Message], *, coded: bool = False) -> pa.Table:
     """Exactly one row for each record that the messages declare, in their order.
 
     Columns are those of `lake_schema(kind)`; `_stream`, `_delivered_at` and `_superseded_at` stay
@@ -80,60 +80,73 @@ def decode(kind: Kind, messages: Sequence[Message]) -> pa.Table:
     a value rule has `dead_reason` and `payload` (the record as JSON, or the raw bytes); both are
     null in all others. Where a record could not be decoded, its `event_id` is null: it repeats
     nothing.
+
+    With `coded` strings may be `CODED`: those that came so, and `_partition`. Who writes files of
+    dictionaries is spared to make strings of numbers, and numbers of strings.
     """
     runs = [
-        _judged(kind, _decoded(kind, wire, form, list(run)))
+        _judged(kind, _decoded(kind, wire, form, list(run), coded))
         for (wire, form), run in groupby(messages, key=attrgetter("wire", "form"))
     ]
     if not runs:
         return lake_schema(kind).empty_table()
-    table = runs[0] if len(runs) == 1 else pa.concat_tables(runs)
+    table = united(runs)
     count = table.num_rows
-    columns = {name: pa.nulls(count, type_) for name, type_ in _lake_columns()} | _places(messages)
+    columns = {name: pa.nulls(count, type_) for name, type_ in _lake_columns()} | _places(
+        messages, coded
+    )
     for name in ("dead_reason", "payload"):
         columns[name] = table[name]
+    schema = lake_schema(kind)
     arrays = [
-        columns[field.name] if field.name in columns else table[field.name]
-        for field in lake_schema(kind)
+        columns[field.name] if field.name in columns else table[field.name] for field in schema
     ]
-    return pa.table(arrays, schema=lake_schema(kind))
+    return pa.table(arrays, names=schema.names) if coded else pa.table(arrays, schema=schema)
 
 
-def _decoded(kind: Kind, wire: Wire, form: Form | None, run: Sequence[Message]) -> Decoded:
+def _decoded(
+    kind: Kind, wire: Wire, form: Form | None, run: Sequence[Message], coded: bool
+) -> Decoded:
     layout = plain_layout(kind) if form is None else form.layout
     if wire in {"avro", "json_schema"}:
         return decode_registered(layout, None if form is None else form.registry, run)
-    return (decode_json if wire == "json" else decode_arrow)(layout, run)
+    return decode_json(layout, run) if wire == "json" else decode_arrow(layout, run, coded=coded)
 
 
 def _lake_columns() -> list[tuple[str, pa.DataType]]:
     return [(field.name, field.type) for field in LAKE_COLUMNS]
 
 
-def _places(messages: Sequence[Message]) -> dict[str, pa.Array]:
+def _places(messages: Sequence[Message], coded: bool) -> dict[str, pa.Array]:
     """Where each record came from: `_partition`, `_offset`, `_sequence`, `_index`."""
     counts = np.array([message.count for message in messages])
     firsts = np.array([message.first_position for message in messages])
     dense = np.array([message.per_record for message in messages])
     starts = np.cumsum(counts) - counts
     inside = np.arange(counts.sum()) - np.repeat(starts, counts)
-    each = np.repeat(dense, counts)
-    offsets = np.repeat(firsts, counts) + np.where(each, inside, 0)
-    indexes = np.where(each, 0, inside).astype(np.int32)
+    offsets, indexes = np.repeat(firsts, counts), inside.astype(np.int32)
+    if dense.any():
+        each = np.repeat(dense, counts)
+        offsets += np.where(each, inside, 0)
+        indexes[each] = 0
     for start, message in zip(starts, messages, strict=True):
         if message.places is not None:
             rows = slice(start, start + message.count)
             offsets[rows] = message.places.positions
             indexes[rows] = 0 if message.places.indexes is None else message.places.indexes
     return {
-        "_partition": _repeated([message.partition for message in messages], counts),
+        "_partition": _repeated([message.partition for message in messages], counts, coded),
         "_offset": pa.array(offsets),
         "_sequence": _sequences(messages),
         "_index": pa.array(indexes),
     }
 
 
-def _repeated(values: Sequence[str], counts: npt.NDArray[np.int64]) -> pa.Array:
+def _repeated(values: Sequence[str], counts: npt.NDArray[np.int64], coded: bool) -> pa.Array:
+    if coded:
+        words, numbers = np.unique(np.array(values), return_inverse=True)
+        each = pa.array(np.repeat(numbers.astype(np.int32), counts))
+        return pa.DictionaryArray.from_arrays(each, pa.array(words, pa.string()))
     if len(set(values)) == 1:  # as nearly always, and much cheaper
         return pa.repeat(pa.scalar(values[0], pa.string()), int(counts.sum()))
     which = pa.array(np.repeat(np.arange(len(values)), counts))

@@ -13,13 +13,13 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from tickerlake.records import is_constant
+from tickerlake.records import CODED, is_constant
 from tickerlake.streams.base import Message
 from tickerlake.streams.decoded import Decoded
 from tickerlake.streams.fields import Layout, plain_layout
 from tickerlake.streams.lines import aside_of
 
-__all__ = ["constant", "decode_arrow", "encode_arrow"]
+__all__ = ["constant", "decode_arrow", "encode_arrow", "open_arrow"]
 
 _DICTIONARY_ROWS_MIN: Final = 64
 
@@ -92,25 +92,30 @@ def _sealed(batch: pa.RecordBatch, values_max: int) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def decode_arrow(layout: Layout, messages: Sequence[Message]) -> Decoded:
-    """Records of all messages, in order; a message that cannot be read is `count` dead rows."""
+def decode_arrow(layout: Layout, messages: Sequence[Message], *, coded: bool = False) -> Decoded:
+    """Records of all messages, in order; a message that cannot be read is `count` dead rows.
+
+    With `coded` strings that came as dictionaries stay such (`CODED`).
+    """
     opened = [(message, _opened(message)) for message in messages]
     parts: list[Decoded] = []
     # Messages of one shape are unpacked together: a column at a time, not a message at a time.
     for _, run in groupby(opened, key=lambda pair: getattr(pair[1], "schema", None)):
-        parts.extend(_run(layout, list(run)))
+        parts.extend(_run(layout, list(run), coded))
     return Decoded.concat(parts)
 
 
-def _run(layout: Layout, opened: Sequence[tuple[Message, pa.Table | str]]) -> list[Decoded]:
+def _run(
+    layout: Layout, opened: Sequence[tuple[Message, pa.Table | str]], coded: bool
+) -> list[Decoded]:
     tables = [table for _, table in opened if not isinstance(table, str)]
     if len(tables) == len(opened):
         try:
             messages = [message for message, _ in opened]
-            return [Decoded.sound(_unpacked(layout, pa.concat_tables(tables), messages))]
+            return [Decoded.sound(_unpacked(layout, pa.concat_tables(tables), messages, coded))]
         except (pa.ArrowException, ValueError) as error:
             if len(opened) > 1:  # find out which
-                return [part for pair in opened for part in _run(layout, [pair])]
+                return [part for pair in opened for part in _run(layout, [pair], coded)]
             opened = [(opened[0][0], _unreadable(error))]
     return [
         Decoded.dead(layout.kind, message.count, str(reason), message.payload)
@@ -120,9 +125,10 @@ def _run(layout: Layout, opened: Sequence[tuple[Message, pa.Table | str]]) -> li
 
 def _opened(message: Message) -> pa.Table | str:
     """The table of one message as it was sent, or why it cannot be read."""
+    table = message.opened
     try:
-        with pa.ipc.open_stream(message.payload) as reader:
-            table = reader.read_all()
+        if table is None:
+            table = open_arrow(message.payload)
     except (pa.ArrowException, OSError, ValueError) as error:
         return _unreadable(error)
     if table.num_rows != message.count:
@@ -130,18 +136,32 @@ def _opened(message: Message) -> pa.Table | str:
     return table
 
 
+def open_arrow(payload: bytes) -> pa.Table:
+    """What an Arrow message holds, as it was sent and validated by nobody; nothing is copied.
+
+    Raises:
+        pa.ArrowException: The bytes are no such message.
+        OSError: The same.
+        ValueError: The same.
+    """
+    with pa.ipc.open_stream(payload) as reader:
+        return reader.read_all()
+
+
 def _unreadable(error: Exception) -> str:
     return f"the Arrow message cannot be read: {str(error).splitlines()[0]}"
 
 
-def _unpacked(layout: Layout, table: pa.Table, messages: Sequence[Message]) -> pa.Table:
+def _unpacked(
+    layout: Layout, table: pa.Table, messages: Sequence[Message], coded: bool
+) -> pa.Table:
     table.validate(full=True)
     aside = None
     if layout.foreign:
         if table.column_names[:1] == ["kind"]:  # our own, between those of others
             layout = plain_layout(layout.kind)
         else:
-            aside = aside_of(messages)
+            aside, coded = aside_of(messages), False
     columns: dict[str, pa.Array] = {}
     for name in layout.names:
         # A later version's producer may send columns that we do not know: they are left aside.
@@ -149,5 +169,34 @@ def _unpacked(layout: Layout, table: pa.Table, messages: Sequence[Message]) -> p
         if len(places) > 1:
             raise ValueError(f"{name} is there {len(places)} times")
         if places:
-            columns[name] = table.column(places[0]).combine_chunks()
+            columns[name] = _whole(table.column(places[0]))
+    if coded:
+        kept = {name: _as_sent(name, column) for name, column in columns.items()}
+        columns |= {name: column for name, column in kept.items() if column is not None}
+        layout = layout.coded([name for name, column in kept.items() if column is not None])
     return layout.records(columns, table.num_rows, aside, None)
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """In one chunk, whose strings have one dictionary."""
+    if pa.types.is_dictionary(column.type) and column.type.value_type == pa.string():
+        try:
+            return column.combine_chunks()
+        except pa.ArrowInvalid:  # all messages' words together need wider numbers than each alone
+            return column.cast(CODED).combine_chunks()
+    return column.combine_chunks()
+
+
+def _as_sent(name: str, column: pa.Array) -> pa.Array | None:
+    """The strings as they are numbered already; null where a number does not stand for one string.
+
+    Others may number a string twice, or number nothing at all. What mends a letter is looked into.
+    """
+    if not pa.types.is_dictionary(column.type) or column.type.value_type != pa.string():
+        return None
+    words = column.dictionary
+    if name == "origin" or words.null_count or len(words.unique()) < len(words):
+        return None
+    if name == "kind" and column.null_count:
+        return None
+    return pa.DictionaryArray.from_arrays(column.indices.cast(pa.int32()), words)

@@ -84,7 +84,7 @@ def convert(values: pa.Array, type_: pa.DataType, written: Written) -> pa.Array:
     """
     if values.null_count == len(values):
         return pa.nulls(len(values), type_)
-    if pa.types.is_dictionary(values.type):
+    if pa.types.is_dictionary(values.type) and values.type != type_:
         if len(values.dictionary) == 1 and not values.null_count:
             return pa.repeat(convert(values.dictionary, type_, written)[0], len(values))
         values = values.dictionary_decode()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tickerlake.records import SCHEMAS, Kind
+from tickerlake.records import SCHEMAS, Kind, united
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +65,7 @@ class Decoded:
         if len(found) == 1:
             return found[0]
         return Decoded(
-            pa.concat_tables([part.records for part in found]),
+            united([part.records for part in found]),
             pa.concat_arrays([part.reasons for part in found]),
             lambda rows: _raw_of(found, rows),
         )

@@ -7,15 +7,15 @@ from the field of its name. What a foreign producer's look like, a mapping says 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickerlake.records import SCHEMAS, Kind
+from tickerlake.records import CODED, SCHEMAS, Kind
 from tickerlake.streams.conversion import PLAIN, Written, convert, expected
 
 __all__ = ["Aside", "Layout", "Rule", "Shape", "plain_layout"]
@@ -119,7 +119,15 @@ class Layout:
         place = SCHEMAS[self.kind].get_field_index("kind")
         if found[place].null_count:
             found[place] = pc.fill_null(found[place], self.kind)
-        return pa.table(found, schema=SCHEMAS[self.kind])
+        return pa.table(found, schema=pa.schema([rule.field for rule in self.rules]))
+
+    def coded(self, names: Collection[str]) -> Layout:
+        """The same, but that these columns stay what `records` is given of them: dictionaries."""
+        rules = [
+            replace(rule, field=rule.field.with_type(CODED)) if rule.name in names else rule
+            for rule in self.rules
+        ]
+        return replace(self, rules=tuple(rules))
 
 
 @functools.lru_cache(maxsize=32)

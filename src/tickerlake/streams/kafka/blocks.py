@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from tickerlake import clock
 from tickerlake.streams.base import Message, Places, Wire
+from tickerlake.streams.codec_arrow import open_arrow
 from tickerlake.streams.form import Form
 
 if TYPE_CHECKING:
@@ -81,10 +82,7 @@ def _blocks(partition: int, run: Sequence[KafkaMessage]) -> Iterator[Message]:
 
     # The class's own methods: a quarter of what a `methodcaller` costs.
     values: list[bytes | None] = list(map(KafkaMessage.value, run))
-    try:
-        payload = b"\n".join(values)  # type: ignore[arg-type] # a null raises
-    except TypeError:
-        payload = None
+    payload = None if _wire(values[0]) == "arrow" else _joined(values)
     # JSON holds neither of these bytes: NUL must be escaped in it, 0xFF is never UTF-8.
     if payload is not None and b"\x00" not in payload and b"\xff" not in payload:
         if _line_feeds(payload) == len(run) - 1:
@@ -99,6 +97,13 @@ def _blocks(partition: int, run: Sequence[KafkaMessage]) -> Iterator[Message]:
             yield from map(_arrow, [partition] * len(messages), messages, held)
         else:
             yield _block(partition, messages, wire, b"", held)
+
+
+def _joined(values: Sequence[bytes | None]) -> bytes | None:
+    try:
+        return b"\n".join(values)  # type: ignore[arg-type] # a null raises
+    except TypeError:
+        return None
 
 
 def _line_feeds(payload: bytes) -> int:
@@ -129,14 +134,16 @@ def _block(
 
 
 def _arrow(partition: int, message: KafkaMessage, value: bytes) -> Message:
+    opened = _opened(value)
     return Message(
         partition=str(partition),
         first_position=_OFFSET(message),
-        count=_rows(value),
+        count=1 if opened is None else opened.num_rows,
         wire="arrow",
         payload=value,
         per_record=False,
         published_at=_time(message),
+        opened=opened,
     )
 
 
@@ -149,15 +156,14 @@ def _wire(value: bytes | None) -> Wire:
     return "avro" if confluent else "json"
 
 
-def _rows(payload: bytes) -> int:
-    """How many records an Arrow message holds; one, which will be dead, where it is damaged."""
+def _opened(payload: bytes) -> pa.Table | None:
+    """What an Arrow message holds; null where it is damaged: it counts as one record, and dead."""
     try:
-        with pa.ipc.open_stream(payload) as reader:
-            count = sum(batch.num_rows for batch in reader)
+        table = open_arrow(payload)
     except (pa.ArrowException, OSError, ValueError):
-        return 1
+        return None
     # Columns of nulls take no room: a few bytes may claim any number of records.
-    return count if 0 < count <= len(payload) else 1
+    return table if 0 < table.num_rows <= len(payload) else None
 
 
 def _time(message: KafkaMessage) -> datetime:
