@@ -16,10 +16,10 @@ from kinesis_double import Streams
 from tickerlake.delivery import Delivered, DeliverySettings, Event, Worker, deliver
 from tickerlake.lake.lake import Lake
 from tickerlake.lake.maintenance import verify
-from tickerlake.lake.positions import offsets_of
+from tickerlake.lake.positions import RANGES, decode_ranges, offsets_of
 from tickerlake.lake.registry import open_lake
 from tickerlake.lake.settings import LakeSettings
-from tickerlake.records import Position, address_of
+from tickerlake.records import Position, address_of, is_ended
 from tickerlake.streams import StreamsSettings, Topic
 from tickerlake.testing.invariants import findings
 from tickerlake.testing.sample_records import sample_bars
@@ -93,6 +93,19 @@ def assert_in_order(rows: pa.Table) -> None:
             assert places == sorted(places), symbol
 
 
+def assert_parents_first(topic: Topic, lake: Lake) -> None:
+    """No commit holds records of a partition before an earlier one has ended all its parents."""
+    table = lake.table("bars_log")
+    ended: set[str] = set()
+    for snapshot in table.snapshots(table.load()):
+        summary = snapshot.summary.get(RANGES, "{}")
+        ranges = decode_ranges(summary).get(topic.identity().id, {})
+        for name, span in ranges.items():
+            assert int(span.end) == int(span.start) or set(topic.parents(name)) <= ended, name
+        ended |= {name for name, span in ranges.items() if is_ended(span.end)}
+    assert ended == {"0", "1", "2", "3", "4"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_shards_split_and_merge_under_running_workers(
@@ -160,6 +173,7 @@ def test_shards_split_and_merge_under_running_workers(
     assert sorted(rows["volume"].to_pylist()) == list(range(publisher.count))
     assert {"0", "1", "3", "5", "6"} <= set(rows["_partition"].to_pylist())
     assert_in_order(rows)
+    assert_parents_first(topic, lake)
     assert findings(topic, tmp_path / "catalog.db", repeat_window=WINDOW) == []
     assert verify(lake).sound
 
