@@ -102,16 +102,17 @@ bench: $(VENV)/.made services ## Run every benchmark with its peer and print the
 
 RUNS ?= 1000
 RUNS_OF_THREE ?= 36
+LANES ?= 2
 EVIDENCE ?= docs/proof-evidence.jsonl
 .PHONY: prove
-prove: $(VENV)/.made services ## The long proof over a real Kafka that it starts: RUNS=1000, goes on where it stopped
+prove: $(VENV)/.made services ## The long proof over a real Kafka that it starts: RUNS=1000, LANES=2, goes on where it stopped
 	@$(BIN)/tickerlake prove --start kafka3 --runs $(RUNS_OF_THREE) --evidence $(EVIDENCE) \
 		--faults broker-nodes-killed,broker-leaders-change,broker-min-isr
-	@$(BIN)/tickerlake prove --start kafka --runs $(RUNS) --evidence $(EVIDENCE) $(ARGS)
+	@$(BIN)/tickerlake prove --start kafka --runs $(RUNS) --lanes $(LANES) --evidence $(EVIDENCE) $(ARGS)
 
 .PHONY: prove-report
 prove-report: $(VENV)/.made ## Make the tables of docs/proof.md from the evidence
-	@$(BIN)/python scripts/proof_report.py $(EVIDENCE)
+	@$(BIN)/python scripts/proof_report.py
 
 .PHONY: screenshots
 screenshots: $(VENV)/.made browser ## Make the page's pictures in docs/images/

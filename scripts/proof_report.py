@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
 from tickerlake.proof.evidence import Evidence, read
 from tickerlake.proof.faults import FAULTS
 from tickerlake.proof.report import markdown, table
+from tickerlake.testing.faults import HANDOVER_STEPS, STEPS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "proof.md"
@@ -30,8 +33,32 @@ def section(where: tuple[str, str, str], runs: list[Evidence]) -> str:
     return (
         f"### {stream}, lake on {lake}, catalog {catalog}\n\n"
         f"{days[0]} to {days[-1]}, {hours:.1f} hours of runs, commits {', '.join(commits)}.\n\n"
-        f"{markdown(table(runs, FAULTS))}\n"
+        f"{markdown(table(runs, FAULTS))}\n{steps(runs)}{failed(runs)}"
     )
+
+
+def steps(runs: list[Evidence]) -> str:
+    """How many workers died after each numbered step, over all that died after one."""
+    dead = Counter(
+        step.removeprefix("killed after ")
+        for e in runs
+        if e.fault.startswith("worker-killed-at-") and e.struck
+        for step in e.steps
+        if step.startswith("killed after ")
+    )
+    shown = [f"{step}: {dead[step]}" for step in (*STEPS, *HANDOVER_STEPS)]
+    return f"Workers killed after step {', '.join(shown)}.\n\n" if dead else ""
+
+
+def failed(runs: list[Evidence]) -> str:
+    """Every run that broke a promise, or that the proof itself did not bring to its end."""
+    lines = [
+        f"- seed {e.seed}, {e.fault}, {e.lost} lost, {e.duplicated} duplicated, commit {e.commit}: "
+        f"{'; '.join([*e.findings, *(error.splitlines()[-1] for error in e.errors)][:3])}"
+        for e in runs
+        if not e.sound
+    ]
+    return "\n".join(["Runs that failed:\n", *lines, "\n"]) if lines else ""
 
 
 def peers(runs: list[Evidence]) -> str:
@@ -45,7 +72,7 @@ def peers(runs: list[Evidence]) -> str:
             counts = [sum(row[name] for row in found) for name in ("records", "lost", "duplicated")]
             cells = " | ".join(f"{number:,}" for number in (len(found), *counts))
             shown.append(f"| {peer} | {fault} | {cells} |")
-        ours = [e for e in runs if e.fault == fault and e.struck]
+        ours = [e for e in runs if (e.fault, e.stream) == (fault, "kafka") and e.struck]
         counts = [sum(getattr(e, n) for e in ours) for n in ("published", "lost", "duplicated")]
         cells = " | ".join(f"{number:,}" for number in (len(ours), *counts))
         shown.append(f"| **tickerlake** | {fault} | {cells} |")
@@ -62,9 +89,9 @@ def between(text: str, what: str, new: str) -> str:
     return f"{before}{begin}\n{new}{end}{rest.split(end)[1]}"
 
 
-def main(path: Path) -> None:
+def main(paths: Sequence[Path]) -> None:
     """Write the page."""
-    runs = sorted(read(path), key=place)
+    runs = sorted((evidence for path in paths for evidence in read(path)), key=place)
     sections = [section(where, list(group)) for where, group in groupby(runs, key=place)]
     text = between(PAGE.read_text(), "table", "".join(sections))
     PAGE.write_text(between(text, "peers", peers(runs)))
@@ -72,4 +99,4 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(ROOT / (sys.argv[1] if len(sys.argv) > 1 else "docs/proof-evidence.jsonl"))
+    main([ROOT / name for name in sys.argv[1:]] or sorted(ROOT.glob("docs/proof-evidence*.jsonl")))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from command import tickerlake
-from tickerlake.proof import DiskLakes, Evidence, Fault, Series, UserLogs, choose
+from tickerlake.proof import DiskLakes, Evidence, Fault, Run, Series, UserLogs, choose
 from tickerlake.proof.evidence import read
 from tickerlake.proof.faults import FAULTS
 from tickerlake.proof.report import markdown, table
@@ -77,3 +77,37 @@ def test_the_verb_tells_each_run_and_the_sum(tmp_path: Path) -> None:
     assert json.loads(line) == dataclasses.asdict(read(evidence)[0])
     assert tickerlake(*words, "--json", cwd=tmp_path).out == ""
     tickerlake("prove", "--faults", "catalog-resnet", cwd=tmp_path, expect=2)
+
+
+@pytest.mark.slow
+def test_lanes_share_a_file_of_evidence(tmp_path: Path) -> None:
+    """Two lanes run different seeds into one file, and end when both together have enough."""
+    evidence = tmp_path / "proof.jsonl"
+    words = ["prove", "--lanes", "2", "--runs", "4", "--faults", "worker-killed-at-step"]
+    tickerlake(*words, cwd=tmp_path, expect=2)
+    tickerlake(*words, "--evidence", str(evidence), cwd=tmp_path)
+    done = read(evidence)
+    assert 4 <= sum(e.struck for e in done) <= 5
+    assert {e.seed % 2 for e in done} == {0, 1}
+    assert len({e.seed for e in done}) == len(done)
+
+
+@pytest.mark.slow
+def test_what_the_proof_itself_cannot_do_is_no_success(tmp_path: Path) -> None:
+    """A run that the proof broke off does not count, and stands in a column of its own."""
+
+    class Broken(Fault):
+        name, group, what = "broken", "people", ""
+
+        def strike(self, run: Run) -> None:
+            run.publish()
+            run.struck("about to break")
+            raise ZeroDivisionError
+
+    (done,) = series(tmp_path, [Broken], seed=1, path=None).run(1, lambda _: None, lambda: False)[
+        :1
+    ]
+    assert (done.struck, done.sound, done.findings) == (False, False, [])
+    assert "ZeroDivisionError" in done.errors[0]
+    (row, _) = table([done], [Broken])
+    assert (row.runs, row.struck, row.missed, row.broken, row.errors) == (1, 0, 0, 0, 1)

@@ -28,7 +28,8 @@ class Zombie(Fault):
         if not self.only_repeats:
             run.publish()
         run.publish_again()
-        sleeper = run.paused(self.step, breaks=self.breaks, settings={"flush_rows": 100_000})
+        plan = {"holding": not self.only_repeats, "settings": {"flush_rows": 100_000}}
+        sleeper = run.paused(self.step, breaks=self.breaks, **plan)
         run.struck("asleep", sleeper)
         run.publish(60)
         run.deliver()

@@ -14,6 +14,7 @@ import pytest
 import tickerlake
 from tickerlake import clock
 from tickerlake.config import make_workspace
+from tickerlake.lake.handover import Request
 from tickerlake.lake.maintenance import compact, expire, sweep
 from tickerlake.streams import StreamsSettings
 from tickerlake.streams.registry import open_stream
@@ -29,6 +30,9 @@ SETTINGS: dict[str, Any] = {
     "repeat_window": WINDOW,
     "commit_pause_seconds": 0.002,
 }
+
+#: One commits for the others.
+HANDING = {**SETTINGS, "committer": "handover", "handover_seconds": 0.4}
 
 #: Before the others nothing was read, after them all that was read is committed.
 HOLDING = {"5", "6", "6a", "7", "2", "3", "8a", "8b", "9", "8"}
@@ -110,9 +114,29 @@ class Case:
             expire(workspace.lake, keep=3)
             sweep(workspace.lake, age_hours=0)
 
-    def requests(self) -> list[Path]:
-        """What was handed over and stands there yet."""
-        return sorted((self.folder / "lake" / "bars_log" / "handover").glob("*"))
+    def kill_at_handover(self, step: str, nth: int) -> bool:
+        """One reads half of the partitions and commits for both; one of the two dies.
+
+        What a dead worker had handed over is committed once, or void; who hands over to a dead
+        committer commits itself.
+        """
+        fault = {"step": step, "nth": nth}
+        of_committer, of_other = ({}, fault) if step == "7a" else (fault, {})
+        committer = self.start(share="0 1 2", once=False, settings=HANDING, **of_committer)
+        other = self.start(share="3 4 5", settings=HANDING, **of_other)
+        if step == "7a":
+            struck = self.killed(other, step=step)
+            committer.signal(signal.SIGTERM)
+            assert "error" not in (told := committer.report()), told
+            return struck
+        assert "error" not in (told := other.report()), told
+        committer.signal(signal.SIGTERM)
+        return self.killed(committer, step="random")
+
+    def requests(self) -> list[Request]:
+        """What was handed over and stands there yet, wherever the lake is."""
+        with tickerlake.open(self.folder) as workspace:
+            return workspace.lake.table("bars_log").requests.all()
 
     def acknowledged(self) -> dict[str, int]:
         with sqlite3.connect(self.folder / "stream" / "bars.sqlite") as log:

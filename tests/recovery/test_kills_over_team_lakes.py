@@ -8,7 +8,7 @@ import pytest
 
 from lakes import Place
 from recovery.harness import Case
-from tickerlake.testing.faults import Nursery
+from tickerlake.testing.faults import HANDOVER_STEPS, Nursery
 
 pytestmark = pytest.mark.xdist_group("lakes")
 
@@ -44,3 +44,20 @@ def test_killed_over_shared_catalogs_nothing_is_lost_and_nothing_comes_twice(
     assert team_case.kills["killed"] == len(STEPS)
     team_case.record_kills(request, "over S3")
     team_case.assert_complete()
+
+
+@pytest.mark.slow
+def test_handed_over_through_a_bucket_nothing_is_lost_and_nothing_comes_twice(
+    team_case: Case, request: pytest.FixtureRequest
+) -> None:
+    """Files are handed over beside a table in a bucket; each of the two dies at each step."""
+    for step in HANDOVER_STEPS:
+        team_case.publish(300)
+        for _ in range(3):
+            if team_case.kill_at_handover(step, nth=1):
+                break
+        team_case.assert_sound()
+    assert team_case.kills["killed"] == len(HANDOVER_STEPS)
+    team_case.record_kills(request, "handed over through S3")
+    team_case.assert_complete()
+    assert team_case.requests() == []

@@ -59,6 +59,8 @@ class Fault(ABC):
     partitions: ClassVar[int | None] = None
     #: How its records travel; null draws.
     wire: ClassVar[str | None] = None
+    #: How often it comes while others come once.
+    turns: ClassVar[float] = 1
 
     @abstractmethod
     def strike(self, run: Run) -> None:

@@ -44,17 +44,20 @@ class Evidence:
     findings: Sequence[str]
     #: When it began, by the machine's clock.
     began_at: str
+    #: What the proof itself could not do: judged as far as it came, the run does not count.
+    errors: Sequence[str] = ()
 
     @property
     def sound(self) -> bool:
         """Whether every promise was kept."""
-        return not (self.findings or self.lost or self.duplicated)
+        return not (self.findings or self.lost or self.duplicated or self.errors)
 
 
 def append(path: Path, evidence: Evidence) -> None:
-    """Add one line, on the disk before this returns to a killed series."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(dataclasses.asdict(evidence), separators=(",", ":")) + "\n")
+    """Add one line, in one write: several lanes of a series share a file."""
+    line = json.dumps(dataclasses.asdict(evidence), separators=(",", ":")) + "\n"
+    with path.open("ab", buffering=0) as file:
+        file.write(line.encode())
 
 
 def mend(path: Path) -> None:
@@ -81,7 +84,7 @@ def _parsed(path: Path, lines: Iterable[str]) -> Iterator[Evidence]:
     for number, line in enumerate(lines, 1):
         try:
             values: dict[str, Any] = json.loads(line)
-            yield Evidence(**{name: values[name] for name in names})
+            yield Evidence(**{name: values[name] for name in names & set(values)})
         except (ValueError, KeyError, TypeError) as error:
             raise MalformedError(
                 f"Line {number} of {path} is no evidence of a run.",

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 __all__ = ["Counts", "Ledger", "mark", "numbers_of"]
 
@@ -47,7 +48,9 @@ class Ledger:
 
     def counts(self, rows: pa.Table) -> Counts:
         """Compare with the lake's rows: columns `provider`, `volume`, `dead_reason`, `payload`."""
-        seen = Counter(numbers_of(rows))
+        plain = _is_plain(rows)
+        seen = Counter(rows.filter(plain).column("volume").cast(pa.int64()).to_pylist())
+        seen.update(numbers_of(rows.filter(pc.invert(plain))))
         lost = [number for number in self.acked - self.given_up if not seen[number]]
         twice = {n: times for n, times in seen.items() if times > 1 and n not in self.unsure_raw}
         return Counts(
@@ -57,6 +60,14 @@ class Ledger:
             duplicated=sum(times - 1 for times in twice.values()),
             dead=rows.num_rows - rows.column("dead_reason").null_count,
         )
+
+
+def _is_plain(rows: pa.Table) -> pa.ChunkedArray:
+    """Rows whose number is their volume, for sure."""
+    provider, volume = rows.column("provider"), rows.column("volume")
+    unmarked = pc.invert(pc.match_substring(provider.cast(pa.string()), "#"))
+    sound = pc.and_(rows.column("dead_reason").is_null(), rows.column("payload").is_null())
+    return pc.fill_null(pc.and_(pc.and_(unmarked, sound), volume.is_valid()), False)
 
 
 def numbers_of(rows: pa.Table) -> Iterable[int]:

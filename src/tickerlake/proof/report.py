@@ -15,11 +15,14 @@ COLUMNS = (
     "group",
     "runs",
     "struck",
+    "missed",
     "records",
     "in flight",
+    "in hand",
     "lost",
     "duplicated",
-    "wrong",
+    "broken",
+    "errors",
 )
 
 
@@ -32,18 +35,25 @@ class Row:
     runs: int
     #: Runs in which the fault struck while records were in flight: only these count.
     struck: int
+    #: Runs in which it did not strike: judged all the same.
+    missed: int
     published: int
     #: Records that no commit covered when the fault struck, over all runs.
     in_flight: int
+    #: Of these, so many as were in a worker's hands.
+    in_hand: int
     lost: int
     duplicated: int
-    #: Runs with any finding at all.
-    wrong: int
+    #: Runs in which any promise was broken.
+    broken: int
+    #: Runs that the proof itself could not bring to their end.
+    errors: int
 
     def cells(self) -> tuple[str | int, ...]:
         """In the order of `COLUMNS`."""
-        counts = (self.runs, self.struck, self.published, self.in_flight)
-        return self.fault, self.group, *counts, self.lost, self.duplicated, self.wrong
+        flight = (self.published, self.in_flight, self.in_hand)
+        verdict = (self.lost, self.duplicated, self.broken, self.errors)
+        return self.fault, self.group, self.runs, self.struck, self.missed, *flight, *verdict
 
 
 def table(shown: Iterable[Evidence], faults: Sequence[type[Fault]]) -> list[Row]:
@@ -64,11 +74,14 @@ def _row(name: str, group: str, runs: Sequence[Evidence]) -> Row:
         group,
         runs=len(runs),
         struck=sum(e.struck for e in runs),
+        missed=sum(not e.struck and not e.errors for e in runs),
         published=sum(e.published for e in runs),
         in_flight=sum(max(e.in_flight_log, e.in_flight_hand) for e in runs),
+        in_hand=sum(e.in_flight_hand for e in runs),
         lost=sum(e.lost for e in runs),
         duplicated=sum(e.duplicated for e in runs),
-        wrong=sum(not e.sound for e in runs),
+        broken=sum(bool(e.findings or e.lost or e.duplicated) for e in runs),
+        errors=sum(bool(e.errors) for e in runs),
     )
 
 

@@ -7,7 +7,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -44,8 +44,11 @@ SETTINGS: Mapping[str, Any] = {
 }
 #: Before the others nothing was read, after them all that was read is committed.
 HOLDING = ("5", "6", "6a", "7", "2", "3", "8a", "8b")
-#: Of these, nothing is in hand the first time: partitions are registered by a commit.
-_COMMITTING = ("7", "2", "3", "8a", "8b", "9", "8")
+#: After these a worker knows that what it holds has landed.
+_LANDED = ("7c", "8", "10")
+#: So many more workers, and so many more records for each, until one comes to its step.
+_TRIES = 3
+_MORE = 360
 SYMBOLS = ("AAPL", "IBM", "MSFT", "GOOG", "FB", "GBp.L", "BTC-USD", "^GSPC", "0700.HK")
 _SETTLED_SECONDS = 30.0
 #: The longest that a worker takes to come to a step, broker and all.
@@ -140,11 +143,18 @@ class Run:
 
     # Publishing
 
-    def publish(self, count: int = 240, *, symbols: Sequence[str] | None = None) -> None:
+    def publish(
+        self,
+        count: int = 240,
+        *,
+        symbols: Sequence[str] = SYMBOLS,
+        seconds_apart: int = 86_400,
+    ) -> None:
         """New bars in several batches, some of them sent twice, and a few dead letters."""
         third = max(1, count // 3)
         for _ in range(3):
-            bars = sample_bars(third, symbols=symbols or SYMBOLS, first=self._next_bar)
+            first = self._next_bar
+            bars = sample_bars(third, symbols=symbols, first=first, seconds_apart=seconds_apart)
             self._next_bar += third
             self._last = bars
             self._send(bars)
@@ -251,39 +261,53 @@ class Run:
         return self.expect_end(child, *errors)
 
     def paused(self, step: str, *, nth: int = 1, **plan: Any) -> Child:  # noqa: ANN401
-        """Start a worker and wait until it stands still after a step.
+        """Start a worker and wait until it stands still after a step, with rows in its hands.
+
+        One that had delivered all before it came there gets more records.
 
         Raises:
-            MissedError: It ended before it came there.
+            MissedError: It never came there.
         """
-        child = self.start(step=step, nth=nth, action="pause", **plan)
-        try:
-            if child.wait_paused(at_most=PAUSED_SECONDS):
-                return child
-        except TimeoutError as error:
-            if child.number not in self._endless:
-                raise
-            raise MissedError(step) from error  # it waits for records that nobody will publish
+        wanted = {"step": step, "nth": nth, "action": "pause", "holding": True, **plan}
+        child = self.start(**wanted)
+        for _ in range(_TRIES):
+            endless = child.number in self._endless
+            with suppress(TimeoutError) if endless else nullcontext():
+                if child.wait_paused(at_most=PAUSED_SECONDS if endless else None):
+                    return child
+            self.publish(_MORE)
+            if child.ended:
+                child = self.start(**{**wanted, "nth": 1})
         raise MissedError(step)
 
     def some_time(self, step: str) -> int:
-        """Which time a worker comes to a step with records in its hands: drawn, an early one."""
-        if step in {"1", "4"}:
-            return 1
-        return self.random.choice([1, 1, 1, 2]) + (step in _COMMITTING)
+        """Which time a worker comes to a step: drawn, an early one."""
+        return 1 if step in {"1", "4"} else self.random.choice([1, 1, 1, 2])
 
-    def killed(self, step: str, *, nth: int = 1, **plan: Any) -> bool:  # noqa: ANN401
-        """Start a worker that dies by SIGKILL after a step; false if it never came there."""
-        child = self.start(step=step, nth=nth, **plan)
-        if child.wait() != -signal.SIGKILL:
-            return False
-        self.struck(f"killed after {step}", child)
-        return True
+    def killed(self, step: str, *, nth: int = 1, **plan: Any) -> None:  # noqa: ANN401
+        """Let a worker die by SIGKILL after a step, with records in flight.
 
-    def struck(self, step: str, child: Child | None = None) -> None:
+        Raises:
+            MissedError: None ever came there with any.
+        """
+        for times in (nth, *[1] * _TRIES):
+            child = self.dead(step, nth=times, **plan)
+            if child is not None:
+                self.struck(f"killed after {step}", child, step=step)
+                if self.strikes[-1].counts:
+                    return
+            self.publish(_MORE)
+        raise MissedError(step)
+
+    def dead(self, step: str, *, nth: int = 1, **plan: Any) -> Child | None:  # noqa: ANN401
+        """A worker that died by SIGKILL after a step; null if it never came there."""
+        child = self.start(step=step, nth=nth, holding=step in HOLDING, **plan)
+        return child if child.wait() == -signal.SIGKILL else None
+
+    def struck(self, what: str, child: Child | None = None, *, step: str | None = None) -> None:
         """The fault happens now, or has just happened: note what is under way."""
-        in_hand = child.rows_in_hand() if child is not None else None
-        self.strikes.append(Strike(step, self.backlog(), in_hand))
+        in_hand = child.rows_in_hand() if child and step not in _LANDED else None
+        self.strikes.append(Strike(what, self.backlog(), in_hand))
 
     def missed(self, why: str) -> NoReturn:
         """The fault cannot strike this time."""

@@ -6,7 +6,7 @@ import random
 import shutil
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -60,6 +60,8 @@ class Series:
         seed: Of the first run; each run's seed is one more than that of the run before.
         path: The file of evidence; what it holds of these faults is not run again.
         keep: Where the folder of a failing run is kept.
+        lane: Which of so many lanes this is, if others go on in the same file of evidence.
+        lanes: How many there are.
     """
 
     def __init__(
@@ -72,8 +74,14 @@ class Series:
         seed: int,
         path: Path | None,
         keep: Path,
+        lane: int = 0,
+        lanes: int = 1,
     ) -> None:
-        self._faults = faults
+        # Each lane begins elsewhere: two that choose at one moment shall not choose the same.
+        first = lane * len(faults) // lanes
+        self._faults = [*faults[first:], *faults[:first]]
+        self._lane = lane
+        self._lanes = lanes
         self._logs = logs
         self._lakes = lakes
         self._folder = folder
@@ -98,26 +106,29 @@ class Series:
         Raises:
             TickerlakeError: The stream, the lake or the evidence cannot be used at all.
         """
-        done = self.before()
         if self._path is not None:
             evidence.mend(self._path)
-        seed = max((e.seed for e in done), default=self._seed - 1) + 1
+        done = self.before()
         with Nursery(patience_seconds=PATIENCE_SECONDS) as nursery:
             self._try_out(nursery)
-            for fault in self._turns(done, count):
-                if stop():
-                    break
-                shown = self.run_once(seed, fault, nursery)
-                seed += 1
-                done.append(shown)
-                if self._path is not None:
+            while not stop() and (fault := self._next(done, count)) is not None:
+                shown = self.run_once(self._next_seed(done), fault, nursery)
+                if self._path is None:
+                    done = [*done, shown]
+                else:
                     evidence.append(self._path, shown)
+                    done = self.before()
                 on_run(shown)
         return done
 
+    def _next_seed(self, done: Sequence[Evidence]) -> int:
+        """The first that is this lane's own, and behind all that were used."""
+        first = max((e.seed for e in done), default=self._seed - 1) + 1
+        return first + (self._lane - first) % self._lanes
+
     def _try_out(self, nursery: Nursery) -> None:
         """Make and remove a topic and a lake: what is wrong with them is no run's finding."""
-        name = f"prove-{clock.real_now():%m%d%H%M%S}-first"
+        name = f"prove-{clock.real_now():%m%d%H%M%S}-first-{self._lane}"
         run = self._new_run(name, self._seed, nursery)
         try:
             run.lake.probe()
@@ -141,15 +152,14 @@ class Series:
         place = Place(self._folder / name, self._logs.url(name), lake, catalog, settings)
         return Run(seed, place=place, logs=self._logs, lakes=self._lakes, nursery=nursery)
 
-    def _turns(self, done: list[Evidence], count: int) -> Iterator[type[Fault]]:
-        """The fault that has counted least comes next; one that keeps missing is given up."""
-        while sum(e.struck for e in done) < count:
-            struck = Counter(e.fault for e in done if e.struck)
-            missed = Counter(e.fault for e in done if not e.struck)
-            due = [f for f in self._faults if missed[f.name] <= _MISSES_MAX + struck[f.name]]
-            if not due:
-                return
-            yield min(due, key=lambda fault: (struck[fault.name], missed[fault.name]))
+    def _next(self, done: Sequence[Evidence], count: int) -> type[Fault] | None:
+        """The fault that has counted least; one that keeps missing is given up."""
+        struck = Counter(e.fault for e in done if e.struck)
+        missed = Counter(e.fault for e in done if not e.struck)
+        due = [f for f in self._faults if missed[f.name] <= _MISSES_MAX + struck[f.name]]
+        if not due or struck.total() >= count:
+            return None
+        return min(due, key=lambda f: (struck[f.name] / f.turns, missed[f.name]))
 
     def run_once(self, seed: int, fault: type[Fault], nursery: Nursery) -> Evidence:
         """One run, from an empty log and an empty lake."""
@@ -157,18 +167,19 @@ class Series:
         began_seconds = clock.monotonic_seconds()
         name = f"prove-{began:%m%d%H%M%S}-{seed}"
         run = self._new_run(name, seed, nursery, fault)
-        counts, dropped = Counts(0, 0, 0, 0, 0), 0
+        counts, dropped, errors = Counts(0, 0, 0, 0, 0), 0, []
         try:
             try:
-                with suppress(MissedError):
-                    fault().strike(run)
+                fault().strike(run)
+            except MissedError:
+                run.strikes.clear()
             finally:
                 self._logs.heal()
                 self._lakes.heal()
             run.finish()
             counts, dropped = run.counts(), run.dropped()
-        except Exception:  # noqa: BLE001 - whatever a run meets is its finding, a bug above all
-            run.findings.append(traceback.format_exc(limit=-6)[-2000:])
+        except Exception:  # noqa: BLE001 - whatever a run meets is told, a bug above all
+            errors.append(traceback.format_exc(limit=-6)[-2000:])
         shown = Evidence(
             seed=seed,
             fault=fault.name,
@@ -188,10 +199,11 @@ class Series:
             given_up=len(run.ledger.given_up),
             in_flight_log=max((strike.in_log for strike in run.strikes), default=0),
             in_flight_hand=max((strike.in_hand or 0 for strike in run.strikes), default=0),
-            struck=any(strike.counts for strike in run.strikes),
+            struck=any(strike.counts for strike in run.strikes) and not errors,
             seconds=round(clock.monotonic_seconds() - began_seconds, 3),
             findings=run.findings[:20],
             began_at=f"{began:%Y-%m-%dT%H:%M:%SZ}",
+            errors=errors,
         )
         self._clean(run, name, sound=shown.sound)
         return shown

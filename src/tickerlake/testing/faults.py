@@ -30,7 +30,7 @@ from tickerlake import clock
 from tickerlake.errors import TickerlakeError
 from tickerlake.records import TABLES, Kind
 from tickerlake.streams import Membership, Stream
-from tickerlake.testing.ills import finer_steps, ills
+from tickerlake.testing.ills import STRIKE, finer_steps, ills
 from tickerlake.testing.shares import Shares
 
 if TYPE_CHECKING:
@@ -87,9 +87,11 @@ class Plan:
     #: Do this at the `nth` time that the worker reaches `step`.
     step: str | None = None
     nth: int = 1
+    #: Only times count at which it has rows in its hands.
+    holding: bool = False
     action: str = "kill"  # or "pause": SIGSTOP, until somebody sends SIGCONT
-    #: What the first tries of commits are answered: words of `ills.ANSWERS`; null for the truth.
-    commits: tuple[str | None, ...] = ()
+    #: What the first tries of commits that carry rows are answered: words of `ills.ANSWERS`.
+    commits: tuple[str, ...] = ()
     #: What else goes wrong in its process; see `tickerlake.testing.ills`.
     ills: Mapping[str, Any] = field(default_factory=dict)
     #: Which rule of the protocol it breaks: a word of `broken.WAYS`. To test judges alone.
@@ -129,9 +131,18 @@ class Child:
         words = ("paused", "status")
         return self._nursery.said_first(self.number, words, at_most=at_most) == "paused"
 
+    def wait_holding(self, *, at_most: float) -> bool:
+        """Wait until it has rows in its hands; false if it ended, or had none for so long."""
+        deadline = clock.monotonic_seconds() + at_most
+        while not self.ended and clock.monotonic_seconds() < deadline:
+            if self.rows_in_hand():
+                return True
+            clock.sleep(0.005)
+        return False
+
     def rows_in_hand(self) -> int:
-        """How many rows it had read and not committed when it reached its step."""
-        return int(self._nursery.said(self.number, "rows_in_hand"))
+        """How many rows it had read and not committed at the last step that it reached."""
+        return int(self._nursery.newest(self.number, "rows_in_hand") or 0)
 
     def report(self) -> dict[str, Any]:
         """What it reported at its end: the fields of `KindReport`, or `error` and `problem`."""
@@ -220,6 +231,12 @@ class Nursery:
         while (about, word) not in self._said and self._listen(0):
             pass
         return (about, word) in self._said
+
+    def newest(self, about: int, word: str) -> Any:  # noqa: ANN401 - JSON
+        """What was said last about a child; null if nothing was. Does not wait."""
+        while self._listen(0):
+            pass
+        return self._said.get((about, word))
 
     def _listen(self, wait_seconds: float) -> bool:
         """Take in what was said; false if that is nothing."""
@@ -334,7 +351,11 @@ def _deliver(number: int, workspace: Workspace, plan: Plan) -> dict[str, Any]:
     table, commits = broken(plan.breaks, lake.table(TABLES[plan.kind]))
     steps = _Steps(number, plan)
     stop = _stop_at_sigterm()
-    with finer_steps(steps.reached, lake, plan.commits), ills(plan.ills, steps.told_at):
+    answers = iter(plan.commits)
+    with (
+        finer_steps(steps.reached, lake, lambda: next(answers, None) if steps.holds else None),
+        ills(plan.ills, steps.told_at),
+    ):
         worker = Worker(
             stream.topic(plan.kind),
             table,
@@ -376,19 +397,28 @@ class _Steps:
         self._rows_in_hand = 0
         self._told: dict[str, list[Callable[..., None]]] = defaultdict(list)
 
+    @property
+    def holds(self) -> bool:
+        """Whether the worker has rows in its hands."""
+        return self._rows_in_hand > 0
+
     def told_at(self, step: str, function: Callable[..., None]) -> None:
         """Call `function` each time that `step` is reached."""
         self._told[step].append(function)
 
     def reached(self, step: str, held: Mapping[str, Any] | None = None) -> None:
         """A step is over. The finer ones do not know what is held: nothing has changed since."""
-        if held is not None:
+        if held is not None and held["rows"] != self._rows_in_hand:
             self._rows_in_hand = held["rows"]
+            _say(self._number, "rows_in_hand", self._rows_in_hand)
         for function in self._told[step]:
             function()
-        if step != self._plan.step or next(self._times) != self._plan.nth:
+        if step != self._plan.step or (self._plan.holding and not self.holds):
             return
-        _say(self._number, "rows_in_hand", self._rows_in_hand)
+        if next(self._times) != self._plan.nth:
+            return
+        for function in self._told[STRIKE]:
+            function()
         if self._plan.action == "pause":
             os.kill(os.getpid(), signal.SIGSTOP)
         else:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import os
 import resource
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,10 @@ from typing import Any
 from tickerlake import clock
 from tickerlake.lake.lake import Lake
 
-__all__ = ["ANSWERS", "Reached", "finer_steps", "ills"]
+__all__ = ["ANSWERS", "STRIKE", "Reached", "finer_steps", "ills"]
+
+#: Beside the steps: the moment at which the plan's own step is reached, before it acts.
+STRIKE = "strike"
 
 #: Called with a step's number, and what the worker holds where it tells.
 Reached = Callable[..., None]
@@ -42,12 +44,17 @@ ANSWERS = (
 
 
 @contextlib.contextmanager
-def finer_steps(reached: Reached, lake: Lake, answers: Sequence[str | None]) -> Iterator[None]:
-    """The steps inside a write and a commit, and commits that go wrong."""
+def finer_steps(reached: Reached, lake: Lake, answered: Callable[[], str | None]) -> Iterator[None]:
+    """The steps inside a write and a commit, and commits that go wrong.
+
+    Args:
+        reached: Told of each step.
+        lake: Whose catalog is asked.
+        answered: The next try's answer: one of `ANSWERS`, or null for the truth.
+    """
     from tickerlake.lake.writer import MonthWriter
 
     finish, commit_table = MonthWriter.finish, lake.catalog.commit_table
-    left = iter(answers)
 
     def finish_and_tell(writer: MonthWriter) -> Any:  # noqa: ANN401 - whatever it returns
         file = finish(writer)
@@ -56,7 +63,7 @@ def finer_steps(reached: Reached, lake: Lake, answers: Sequence[str | None]) -> 
 
     def commit_and_tell(*request: Any) -> Any:  # noqa: ANN401
         reached("8a")
-        answer = next(left, None)
+        answer = answered()
         if answer is not None and not answer.startswith(("landed", "resent")):
             raise _error(answer)
         response = commit_table(*request)
@@ -126,19 +133,23 @@ def _clock_jump(value: Mapping[str, Any], told: Callable[[str, Reached], None]) 
 
 
 @contextlib.contextmanager
-def _memory(value: int, told: Callable[[str, Reached], None]) -> Iterator[None]:  # noqa: ARG001
-    """The process may grow by so many bytes, and not further."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * os.sysconf("SC_PAGE_SIZE") + value
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+def _memory(value: int, told: Callable[[str, Reached], None]) -> Iterator[None]:
+    """From the strike on the process may grow by so many bytes, and not further."""
+
+    def limit() -> None:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * os.sysconf("SC_PAGE_SIZE") + value
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+    told(STRIKE, limit)
     yield  # for the rest of its life: a process that met its limit is not to be trusted
 
 
 @contextlib.contextmanager
-def _file_bytes(value: int, told: Callable[[str, Reached], None]) -> Iterator[None]:  # noqa: ARG001
-    """The operating system cuts each file off at so many bytes, in the middle of a write."""
+def _file_bytes(value: int, told: Callable[[str, Reached], None]) -> Iterator[None]:
+    """From the strike on each file is cut off at so many bytes, in the middle of a write."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (value, before[1]))
+    told(STRIKE, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (value, before[1])))
     try:
         yield
     finally:
@@ -146,19 +157,18 @@ def _file_bytes(value: int, told: Callable[[str, Reached], None]) -> Iterator[No
 
 
 @contextlib.contextmanager
-def _full_disk(value: Mapping[str, Any], told: Callable[[str, Reached], None]) -> Iterator[None]:
-    """From the nth time of a step on there is no room: for data files, or for metadata."""
+def _full_disk(value: str, told: Callable[[str, Reached], None]) -> Iterator[None]:
+    """From the strike on there is no room: for `data` files, or for `metadata`."""
     import pyarrow.parquet as pq
 
     from tickerlake.lake import local_io
 
     full = False
-    times = itertools.count(1)
     write_table, make_folder = pq.ParquetWriter.write_table, local_io.make_folder
 
     def fill() -> None:
         nonlocal full
-        full = full or next(times) == value["nth"]
+        full = True
 
     def no_room(real: Callable[..., Any]) -> Callable[..., Any]:
         def write(*args: Any, **options: Any) -> Any:  # noqa: ANN401
@@ -168,9 +178,9 @@ def _full_disk(value: Mapping[str, Any], told: Callable[[str, Reached], None]) -
 
         return write
 
-    told(value["step"], fill)
+    told(STRIKE, fill)
     with contextlib.ExitStack() as stack:
-        if value["where"] == "data":
+        if value == "data":
             stack.enter_context(patched(pq.ParquetWriter, "write_table", no_room(write_table)))
         else:
             stack.enter_context(patched(local_io, "make_folder", no_room(make_folder)))

@@ -23,15 +23,18 @@ def sample_bars(
     symbols: Sequence[str] = ("AAPL", "IBM", "MSFT", "GOOG", "FB", "GBp.L", "BTC-USD"),
     first_day: date = date(2000, 1, 3),
     first: int = 0,
+    seconds_apart: int = 86_400,
 ) -> pa.Table:
-    """Daily bars, `first` to `first + count` of an endless row, symbol by symbol, day after day.
+    """Daily bars, or closer ones: `first` to `first + count` of an endless row, symbol by symbol.
 
     Each bar's volume is its number, so a test can tell which ones it has.
     """
     numbers = np.arange(first, first + count)
-    days = numbers // len(symbols)
+    times = numbers // len(symbols)
     start = datetime(first_day.year, first_day.month, first_day.day, tzinfo=UTC)
-    ts = np.datetime64(int(start.timestamp() * 1e6), "us") + days * np.timedelta64(1, "D")
+    ts = np.datetime64(int(start.timestamp() * 1e6), "us") + times * np.timedelta64(
+        seconds_apart, "s"
+    )
     close = np.round(100 + np.sin(numbers / 7) * 50, 2)
     names = pa.array(symbols, pa.string()).take(pa.array(numbers % len(symbols)))
     table = pa.table(

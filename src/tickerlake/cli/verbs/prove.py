@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tickerlake.cli.arguments import positive, read_config
 from tickerlake.cli.output import Output, counted
-from tickerlake.cli.stopping import stopping
-from tickerlake.errors import UsageError
+from tickerlake.cli.stopping import Stop, stopping
+from tickerlake.errors import TickerlakeError, UsageError
 
 if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
     from tickerlake.config import Config
     from tickerlake.proof import Evidence, Fault, Lakes, LeftOut, Logs
 
@@ -41,6 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "in a scratch folder",
     )
     parser.add_argument("--faults", metavar="NAMES", help="only these, commas between")
+    parser.add_argument(
+        "--lanes",
+        metavar="N",
+        type=positive,
+        default=1,
+        help="so many runs at a time, each over a broker of its own if --start says so; they share "
+        "the file of --evidence (default: 1)",
+    )
     parser.add_argument("--list", action="store_true", help="list the faults and run nothing")
     parser.add_argument(
         "--evidence", metavar="FILE", type=Path, help="JSON lines; a stopped series goes on there"
@@ -56,9 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Run the series; 1 if any run broke a promise."""
-    from tickerlake.proof import DiskLakes, Series, UserLogs, choose
-    from tickerlake.proof.lakes import start_lakes
-    from tickerlake.proof.services import start
+    from tickerlake.proof.evidence import read
 
     wanted = _wanted(arguments.faults)
     if arguments.list:
@@ -69,9 +80,69 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         else:
             output.table(("fault", "group", "needs", "what"), rows)
         return 0
+    if arguments.lanes > 1 and arguments.evidence is None:
+        raise UsageError(
+            "Several lanes need a file to share.",
+            expected="--evidence FILE",
+            found=f"--lanes {arguments.lanes} alone",
+            todo="name a file for the evidence",
+        )
+    with stopping() as stop:
+        with _further_lanes(arguments, output, stop) as others:
+            done = _prove(arguments, output, stop.event.is_set, 0)
+        if others:
+            here = {(e.stream, e.lake, e.catalog, e.fault) for e in done}
+            known = read(arguments.evidence)
+            done = [e for e in known if (e.stream, e.lake, e.catalog, e.fault) in here]
+    failed = max((other.exitcode or 0 for other in others), default=0)
+    return failed or _tell_end(done, wanted, arguments, output) or stop.exit_code(endless=False)
+
+
+@contextmanager
+def _further_lanes(
+    arguments: argparse.Namespace, output: Output, stop: Stop
+) -> Iterator[list[BaseProcess]]:
+    """All but the first, each in a process of its own; waits until they have ended."""
+    from multiprocessing import get_context
+
+    fork = get_context("fork")
+    lanes: list[BaseProcess] = [
+        fork.Process(target=_lane, args=(arguments, output, stop, number))
+        for number in range(1, arguments.lanes)
+    ]
+    for lane in lanes:
+        lane.start()
+    went_well = False
+    try:
+        yield lanes
+        went_well = stop.asked_by is not signal.SIGTERM
+    finally:
+        for lane in lanes:
+            if not went_well:
+                lane.terminate()
+            lane.join()
+
+
+def _lane(arguments: argparse.Namespace, output: Output, stop: Stop, number: int) -> None:
+    """A further lane, in a process of its own, which ends with the first."""
+    first = os.getppid()
+    try:
+        _prove(arguments, output, lambda: stop.event.is_set() or os.getppid() != first, number)
+    except TickerlakeError as error:
+        output.error(str(error))
+        raise SystemExit(error.exit_code) from error
+
+
+def _prove(
+    arguments: argparse.Namespace, output: Output, stop: Callable[[], bool], lane: int
+) -> list[Evidence]:
+    """One lane of the series."""
+    from tickerlake.proof import DiskLakes, Series, UserLogs, choose
+    from tickerlake.proof.lakes import start_lakes
+    from tickerlake.proof.services import start
+
     with (
         tempfile.TemporaryDirectory(prefix="tickerlake-prove-") as scratch,
-        stopping() as stop,
         ExitStack() as opened,
     ):
         folder = Path(scratch)
@@ -84,8 +155,9 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         lakes: Lakes = DiskLakes(folder)
         if arguments.start_lake is not None:
             lakes = opened.enter_context(start_lakes(arguments.start_lake, folder / "lakes"))
-        possible, left_out = choose(wanted, logs, lakes)
-        _tell_left_out(left_out, output)
+        possible, left_out = choose(_wanted(arguments.faults), logs, lakes)
+        if lane == 0:
+            _tell_left_out(left_out, output)
         series = Series(
             possible,
             logs=logs,
@@ -94,12 +166,12 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             seed=arguments.seed,
             path=arguments.evidence,
             keep=arguments.keep,
+            lane=lane,
+            lanes=arguments.lanes,
         )
-        before = series.before()
-        if before:
+        if lane == 0 and (before := series.before()):
             output.note(f"{counted(len(before), 'run')} stand in {arguments.evidence} already.")
-        done = series.run(arguments.runs, lambda shown: tell(shown, output), stop.event.is_set)
-    return _tell_end(done, wanted, arguments, output) or stop.exit_code(endless=False)
+        return series.run(arguments.runs, lambda shown: tell(shown, output), stop)
 
 
 def _wanted(names: str | None) -> list[type[Fault]]:
@@ -146,9 +218,8 @@ def tell(shown: Evidence, output: Output) -> None:
         text = f"{shown.seed} {shown.fault}: did not strike with records in flight; not counted"
     text += f", {shown.lost} lost, {shown.duplicated} duplicated ({shown.seconds:.1f} s)"
     output.event(dataclasses.asdict(shown), text)
-    if not shown.sound:
-        for finding in shown.findings:
-            output.error(finding)
+    for finding in (*shown.findings, *shown.errors):
+        output.error(finding)
 
 
 def _tell_end(

@@ -10,6 +10,7 @@ __all__ = ["FAULTS"]
 #: In the order of the table.
 FAULTS: tuple[type[Fault], ...] = (
     worker.KilledAtAStep,
+    worker.KilledAtHandover,
     worker.KilledAtRandom,
     worker.PausedTooLong,
     worker.Zombies,
@@ -50,6 +51,7 @@ FAULTS: tuple[type[Fault], ...] = (
     data.SchemaBreaking,
     data.FutureVersion,
     data.OneKey,
+    data.MillionOfOneKey,
     data.ManyPartitions,
     people.Maintenance,
     people.RolledBack,

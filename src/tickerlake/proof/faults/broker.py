@@ -247,7 +247,7 @@ class RetentionPassed(BrokerFault):
 
         run.publish()
         if run.random.random() < 0.5:
-            run.killed("8", nth=3)
+            run.dead("8", nth=3)
         run.publish()
         worker = self.asleep(run, "retention passed")
         positions = run.positions()
@@ -350,7 +350,8 @@ class OffsetsWiped(BrokerFault):
         from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 
         run.publish()
-        run.killed("8", nth=3)
+        run.dead("8", nth=3)
+        run.publish()
         worker = self.asleep(run, "broker offsets wiped")
         admin = self.broker(run).admin
         nonsense = run.random.choice([0, 10_000])

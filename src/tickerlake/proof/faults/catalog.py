@@ -27,9 +27,11 @@ class Answered(CatalogFault):
     def strike(self, run: Run) -> None:
         """The worker stands before its commit, is answered wrongly, and may be overtaken."""
         run.publish()
+        if run.random.random() < 0.5:
+            run.deliver()
+            run.publish()
         answers = [run.random.choice(self.answers) for _ in range(run.random.randint(1, 4))]
-        gaps = [None] * run.random.randint(0, 1)
-        worker = run.paused("8a", nth=2 + len(gaps), commits=(None, *gaps, *answers))
+        worker = run.paused("8a", commits=answers)
         run.struck("commit " + ", ".join(answers), worker)
         overtaken = run.random.random() < 0.3
         if overtaken:
@@ -74,9 +76,13 @@ class UploadCut(CatalogFault):
     def strike(self, run: Run) -> None:
         """The operating system takes so many bytes of a file and no more."""
         run.publish()
-        cut = run.random.choice([0, 700, 2500, 5000, 9000])
-        if run.deliver("StorageError", "CommitUnknownError", ills={"file_bytes": cut}):
-            run.struck(f"files cut at {cut} bytes")
+        step = run.random.choice(["5", "6", "7", "3", "8a"])
+        cut = run.random.choice([0, 300, 700, 1500, 2500, 5000])
+        worker = run.paused(step, nth=run.some_time(step), ills={"file_bytes": cut})
+        run.struck(f"files cut at {cut} bytes after {step}", worker)
+        worker.signal(signal.SIGCONT)
+        if run.expect_end(worker, "StorageError", "CommitUnknownError") is None:
+            run.missed("no file was as large")
         run.judge()
 
 
@@ -92,9 +98,7 @@ class DiskFull(CatalogFault):
         run.publish()
         step = run.random.choice(["5", "6", "7", "3", "8a"])
         where = run.random.choice(["data", "metadata"])
-        nth = run.some_time(step)  # not before: a first commit registers, with nothing in hand
-        full = {"step": step, "nth": nth, "where": where}
-        worker = run.paused(step, nth=nth, ills={"full_disk": full})
+        worker = run.paused(step, nth=run.some_time(step), ills={"full_disk": where})
         run.struck(f"{where} full after {step}", worker)
         worker.signal(signal.SIGCONT)
         run.expect_end(worker, "StorageError", "CommitUnknownError")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FutureVersion",
     "ManyPartitions",
+    "MillionOfOneKey",
     "OneKey",
     "Oversized",
     "SchemaBreaking",
@@ -149,6 +150,21 @@ class OneKey(DataFault):
     def send(self, run: Run) -> None:
         """One symbol."""
         run.publish(1500, symbols=[run.random.choice(["AAPL", "IBM", "X" * 200])])
+
+
+class MillionOfOneKey(DataFault):
+    """A backlog of a million records, all in one partition."""
+
+    name = "data-million-of-one-key"
+    what = "a million records of one key, in Arrow, are the backlog"
+    wire = "arrow"
+    turns = 0.25  # it takes some ten times as long as others
+
+    def send(self, run: Run) -> None:
+        """The first time a million, then a few behind them."""
+        run.repeats = False  # so many repeats would tell no more
+        count = 30 if run.ledger.acked else 1_000_000
+        run.publish(count, symbols=["AAPL"], seconds_apart=1)  # all in one month, so in one file
 
 
 class ManyPartitions(DataFault):

@@ -58,8 +58,9 @@ class RolledBack(PeopleFault):
     def strike(self, run: Run) -> None:
         """Loud at the start and before a commit; after the rewind all comes again."""
         run.repeats = False  # a rewind may cut through what counted them
-        run.publish()
-        run.deliver()
+        for _ in range(2):
+            run.publish()
+            run.deliver()
         run.publish()
         step = run.random.choice(["5", "6", "3"])
         worker = run.paused(step, nth=run.some_time(step))

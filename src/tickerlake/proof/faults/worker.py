@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, ClassVar
 
 from tickerlake import clock
 from tickerlake.proof.base import Fault, Group
-from tickerlake.proof.run import HOLDING
-from tickerlake.testing.faults import STEPS
+from tickerlake.proof.run import HOLDING, PAUSED_SECONDS
+from tickerlake.testing.faults import HANDOVER_STEPS, STEPS
 
 if TYPE_CHECKING:
     from tickerlake.proof.run import Run
+    from tickerlake.testing.faults import Child
 
 __all__ = [
     "ClockJumps",
     "CommittersLost",
     "JoinAndLeave",
     "KilledAtAStep",
+    "KilledAtHandover",
     "KilledAtRandom",
     "OutOfMemory",
     "PausedTooLong",
@@ -31,6 +33,11 @@ PAUSE_SECONDS = 1.6
 HANGS_SECONDS = 3.0
 
 
+#: Members that hand over, and those who commit for them.
+HANDING = {"committer": "handover", "handover_seconds": 0.4}
+_HANDOVERS_MAX = 20
+
+
 class WorkerFault(Fault):
     """A fault of the group."""
 
@@ -41,6 +48,7 @@ class KilledAtAStep(WorkerFault):
     """SIGKILL after one numbered step, now at its first time, now at a later one."""
 
     name = "worker-killed-at-step"
+    turns = 3  # there are many steps
     what = "a worker dies by SIGKILL after one numbered step of the protocol"
 
     def strike(self, run: Run) -> None:
@@ -48,8 +56,44 @@ class KilledAtAStep(WorkerFault):
         run.publish()
         step = run.random.choice(STEPS)
         # Step 9 is only reached after a commit that was refused, or whose answer was lost.
-        answers = (run.random.choice(["refused", "unknown", "landed"]),) * 3
-        run.killed(step, nth=run.some_time(step), commits=answers if step == "9" else ())
+        answer = run.random.choice(["refused", "unknown", "landed"])
+        commits = (answer,) * 3 if step == "9" else ()
+        run.killed(step, nth=run.some_time(step), commits=commits)
+        run.judge()
+
+
+class KilledAtHandover(WorkerFault):
+    """SIGKILL after a step of the hand-over: of the committer, or of one who hands over."""
+
+    name = "worker-killed-at-handover"
+    what = "one that hands its files over, or the one that commits them, dies after such a step"
+    partitions = 4
+
+    def strike(self, run: Run) -> None:
+        """What was handed over is committed once, or void; who is left helps himself."""
+        run.publish(480)
+        names = run.topic.partitions()
+        step = run.random.choice(HANDOVER_STEPS)
+        fault = {"step": step, "nth": run.some_time(step)}
+        committer, other = (
+            run.start(share=" ".join(share), once=False, settings=HANDING, **armed)
+            for share, armed in (
+                (names[:2], {} if step == "7a" else fault),
+                (names[2:], fault if step == "7a" else {}),
+            )
+        )
+        victim, survivor = (other, committer) if step == "7a" else (committer, other)
+        for _ in range(_HANDOVERS_MAX):
+            if victim.wait_at_most(0.5):
+                break
+            run.publish(120)
+        else:
+            run.missed(f"nobody came to step {step}")
+        run.struck(f"killed after {step}", victim, step=step)
+        run.expect_end(victim, "SIGKILL")
+        run.judge()
+        survivor.signal(signal.SIGTERM)
+        run.expect_end(survivor, "SIGTERM")
         run.judge()
 
 
@@ -60,14 +104,17 @@ class KilledAtRandom(WorkerFault):
     what = "a worker dies by SIGKILL at any moment"
 
     def strike(self, run: Run) -> None:
-        """Records keep coming, one worker dies after the other."""
+        """Records keep coming, one worker dies after the other, most with records in hand."""
         for _ in range(2):
             run.publish(180)
             child = run.start(once=False, alone=run.random.random() < 0.5)
-            clock.sleep(run.random.uniform(0.05, 0.5))
-            child.signal(signal.SIGKILL)
-            child.wait()
-            run.struck("killed at random")
+            with run.publishing(180):
+                if run.random.random() < 0.8:
+                    child.wait_holding(at_most=PAUSED_SECONDS)
+                clock.sleep(run.random.uniform(0.0, 0.15))
+                child.signal(signal.SIGKILL)
+                child.wait()
+                run.struck("killed at random", child)
             run.judge()
 
 
@@ -133,7 +180,7 @@ class JoinAndLeave(WorkerFault):
                 leaver = members.pop(run.random.randrange(len(members)))
                 number = run.random.choice([signal.SIGTERM, signal.SIGKILL])
                 leaver.signal(number)
-                run.struck(f"{number.name} to one of {len(members) + 1}")
+                run.struck(f"{number.name} to one of {len(members) + 1}", leaver)
                 # Some are told to go before they know how to go politely.
                 run.expect_end(leaver, "SIGKILL", "SIGTERM")
         run.publish(90)
@@ -154,28 +201,38 @@ class CommittersLost(WorkerFault):
 
     def strike(self, run: Run) -> None:
         """Nobody knows which of them commits: sooner or later each of them is struck."""
-        settings = {"committer": "handover", "handover_seconds": 0.4}
-        run.publish()
-        members = [run.start(alone=False, settings=settings) for _ in range(3)]
+        members = [run.start(alone=False, settings=HANDING) for _ in range(3)]
         sleepers = []
-        with run.publishing(360):
-            for _ in range(3):
-                clock.sleep(run.random.uniform(0.1, 0.6))
-                member = members.pop(run.random.randrange(len(members)))
-                number = run.random.choice([signal.SIGKILL, signal.SIGSTOP])
-                run.struck(f"{number.name} to one of 3 that hand over")
+        for _ in range(3):
+            number = run.random.choice([signal.SIGKILL, signal.SIGSTOP])
+            with run.publishing(240):
+                member = self._one_that_holds(run, members)
+                clock.sleep(run.random.uniform(0.0, 0.1))
                 member.signal(number)
-                if number == signal.SIGSTOP:
-                    sleepers.append(member)
-                else:
-                    run.expect_end(member, "SIGKILL")
-                members.append(run.start(alone=False, settings=settings))
+                run.struck(f"{number.name} to one of 3 that hand over", member)
+            members.remove(member)
+            if number == signal.SIGSTOP:
+                sleepers.append(member)
+            else:
+                run.expect_end(member, "SIGKILL")
+            members.append(run.start(alone=False, settings=HANDING))
         clock.sleep(PAUSE_SECONDS)
         for sleeper in sleepers:
             sleeper.signal(signal.SIGCONT)
         for member in (*sleepers, *members):
             run.wake(member, "SIGTERM")
         run.judge()
+
+    def _one_that_holds(self, run: Run, members: list[Child]) -> Child:
+        """Now and then it is anyone."""
+        if run.random.random() < 0.2:
+            return run.random.choice(members)
+        deadline = clock.monotonic_seconds() + PAUSED_SECONDS
+        while not (holding := [m for m in members if m.rows_in_hand()]):
+            if clock.monotonic_seconds() > deadline:
+                return run.random.choice(members)
+            clock.sleep(0.005)
+        return run.random.choice(holding)
 
 
 class OutOfMemory(WorkerFault):
@@ -186,17 +243,21 @@ class OutOfMemory(WorkerFault):
 
     def strike(self, run: Run) -> None:
         """However it ends (an error, an abort of a library, a kill): the lake is whole."""
-        run.publish(1200)
-        child = run.start(
-            ills={"memory": run.random.randint(1, 24) << 20},
-            settings={"flush_rows": 900, "read_records": 400},
-        )
-        child.wait_at_most(HANGS_SECONDS)
-        # One that hangs without memory is killed by whoever watches over it.
-        child.signal(signal.SIGKILL)
-        if (status := child.wait()) != 0:
-            run.struck(f"memory limit, ended with {status}")
-        run.judge()
+        step = run.random.choice(["5", "5", "6", "7"])
+        for more in (run.random.randint(0, 8) << 20, 0, 0, 0):
+            run.publish(1200)
+            settings = {"flush_rows": 900, "read_records": 400}
+            child = run.paused(step, ills={"memory": more}, settings=settings)
+            run.struck(f"no more memory than {more >> 20} MiB after {step}", child)
+            child.signal(signal.SIGCONT)
+            child.wait_at_most(HANGS_SECONDS)
+            # One that hangs without memory is killed by whoever watches over it.
+            child.signal(signal.SIGKILL)
+            if child.wait() != 0:
+                run.judge()
+                return
+            run.strikes.clear()
+        run.missed("it had enough")
 
 
 class ClockJumps(WorkerFault):
