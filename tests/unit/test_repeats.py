@@ -57,6 +57,36 @@ def test_the_window_keeps_what_the_rule_keeps_however_the_log_is_cut(
     assert answers == plainly(events, size)
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    messages=st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=9), max_size=12),
+    cuts=st.lists(st.integers(1, 3), max_size=5),
+    size=st.integers(1, 20),
+)
+def test_the_window_holds_no_more_records_than_positions(
+    messages: list[list[int]], cuts: list[int], size: int
+) -> None:
+    """Records that share positions: of equal ones the last `size` kept count, however it is cut."""
+    window = RepeatWindow("bar", size)
+    events = [(at, event) for at, each in enumerate(messages) for event in each]
+    kept: dict[int, tuple[int, int]] = {}
+    expected: list[bool] = []
+    for at, event in events:
+        last_at, last_number = kept.get(event, (at - size - 1, 0))
+        fresh = at - last_at > size or sum(expected) - last_number > size
+        if fresh:
+            kept[event] = at, sum(expected)
+        expected.append(fresh)
+    answers: list[bool] = []
+    for length in [*cuts, len(events)]:
+        part = events[len(answers) : len(answers) + length]
+        batch = rows([event for _, event in part])
+        offsets = pa.array([at for at, _ in part], pa.int64())
+        place = batch.column_names.index("_offset")
+        answers += window.admit(batch.set_column(place, "_offset", offsets)).tolist()
+    assert answers == expected
+
+
 def test_the_same_event_id_under_another_key_is_another_event() -> None:
     """An id tells events of one key apart: two symbols may share it (foreign producers do)."""
     bars = rows([1, 2])

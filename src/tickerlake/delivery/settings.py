@@ -29,7 +29,7 @@ class DeliverySettings:
     read_records: int = 32_768
     #: How long a worker that waits for records may be deaf to a stop. New records wake it at once.
     poll_seconds: float = 0.2
-    #: A record that repeats one within this many positions before it is dropped.
+    #: A record that repeats one within this many positions, and records, before it is dropped.
     repeat_window: int = field(default=REPEAT_WINDOW, metadata={"least": 0})
     #: Give up after refusals or unknown outcomes for this long. Nothing is lost by it.
     commit_seconds_max: float = 120.0

@@ -27,11 +27,12 @@ def fill_windows(
     if not starts:
         return
     kind = windows[next(iter(starts))].kind
-    columns = ("_partition", "_offset", "event_id", *KEYS[kind])
+    columns = ("_partition", "_offset", "_index", "event_id", *KEYS[kind])
     rows = table.read(loaded, columns=columns, stream=stream_id, starts=starts, encoded=True)
     partitions = rows.column("_partition").unify_dictionaries().combine_chunks()
     codes = partitions.indices.to_numpy(zero_copy_only=False)
-    order = np.lexsort((rows.column("_offset").to_numpy(), codes))
+    inside, offsets = (rows.column(name).to_numpy() for name in ("_index", "_offset"))
+    order = np.lexsort((inside, offsets, codes))
     rows, codes = rows.take(order), codes[order]
     names = partitions.dictionary.to_pylist()
     for code, name in enumerate(names):

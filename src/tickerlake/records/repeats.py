@@ -5,7 +5,10 @@ same event id. Delivery and the reader of the fresh tail both drop them, by one 
 on the log alone and not on how it was cut into batches:
 
     A record at position p repeats an equal one (event id and key) that was kept at a position
-    in [p - size, p].
+    in [p - size, p], if it was among the last `size` kept.
+
+The second half only bounds memory: where each record has its own position it follows from the
+first, but thousands may share one.
 """
 
 from __future__ import annotations
@@ -58,10 +61,19 @@ class _Seen:
 
     def after(self, position: int) -> _Seen:
         """Those whose positions lie beyond; positions ascend, so nothing is copied."""
-        first = int(self.positions.searchsorted(position, side="right"))
+        return self.since(int(self.positions.searchsorted(position, side="right")))
+
+    def since(self, first: int) -> _Seen:
+        """Without those before the first."""
         return _Seen(
             self.ids[first:], self.keys[first:], self.positions[first:], self.words[first:]
         )
+
+    def told(self, places: npt.NDArray[np.intp]) -> tuple[list[tuple[int, int]], list[int]]:
+        """Events (id and key) and positions of some, as Python has them."""
+        some = self.pick(places)
+        events = zip(some.ids.tolist(), some.keys.tolist(), strict=True)
+        return list(events), some.positions.tolist()
 
     def pick(self, which: npt.NDArray[np.bool_ | np.intp]) -> _Seen:
         return _Seen(self.ids[which], self.keys[which], self.positions[which], self.words[which])
@@ -106,15 +118,33 @@ class RepeatWindow:
         kept = np.ones(len(seen), dtype=bool)
         before, now = _suspects(self._seen, seen)
         if len(now):
-            again = sum(before, seen.pick(now[:0]))
-            first = _first_within(again + seen.pick(now), self.size)
-            kept[now] = first[len(again) :]
+            kept[self._repeats(before, seen, now)] = False
         self._keep(seen if kept.all() else seen.pick(kept))
         if known is None:
             return kept
         fresh = np.ones(rows.num_rows, dtype=bool)
         fresh[known] = kept
         return fresh
+
+    def _repeats(
+        self, before: list[npt.NDArray[np.intp]], seen: _Seen, now: npt.NDArray[np.intp]
+    ) -> list[int]:
+        """Which of the few suspects repeat one that was kept, in the order of the log."""
+        last: dict[tuple[int, int], tuple[int, int]] = {}
+        count = 0
+        for part, places in zip(self._seen, before, strict=True):
+            for place, event, position in zip(places.tolist(), *part.told(places), strict=True):
+                last[event] = position, count + place
+            count += len(part)
+        repeats: list[int] = []
+        for row, event, position in zip(now.tolist(), *seen.told(now), strict=True):
+            number = count + row - len(repeats)
+            known = last.get(event)
+            if known and position - known[0] <= self.size and number - known[1] <= self.size:
+                repeats.append(row)
+            else:
+                last[event] = position, number
+        return repeats
 
     def _keep(self, seen: _Seen) -> None:
         if not len(seen):
@@ -123,7 +153,12 @@ class RepeatWindow:
             seen = self._seen.pop() + seen
         beyond = int(seen.positions[-1]) - self.size
         parts = [part.after(beyond) for part in (*self._seen, seen)]
-        self._seen = [part for part in parts if len(part)]
+        excess = max(0, sum(map(len, parts)) - self.size)
+        self._seen = []
+        for part in parts:
+            if excess < len(part):
+                self._seen.append(part.since(excess))
+            excess = max(0, excess - len(part))
 
 
 def columns_of(kind: Kind) -> pa.Schema:
@@ -142,8 +177,10 @@ def _seen(rows: pa.Table, kind: Kind) -> _Seen:
     return _Seen(ids, keys, rows.column("_offset").to_numpy(), words)
 
 
-def _suspects(before: list[_Seen], now: _Seen) -> tuple[list[_Seen], npt.NDArray[np.intp]]:
-    """What of the window has a word that comes again, and where in what comes now it stands.
+def _suspects(
+    before: list[_Seen], now: _Seen
+) -> tuple[list[npt.NDArray[np.intp]], npt.NDArray[np.intp]]:
+    """Where words stand that come again: in each part of the window, and in what comes now.
 
     Two equal words share a slot of a table; the last of each slot owns it. So words are compared
     with the owners of their slots alone, and with the few that lost theirs to another.
@@ -158,17 +195,16 @@ def _suspects(before: list[_Seen], now: _Seen) -> tuple[list[_Seen], npt.NDArray
     owned[slots] = True
     pushed = np.flatnonzero(owner.take(slots) != numbers)
     lost = np.sort(now.words[pushed])
-    found = []
+    found, twice = [], []
     for part in before:
         places = _slots(part.words)
         few = np.flatnonzero(owned.take(places))
         words = part.words[few]
         again = few[(now.words[owner[places[few]]] == words) | _among(lost, words)]
-        if len(again):
-            found.append(part.pick(again))
+        found.append(again)
+        twice.append(part.words[again])
     winners = now.words[owner[slots[pushed]]]
-    twice = [lost[1:][lost[1:] == lost[:-1]], winners[_among(lost, winners)]]
-    twice += [part.words for part in found]
+    twice += [lost[1:][lost[1:] == lost[:-1]], winners[_among(lost, winners)]]
     if not any(len(each) for each in twice):
         return found, np.empty(0, np.intp)
     return found, np.flatnonzero(np.isin(now.words, np.concatenate(twice)))
@@ -188,30 +224,6 @@ def _slots(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
     import numpy as np
 
     return (words >> np.uint64(64 - _SLOT_BITS)).view(np.int64)
-
-
-def _first_within(seen: _Seen, size: int) -> Mask:
-    """True for each event that has no kept equal within `size` positions before it.
-
-    Each round settles, for every group of equal events, the first that is open: it is kept, and
-    what follows it within `size` positions repeats it.
-    """
-    import numpy as np
-
-    order = np.lexsort((seen.positions, seen.keys, seen.ids))  # stable: the log's order breaks ties
-    ids, keys, positions = seen.ids[order], seen.keys[order], seen.positions[order]
-    starts = np.r_[True, (ids[1:] != ids[:-1]) | (keys[1:] != keys[:-1])]
-    group = np.cumsum(starts)
-    kept = np.zeros(len(order), dtype=bool)
-    left = np.arange(len(order))
-    while len(left):
-        first = np.r_[True, group[left][1:] != group[left][:-1]]
-        kept[left[first]] = True
-        anchor = positions[left[first]][np.cumsum(first) - 1]
-        left = left[positions[left] - anchor > size]
-    answer = np.zeros(len(order), dtype=bool)
-    answer[order] = kept
-    return answer
 
 
 def repeated_origins(rows: pa.Table, known: pa.Array) -> pa.Array:
