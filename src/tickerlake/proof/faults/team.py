@@ -32,7 +32,13 @@ __all__ = [
 ]
 
 #: How a worker may end whose catalog or store is away; the next one goes on.
-AWAY = ("StorageError", "UnreachableError", "CommitUnknownError", "CommitRefusedError")
+AWAY = (
+    "StorageError",
+    "UnreachableError",
+    "LakeUnreachableError",
+    "CommitUnknownError",
+    "CommitRefusedError",
+)
 _COMMIT = r"POST .*/tables/bars_log"
 _SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>by a fault proxy</Message></Error>"
 
