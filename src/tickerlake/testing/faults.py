@@ -178,6 +178,7 @@ class Nursery:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            start_new_session=True,  # a Ctrl-C is for whoever holds the workers, not for them
         )
         self._said: dict[tuple[int, str], Any] = {}
         self._numbers = itertools.count()
