@@ -1,4 +1,4 @@
-"""Bars → a real broker, keyed, acked by it: records per CPU second of the publisher.
+"""Bars and trades → a real broker, keyed, acked by it: records per CPU second of the publisher.
 
 python benchmarks/kafka_publish.py [--quick] [--records N]
 
@@ -18,11 +18,31 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 from _broker import BATCH, bars, broker, child, opened, tell
 
+from tickerlake.records import Kind, conform, with_event_ids
+from tickerlake.streams import Wire
 from tickerlake.streams.codec import encode
 
-GOALS = {"json": 400_000, "arrow": 5_000_000}
+#: What is published: of which kind, in which wire format, and the goal.
+CASES: dict[str, tuple[Kind, Wire, int]] = {
+    "json": ("bar", "json", 400_000),
+    "json-trades": ("trade", "json", 400_000),
+    "arrow": ("bar", "arrow", 5_000_000),
+    "arrow-trades": ("trade", "arrow", 5_000_000),
+}
+
+
+def records_of(kind: Kind, first: int, count: int = BATCH) -> pa.Table:
+    """Bars, or as many trades at their times and prices: a third of the columns."""
+    made = bars(first, count)
+    if kind == "bar":
+        return made
+    trades = made.select(["provider", "symbol", "ts", "fetched_at"])
+    trades = trades.append_column("price", made.column("close"))
+    trades = trades.append_column("size", made.column("volume"))
+    return with_event_ids(conform(trades, kind), kind)
 
 
 def measured(work: Callable[[], object], records: int) -> dict[str, float]:
@@ -33,13 +53,14 @@ def measured(work: Callable[[], object], records: int) -> dict[str, float]:
     return {"records": records, "cpu_seconds": seconds, "peak_bytes": peak}
 
 
-def ours(bootstrap: str, wire: str, records: int) -> dict[str, float]:
+def ours(bootstrap: str, case: str, records: int) -> dict[str, float]:
     """What `publish` and `topic.publish` do, batch after batch, each durable on return."""
+    kind, wire, _ = CASES[case]
     with tempfile.TemporaryDirectory() as folder:
-        stream = opened(bootstrap, f"bench-{wire}", wire, Path(folder))  # type: ignore[arg-type]
-        topic = stream.topic("bar")
-        batches = [bars(first) for first in range(0, records, BATCH)]
-        topic.publish(bars(0, 10_000))
+        stream = opened(bootstrap, f"bench-{case}", wire, Path(folder))
+        topic = stream.topic(kind)
+        batches = [records_of(kind, first) for first in range(0, records, BATCH)]
+        topic.publish(records_of(kind, 0, 10_000))
 
         def work() -> None:
             for batch in batches:
@@ -131,12 +152,12 @@ def main() -> None:
         plain = child(__file__, "tutorial", bootstrap, str(min(records, 200_000)))
         ready = child(__file__, "limit", bootstrap, str(min(records, 1_000_000)))
         peer = f"tutorial style {rate(plain):,}, limit (bytes ready) {rate(ready):,}"
-        size = len(encode(bars(0, 10_000), "bar", "json")) / 10_000
-        for wire, goal in GOALS.items():
-            found = child(__file__, wire, bootstrap, str(records))
-            what = f"publish {wire}, keyed, acked" + (
-                f", {size:.0f} bytes" if wire == "json" else ""
-            )
+        for case, (kind, wire, goal) in CASES.items():
+            found = child(__file__, case, bootstrap, str(records))
+            what = f"publish {kind}s as {wire}, keyed, acked"
+            if wire == "json":
+                size = len(encode(records_of(kind, 0, 10_000), kind, wire)) / 10_000
+                what += f", {size:.0f} bytes"
             tell(
                 {
                     "name": "kafka_publish",

@@ -162,7 +162,7 @@ class Broker:
                 for which in wanted
             ]
             return [
-                {place.partition: self._wait(f).offset for place, f in futures.items()}
+                {place.partition: _told(self._wait(f).offset) for place, f in futures.items()}
                 for futures in asked
             ]
 
@@ -233,3 +233,16 @@ class Broker:
                 with translated("The Kafka client cannot be made.", self.troubles):
                     self._admin = AdminClient(config)
             return self._admin
+
+
+def _told(offset: int) -> int:
+    """An offset that the broker gave. The library's own -1001 says that no answer came.
+
+    Raises:
+        KafkaException: No answer came: the connection broke.
+    """
+    if offset < 0:
+        from confluent_kafka import KafkaError, KafkaException
+
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT, "no answer about an offset"))  # noqa: SLF001
+    return offset
