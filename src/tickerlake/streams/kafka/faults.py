@@ -104,6 +104,7 @@ _PASSING: Final = frozenset(
         "NETWORK_EXCEPTION",
         "NOT_CONTROLLER",
         "NOT_LEADER_FOR_PARTITION",
+        "OFFSET_NOT_AVAILABLE",  # a new leader does not know yet what is committed
         "REPLICA_NOT_AVAILABLE",
         "REQUEST_TIMED_OUT",
         "UNKNOWN_LEADER_EPOCH",
