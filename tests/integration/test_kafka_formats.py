@@ -67,7 +67,9 @@ def test_a_foreign_topic_is_delivered_by_its_mapping(kafka: Kafka, tmp_path: Pat
     """Keys, the broker's times, a tombstone, a value in several lines: a row each."""
     topic = f"demo-{uuid.uuid4().hex[:12]}"
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
-    admin.create_topics([NewTopic(topic, 1)])[topic].result()
+    # The records are of 2013: a topic that keeps a week would drop them at the broker's next look.
+    new = NewTopic(topic, 1, config={"retention.ms": "-1"})
+    admin.create_topics([new])[topic].result()
     line = {"Date": "2013-03-01", "Adj Close": 11606.38}
     values = [json.dumps(line), json.dumps(line, indent=1), None, "rubbish"]
     producer = Producer({"bootstrap.servers": kafka.bootstrap})

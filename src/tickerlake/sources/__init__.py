@@ -1,13 +1,38 @@
 """Where bars come from: one file per provider behind one contract."""
 
-from tickerlake.sources.base import Answer, BarsRequest, Limits, Source, empty_answer, select
+from tickerlake.sources.base import (
+    About,
+    Answer,
+    BarsRequest,
+    Batches,
+    Hit,
+    Limits,
+    Searches,
+    Source,
+    Ticks,
+    TicksRequest,
+    empty_answer,
+    select,
+)
+from tickerlake.sources.live import Dialect, Frame, Heard, Live, Suspicion
 from tickerlake.sources.registry import names, open_source
 
 __all__ = [
+    "About",
     "Answer",
     "BarsRequest",
+    "Batches",
+    "Dialect",
+    "Frame",
+    "Heard",
+    "Hit",
     "Limits",
+    "Live",
+    "Searches",
     "Source",
+    "Suspicion",
+    "Ticks",
+    "TicksRequest",
     "empty_answer",
     "names",
     "open_source",

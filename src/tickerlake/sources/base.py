@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +13,24 @@ import pyarrow.compute as pc
 from tickerlake.errors import RangeError
 from tickerlake.records import INTERVALS, SCHEMAS, Kind
 
-__all__ = ["Answer", "BarsRequest", "Limits", "Source", "empty_answer", "select"]
+__all__ = [
+    "About",
+    "Answer",
+    "BarsRequest",
+    "Batches",
+    "Hit",
+    "Limits",
+    "PriceBasis",
+    "Searches",
+    "Source",
+    "Ticks",
+    "TicksRequest",
+    "empty_answer",
+    "select",
+]
+
+#: What prices are adjusted for as the provider gives them: nothing, splits, or dividends too.
+PriceBasis = Literal["raw", "splits", "all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +84,31 @@ def _day(value: date | datetime) -> date:
 
 
 @dataclass(frozen=True, slots=True)
+class TicksRequest:
+    """Trades or quotes of one symbol in `[start, end)`, both with a zone."""
+
+    symbol: str
+    kind: Literal["trade", "quote"]
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.start.tzinfo is None or self.end.tzinfo is None or self.end <= self.start:
+            raise RangeError(
+                "The range of trades or quotes is none.",
+                expected="start < end, both with a zone",
+                found=f"start {self.start.isoformat()}, end {self.end.isoformat()}",
+                todo="swap the two, or add a zone, such as Z",
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What the provider allows, as data: planner and docs read it from here.
 
     Spans are days per request and look_backs days before now, by interval; a missing interval
     has no limit. `requests_per_second` is our own pace where the vendor states none.
+    `rows_per_page` is by interval: where it is given, a request may take several pages.
     """
 
     intervals: tuple[str, ...] = ("1d",)
@@ -79,6 +116,15 @@ class Limits:
     look_back_days: dict[str, int] = field(default_factory=dict)
     requests_per_second: float | None = None
     needs_key: bool = False
+    price_basis: PriceBasis = "raw"
+    rows_per_page: dict[str, int] = field(default_factory=dict)
+    #: Symbols that one request can name; see `Batches`.
+    symbols_per_request: int = 1
+    #: How much later than the market its newest bars are.
+    delay_seconds: float = 0.0
+    #: Kinds of which there is history, and kinds that come live.
+    history: tuple[Kind, ...] = ("bar",)
+    live: tuple[Kind, ...] = ()
 
     def require(self, interval: str, *, source: str) -> None:
         """Refuse an interval that the provider does not have.
@@ -96,17 +142,73 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """What an answer says beside its records; all of it may be unknown.
+
+    Type, currency, exchange, ISIN and FIGI together tell one holder of a symbol from the next.
+    """
+
+    name: str | None = None
+    #: The provider's own code: `calendars.calendar_for` leads from it to sessions.
+    exchange: str | None = None
+    instrument_type: str | None = None
+    currency: str | None = None
+    isin: str | None = None
+    figi: str | None = None
+    listed: date | None = None
+    #: The provider's own time: its HTTP Date, or that of the newest trade while a session runs.
+    as_of: datetime | None = None
+    #: Where the answer came from, without keys.
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """Normalised records of one request: bars and what came with them.
 
     `notes` are sentences for the user: rows that were dropped and why. `missing` are the parts of
     the asked range that the provider cannot give; a verb that meets any is partly done (exit 3).
+    `ticks` holds trades, quotes and gaps by their kind, where there are any.
     """
 
     bars: pa.Table
     actions: pa.Table
     notes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    ticks: Mapping[Kind, pa.Table] = field(default_factory=dict)
+    about: About = field(default_factory=About)
+
+    def tables(self) -> list[tuple[Kind, pa.Table]]:
+        """All records by kind, bars first; kinds without any are left out."""
+        found: list[tuple[Kind, pa.Table]] = [
+            ("bar", self.bars),
+            ("corporate_action", self.actions),
+            *self.ticks.items(),
+        ]
+        return [(kind, table) for kind, table in found if table.num_rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One symbol that a search found."""
+
+    symbol: str
+    name: str | None
+    #: equity | etf | fund | currency | index | future | crypto | …, null when not known.
+    type: str | None
+    exchange: str | None
+    currency: str | None
+    provider: str
+    #: How this provider writes it: what its `bars` takes.
+    provider_symbol: str
+    isin: str | None = None
+    figi: str | None = None
+    country: str | None = None
+    #: Still traded; null when the provider does not say.
+    listed: bool | None = None
+    #: First and last day of trading, where told.
+    first: date | None = None
+    last: date | None = None
 
 
 def empty_answer() -> Answer:
@@ -186,5 +288,47 @@ class Source(Protocol):
             NotFoundError, RangeError, RateLimitedError, UnreachableError: What the recorded
                 answer itself says.
             MalformedError: No answer of this provider, or one that this version cannot read.
+        """
+        ...
+
+
+@runtime_checkable
+class Searches(Protocol):
+    """A source that can be asked for symbols."""
+
+    def search(self, text: str, *, limit: int = 20) -> Sequence[Hit]:
+        """Symbols that fit a name, a symbol, or an ISIN, the provider's best first.
+
+        Raises:
+            RateLimitedError, UnreachableError, MalformedError: As `bars`.
+        """
+        ...
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """A source that can be asked for many symbols at once: `limits.symbols_per_request`."""
+
+    def bars_of(
+        self, symbols: Sequence[str], request: BarsRequest
+    ) -> Mapping[str, Answer | Exception]:
+        """As `bars` of each symbol, in as few requests as the provider allows.
+
+        `request.symbol` does not count. What fails for one symbol stands in its place; what fails
+        for all is raised.
+        """
+        ...
+
+
+@runtime_checkable
+class Ticks(Protocol):
+    """A source that has history of single trades or quotes: `limits.history`."""
+
+    def ticks(self, request: TicksRequest) -> Iterator[Answer]:
+        """Page by page, in order of time, each page in `Answer.ticks[request.kind]`.
+
+        Raises:
+            NotFoundError, RangeError, MalformedError, RateLimitedError, UnreachableError: As
+                `bars`.
         """
         ...

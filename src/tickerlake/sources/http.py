@@ -74,10 +74,18 @@ class Reply:
 class Session:
     """Requests to one provider, one at a time. Use it from one thread only."""
 
-    def __init__(self, base_url: str, settings: HttpSettings, *, provider: str) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        settings: HttpSettings,
+        *,
+        provider: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self._base_url = base_url.rstrip("/")
         self._settings = settings
         self._provider = provider
+        self._headers = dict(headers or {})
         self._client: httpx.Client | None = None
         self._next_request_at = 0.0
 
@@ -169,7 +177,8 @@ class Session:
         if self._client is None:
             settings = self._settings
             self._client = httpx.Client(
-                headers={"user-agent": f"tickerlake/{__version__}"},  # the truth, no browser's
+                # The truth, no browser's.
+                headers={"user-agent": f"tickerlake/{__version__}", **self._headers},
                 # Proxies of the environment are used, but not for mirrors on this machine.
                 mounts={f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")},
                 timeout=httpx.Timeout(

@@ -84,8 +84,8 @@ def _parse(arguments: argparse.Namespace, config: Config, output: Output) -> Non
     )
     for text in answer.notes:
         output.note(text)
-    _print(with_event_ids(answer.bars, "bar"), output)
-    _print(with_event_ids(answer.actions, "corporate_action"), output)
+    for kind, table in answer.tables():
+        _print(with_event_ids(table, kind), output)
 
 
 def _print(table: pa.Table, output: Output) -> None:
