@@ -20,7 +20,10 @@ __all__ = [
     "Batches",
     "Hit",
     "Limits",
+    "Lists",
     "PriceBasis",
+    "Rename",
+    "Renames",
     "Searches",
     "Source",
     "Ticks",
@@ -125,6 +128,8 @@ class Limits:
     #: Kinds of which there is history, and kinds that come live.
     history: tuple[Kind, ...] = ("bar",)
     live: tuple[Kind, ...] = ()
+    #: What its search resolves beside names and symbols: isin, sedol, cusip, figi.
+    identifiers: tuple[str, ...] = ()
 
     def require(self, interval: str, *, source: str) -> None:
         """Refuse an interval that the provider does not have.
@@ -209,6 +214,16 @@ class Hit:
     #: First and last day of trading, where told.
     first: date | None = None
     last: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """A symbol that became another one."""
+
+    old: str
+    new: str
+    #: The first session of the new one.
+    on: date
 
 
 def empty_answer() -> Answer:
@@ -301,6 +316,34 @@ class Searches(Protocol):
 
         Raises:
             RateLimitedError, UnreachableError, MalformedError: As `bars`.
+        """
+        ...
+
+
+@runtime_checkable
+class Lists(Protocol):
+    """A source whose symbols come all at once: once listed, a search needs no request."""
+
+    def listing(self) -> Sequence[Hit]:
+        """Every symbol, those no longer traded among them where the provider tells them.
+
+        Raises:
+            RateLimitedError, UnreachableError, MalformedError: As `bars`.
+        """
+        ...
+
+
+@runtime_checkable
+class Renames(Protocol):
+    """A source that tells which symbols became others."""
+
+    def renames(self, symbol: str) -> Sequence[Rename]:
+        """The changes that led to this symbol and away from it, oldest first; none if none is told.
+
+        Not promised: that a symbol which another firm took over later is told apart.
+
+        Raises:
+            NotFoundError, RateLimitedError, UnreachableError, MalformedError: As `bars`.
         """
         ...
 
