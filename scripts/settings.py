@@ -1,7 +1,8 @@
-"""Write the tables of docs/configuration.md from the settings themselves.
+"""Write the tables of the docs that are data: settings, and what sources allow.
 
-scripts/settings.py            writes them between the page's two marks
-scripts/settings.py --check    exits 1 where the page says something else
+scripts/settings.py            writes them between the marks of each page: docs/configuration.md,
+                               docs/sources.md and docs/sources/NAME.md, which it begins if need be
+scripts/settings.py --check    exits 1 where a page says something else, and names it
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
+
+from setting_tables import meanings_of, written
+from source_pages import pages
 
 from tickerlake.config.settings import Settings, every_setting, variable_of
 
@@ -56,47 +60,21 @@ def title(room: type[Any], name: str) -> str:
     return said if name else "Top level"
 
 
-def meanings_of(room: type[Any]) -> dict[str, str]:
-    """The `#:` comments above each field."""
-    meanings: dict[str, str] = {}
-    comment: list[str] = []
-    for line in inspect.getsource(room).splitlines():
-        text = line.strip()
-        if text.startswith("#:"):
-            comment.append(text.removeprefix("#:").strip())
-        elif (field := re.match(r"(\w+): ", text)) is not None:
-            meanings[field[1]] = " ".join(comment)
-            comment = []
-    return meanings
-
-
-def written(value: object) -> str:
-    """A default as a reader would write it."""
-    if value is None or value in ({}, ()):
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int):
-        return f"{value:_}" if value >= 10_000 else str(value)
-    if isinstance(value, float):
-        return str(value)
-    return f"`{value}`" if value else '`""`'
-
-
 SETTINGS = {setting.name: setting for setting in every_setting()}
 
 
 def main() -> int:
-    """Write or check the page."""
+    """Write or check the pages."""
     page = PAGE.read_text()
-    made = BETWEEN.sub(lambda _: "\n".join(tables(Settings, "", {})), page)
+    made = {PAGE: BETWEEN.sub(lambda _: "\n".join(tables(Settings, "", {})), page), **dict(pages())}
+    stale = [path for path, text in made.items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv:
-        if made != page:
-            sys.stderr.write(
-                "docs/configuration.md is not what the settings say: run scripts/settings.py\n"
-            )
-        return int(made != page)
-    PAGE.write_text(made)
+        for path in stale:
+            sys.stderr.write(f"{path} is not what the data say: run scripts/settings.py\n")
+        return int(bool(stale))
+    for path in stale:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(made[path])
     return 0
 
 

@@ -60,6 +60,7 @@ class YahooSource:
         span_days={"1m": 7, **dict.fromkeys(_MINUTES_60_DAYS, 60), "1h": 730},
         look_back_days={"1m": 30, **dict.fromkeys(_MINUTES_60_DAYS, 60), "1h": 730},
         requests_per_second=2.0,
+        price_basis="splits",
     )
     settings_type: ClassVar[type[YahooSettings]] = YahooSettings
 
