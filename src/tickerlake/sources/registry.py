@@ -26,6 +26,7 @@ GROUP = "tickerlake.sources"
 
 _OURS = {
     "files": "tickerlake.sources.files:FilesSource",
+    "finnhub": "tickerlake.sources.finnhub:FinnhubSource",
     "sample": "tickerlake.sources.sample:SampleSource",
     "yahoo": "tickerlake.sources.yahoo:YahooSource",
 }

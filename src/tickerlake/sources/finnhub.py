@@ -1,0 +1,243 @@
+"""Finnhub: live trades over its socket, and a search; no history on a free key.
+
+Candles are a paid endpoint (403 "You don't have access to this resource." for free keys, seen in
+issues of 2024 and 2025), so this source has none: after a hole on the socket a gap record says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from tickerlake.errors import ConfigError, MalformedError, RangeError, RateLimitedError
+from tickerlake.records import Kind
+from tickerlake.sources.base import Answer, BarsRequest, Hit, Limits, empty_answer
+from tickerlake.sources.captures import is_capture, parse_capture
+from tickerlake.sources.finnhub_talk import KEY_TODO, PROVIDER, FinnhubTalk, refused_key
+from tickerlake.sources.http import HttpSettings, Reply, Session
+from tickerlake.sources.live import Dialect
+
+__all__ = ["FinnhubSettings", "FinnhubSource"]
+
+#: Their words for types (swagger of 2026-08), ours beside them.
+_TYPES: Final[Mapping[str, str]] = {
+    "Common Stock": "equity",
+    "ADR": "equity",
+    "GDR": "equity",
+    "REIT": "equity",
+    "Preference": "equity",
+    "ETP": "etf",
+    "Open-End Fund": "fund",
+    "Closed-End Fund": "fund",
+    "Mutual Fund": "fund",
+    "Crypto": "crypto",
+    "Forex": "currency",
+    "Index": "index",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FinnhubSettings(HttpSettings):
+    """`[sources.finnhub]`."""
+
+    #: Our pace over HTTP: a free key has 60 a minute (the vendor, 2020); every plan 30 a second.
+    requests_per_second: float | None = 1.0
+    #: Where the API is; the vendor's own paths, `/api/v1/…`, are appended unchanged.
+    base_url: str = "https://finnhub.io"
+    #: Where the socket is.
+    socket_url: str = "wss://ws.finnhub.io"
+    #: The key of your account; better in the environment or the keyring.
+    api_key: str | None = None
+    #: Search on this exchange only, such as US; none searches all.
+    exchange: str | None = None
+    #: No frame for so long, and the line is dead: pings come about once a minute.
+    silence_seconds: float = 150.0
+
+
+class FinnhubSource:
+    """Trades as they happen: raw prints, and of US stocks not the full tape.
+
+    Not promised: that a trade is told once (no trade has an id; Finnhub sent each three times for
+    a day in 2020), or that what was missed can be had later.
+    """
+
+    name = PROVIDER
+    limits = Limits(
+        intervals=(),
+        requests_per_second=1.0,
+        needs_key=True,
+        history=(),
+        live=("trade",),
+        identifiers=("isin", "cusip"),
+    )
+    settings_type: ClassVar[type[FinnhubSettings]] = FinnhubSettings
+
+    def __init__(self, settings: FinnhubSettings | None = None) -> None:
+        self._settings = settings or FinnhubSettings()
+
+    def bars(self, request: BarsRequest) -> Answer:
+        """None.
+
+        Raises:
+            RangeError: Always.
+        """
+        raise RangeError(
+            "Finnhub has no history of prices here.",
+            expected="its live trades, or another source for bars",
+            found=f"a request for {request.symbol} {request.interval}",
+            todo=f"tickerlake publish {request.symbol} --source finnhub --live",
+        )
+
+    def requests(self, request: BarsRequest) -> int:
+        """As `bars`.
+
+        Raises:
+            RangeError: Always.
+        """
+        return self.bars(request).bars.num_rows
+
+    def symbols(self) -> Iterator[str]:
+        """None: Finnhub can be searched."""
+        return iter(())
+
+    def search(self, text: str, *, limit: int = 20) -> Sequence[Hit]:
+        """By symbol, name, ISIN or CUSIP, in Finnhub's order.
+
+        Raises:
+            ConfigError: The key is missing, or refused.
+            RateLimitedError, UnreachableError, MalformedError: As `Source.bars`.
+        """
+        asked = {"q": text}
+        if self._settings.exchange is not None:
+            asked["exchange"] = self._settings.exchange
+        headers = {"X-Finnhub-Token": self._key()}
+        settings = self._settings
+        session = Session(settings.base_url, settings, provider="Finnhub", headers=headers)
+        with closing(session):
+            reply = session.get("/api/v1/search", asked)
+        return _hits(_document(reply.body, reply))[:limit]
+
+    def dialect(self, symbols: Sequence[str], kinds: Sequence[Kind]) -> Dialect:
+        """Trades of these symbols, as Finnhub writes them: AAPL, BINANCE:BTCUSDT, OANDA:EUR_USD.
+
+        Raises:
+            RangeError: Another kind than trades.
+            ConfigError: The key is missing.
+        """
+        if set(kinds) - set(self.limits.live):
+            raise RangeError(
+                "Finnhub sends trades only.",
+                expected="trade",
+                found=" ".join(kinds),
+                todo="leave out --kinds, or choose another source",
+            )
+        return self._talk(symbols, self._key())
+
+    def parse(
+        self,
+        payload: bytes,
+        *,
+        symbol: str | None = None,
+        interval: str | None = None,
+        received_at: datetime | None = None,
+    ) -> Answer:
+        """A recorded socket, a single frame, or an answer of the search (a note).
+
+        Raises:
+            ConfigError, RateLimitedError: What a recorded answer itself says.
+            MalformedError: Nothing of Finnhub's.
+        """
+        del interval  # trades have none
+        if not is_capture(payload):
+            found = _document(payload)
+            if "result" in found:
+                count = len(_hits(found))
+                return _noted(f"an answer of Finnhub's search: {count} symbols, no records")
+            if found.get("type") not in ("trade", "ping", "error"):
+                raise _malformed(payload)
+        return parse_capture(
+            payload, lambda: self._talk([symbol] if symbol else [], ""), received_at=received_at
+        )
+
+    def _talk(self, symbols: Sequence[str], key: str) -> FinnhubTalk:
+        return FinnhubTalk(
+            self._settings.socket_url,
+            key,
+            symbols,
+            silence_seconds=self._settings.silence_seconds,
+        )
+
+    def _key(self) -> str:
+        if not self._settings.api_key:
+            raise ConfigError("Finnhub needs a key.", expected="a key", found="none", todo=KEY_TODO)
+        return self._settings.api_key
+
+
+def _document(payload: bytes, reply: Reply | None = None) -> dict[str, Any]:
+    """The JSON object of an answer, its errors raised.
+
+    401: a bad key; 403: a plan without access; "API limit reached" comes with 429, or with 200.
+    """
+    try:
+        found = msgspec.json.decode(payload)
+    except (ValueError, RecursionError):
+        found = None
+    told = found.get("error") if isinstance(found, dict) else None
+    status = reply.status if reply is not None else 200
+    if isinstance(told, str) and "limit" in told.lower():
+        raise RateLimitedError(
+            "Finnhub asks us to come back later.",
+            expected="an answer",
+            found=repr(told[:120]),
+            todo="wait a minute, then try again",
+        )
+    if status in (401, 403) or (isinstance(told, str) and "access" in told.lower()):
+        raise refused_key(told if isinstance(told, str) else f"HTTP {status}")
+    if not isinstance(found, dict) or told is not None or status != 200:
+        raise _malformed(payload, status)
+    return found
+
+
+def _hits(found: dict[str, Any]) -> list[Hit]:
+    rows = found.get("result")
+    if not isinstance(rows, list):
+        raise _malformed(msgspec.json.encode(found))
+    return [_hit(row) for row in rows if isinstance(row, dict) and _word(row, "symbol")]
+
+
+def _hit(row: dict[str, Any]) -> Hit:
+    symbol = _word(row, "symbol") or ""
+    type_ = _word(row, "type")
+    return Hit(
+        symbol=_word(row, "displaySymbol") or symbol,
+        name=_word(row, "description"),
+        type=_TYPES.get(type_, type_.lower()) if type_ else None,
+        exchange=None,
+        currency=None,
+        provider=PROVIDER,
+        provider_symbol=symbol,
+    )
+
+
+def _word(row: dict[str, Any], key: str) -> str | None:
+    value = row.get(key)
+    return value if isinstance(value, str) and value else None
+
+
+def _noted(note: str) -> Answer:
+    nothing = empty_answer()
+    return Answer(bars=nothing.bars, actions=nothing.actions, notes=(note,))
+
+
+def _malformed(payload: bytes, status: int = 200) -> MalformedError:
+    return MalformedError(
+        "This is no answer of Finnhub's that we know.",
+        expected="a frame of its socket, or an answer of its search",
+        found=f"HTTP {status}, {payload[:80].decode(errors='replace')!r}",
+        todo="check base_url; tickerlake sources parse finnhub FILE reads recordings",
+    )

@@ -1,0 +1,37 @@
+"""Every live source keeps the contract. The frames are ours, in the providers' shapes."""
+
+from __future__ import annotations
+
+import json
+from typing import ClassVar
+
+import pytest
+
+from tickerlake.sources import Live, open_source
+from tickerlake.testing.dialect_suite import SECRET, DialectSuite
+
+
+def opened(name: str, **settings: object) -> Live:
+    source = open_source(name, settings=settings)
+    assert isinstance(source, Live)
+    return source
+
+
+class TestFinnhub(DialectSuite):
+    """Trades without ids, price updates without trades, pings."""
+
+    _equal: ClassVar = {"c": ["1", "12"], "p": 10.25, "s": "ACME", "t": 1704207600000, "v": 5}
+    _coin: ClassVar = {"p": 43000.5, "s": "BINANCE:BTCUSDT", "t": 1704207600100, "v": 0.00042}
+    _update: ClassVar = {"p": 10.26, "s": "ACME", "t": 1704207600200, "v": 0}
+    symbols = ("ACME", "BINANCE:BTCUSDT")
+    frames = (
+        json.dumps({"data": [_equal, _equal], "type": "trade"}),
+        '{"type":"ping"}',
+        json.dumps({"data": [_equal, _coin | {"c": None}, _update], "type": "trade"}),
+    )
+    records: ClassVar = {"trade": 4}
+    refusals = ('{"type":"error","msg":"Invalid API key"}',)
+
+    @pytest.fixture
+    def live(self) -> Live:
+        return opened("finnhub", api_key=SECRET)
