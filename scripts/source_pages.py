@@ -107,6 +107,9 @@ def facts(source: Source, limits: Limits) -> Iterator[tuple[str, str]]:
     """What holds for all intervals."""
     bases = {"raw": "as traded", "splits": "adjusted for splits", "all": "adjusted for all events"}
     yield "prices", bases[limits.price_basis]
+    if "corporate_action" in limits.history:
+        paid = {"raw": "as paid", "splits": "adjusted for splits"}
+        yield "amounts of dividends", paid[limits.amount_basis]
     yield "pace", pace(limits.requests_per_second)
     yield "symbols per request", str(limits.symbols_per_request)
     yield "delay of the newest bars", f"{limits.delay_seconds:,g} s"

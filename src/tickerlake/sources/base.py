@@ -15,6 +15,7 @@ from tickerlake.records import INTERVALS, SCHEMAS, Kind
 
 __all__ = [
     "About",
+    "AmountBasis",
     "Answer",
     "BarsRequest",
     "Batches",
@@ -34,6 +35,8 @@ __all__ = [
 
 #: What prices are adjusted for as the provider gives them: nothing, splits, or dividends too.
 PriceBasis = Literal["raw", "splits", "all"]
+#: What amounts of dividends are adjusted for: nothing (as paid on the ex-date), or splits.
+AmountBasis = Literal["raw", "splits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,7 @@ class Limits:
     requests_per_second: float | None = None
     needs_key: bool = False
     price_basis: PriceBasis = "raw"
+    amount_basis: AmountBasis = "raw"
     rows_per_page: dict[str, int] = field(default_factory=dict)
     #: Symbols that one request can name; see `Batches`.
     symbols_per_request: int = 1

@@ -21,7 +21,7 @@ from tickerlake.records import KEYS
 from tickerlake.sources.base import Answer, BarsRequest, Limits, empty_answer, select
 from tickerlake.sources.http import HttpSettings, Reply, Session
 from tickerlake.sources.yahoo_chart import parse_chart
-from tickerlake.sources.yahoo_recording import open_recording
+from tickerlake.sources.yahoo_recording import open_recording, without_crumb
 from tickerlake.sources.yahoo_rows import anchor
 
 __all__ = ["YahooSettings", "YahooSource"]
@@ -61,6 +61,8 @@ class YahooSource:
         look_back_days={"1m": 30, **dict.fromkeys(_MINUTES_60_DAYS, 60), "1h": 730},
         requests_per_second=2.0,
         price_basis="splits",
+        amount_basis="splits",
+        history=("bar", "corporate_action"),
     )
     settings_type: ClassVar[type[YahooSettings]] = YahooSettings
 
@@ -192,8 +194,9 @@ class YahooSource:
         )
         recording = open_recording(reply.body, symbol=request.symbol, status=reply.status)
         received, notes = _received(reply)
+        url = without_crumb(reply.url)
         answer = parse_chart(
-            dataclasses.replace(recording, period=asked),
+            dataclasses.replace(recording, period=asked, date=reply.date, url=url),
             interval=request.interval,
             received_at=received,
         )
@@ -245,6 +248,7 @@ def _joined(answers: list[Answer]) -> Answer:
             pa.concat_tables([answer.actions for answer in answers]), KEYS["corporate_action"]
         ),
         notes=tuple(dict.fromkeys(note for answer in answers for note in answer.notes)),
+        about=answers[-1].about,
     )
 
 

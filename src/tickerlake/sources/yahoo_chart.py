@@ -13,7 +13,7 @@ from tickerlake import clock
 from tickerlake.errors import MalformedError
 from tickerlake.records import INTERVALS, SCHEMAS, Kind, conform
 from tickerlake.sources.base import Answer
-from tickerlake.sources.yahoo_market import Market, state_of
+from tickerlake.sources.yahoo_market import Market, about, state_of
 from tickerlake.sources.yahoo_recording import Recording
 from tickerlake.sources.yahoo_rows import Cleaning, Period, anchor, read_rows
 from tickerlake.sources.yahoo_shape import epoch, mapping, misshapen, text
@@ -58,13 +58,11 @@ def parse_chart(
     received, as_of = _times(recording, told_until, received_at)
     cleaning = Cleaning(rows, market, told, Period.listed(meta))
     running = bool((cleaning.rows.live & (cleaning.rows.stamps == market.last_trade)).any())
+    told_at = recording.date
     if running and market.last_trade is not None and market.runs_at(market.last_trade):
         as_of = min(as_of, market.last_trade)  # Yahoo's clock, which may lag by a delay
-    cleaning.drop_outside(recording.period, int(received.timestamp()))
-    cleaning.drop_empty()
-    cleaning.drop_closing_prints()
-    cleaning.drop_placeholders()
-    cleaning.floor_to_grid()
+        told_at = datetime.fromtimestamp(market.last_trade, UTC)
+    _clean(cleaning, recording.period, received)
     dates = cleaning.dates()
     intraday = told.endswith(("m", "h"))
     keys = cleaning.rows.stamps.tolist() if intraday else dates
@@ -93,7 +91,16 @@ def parse_chart(
         bars=bars,
         actions=_table([*actions], "corporate_action"),
         notes=tuple(f"{name} {told}: {note}" for note in cleaning.notes or _nothing(bars)),
+        about=about(meta, market, as_of=told_at, url=recording.url),
     )
+
+
+def _clean(cleaning: Cleaning, period: tuple[int, int] | None, received: datetime) -> None:
+    cleaning.drop_outside(period, int(received.timestamp()))
+    cleaning.drop_empty()
+    cleaning.drop_closing_prints()
+    cleaning.drop_placeholders()
+    cleaning.floor_to_grid()
 
 
 def _nothing(bars: pa.Table) -> list[str]:

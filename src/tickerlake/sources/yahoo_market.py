@@ -13,9 +13,10 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from tickerlake.calendars import calendar_for, sessions
+from tickerlake.sources.base import About
 from tickerlake.sources.yahoo_shape import epoch, mapping, text
 
-__all__ = ["Market", "closed_days", "state_of"]
+__all__ = ["Market", "about", "closed_days", "state_of"]
 
 _DAY: Final = timedelta(days=1)
 #: No exchange on earth stays closed for longer; older bars need no calendar to be settled.
@@ -96,6 +97,24 @@ class Market:
         """Whether the current session runs at this time."""
         opened, closed = self.open, self.close
         return opened is not None and closed is not None and opened <= instant < closed
+
+
+def about(
+    meta: Mapping[str, Any], market: Market, *, as_of: datetime | None, url: str | None
+) -> About:
+    """What `meta` says about the instrument; who has the symbol, and since when it trades."""
+    first = epoch(meta.get("firstTradeDate"), "meta.firstTradeDate")
+    names = (text(meta.get(key), f"meta.{key}") for key in ("longName", "shortName"))
+    return About(
+        # Short names come padded to columns: "Gamestop Corp.                R".
+        name=next((" ".join(name.split()) for name in names if name), None),
+        exchange=market.exchange,
+        instrument_type=market.instrument_type,
+        currency=text(meta.get("currency"), "meta.currency"),
+        listed=None if first is None else market.local(first).date(),
+        as_of=as_of,
+        url=url,
+    )
 
 
 def state_of(day: date, *, market: Market, as_of: int, answered: Sequence[date]) -> str:

@@ -23,7 +23,7 @@ from tickerlake.errors import (
 )
 from tickerlake.sources.http import parse_http_date
 
-__all__ = ["Recording", "open_recording", "refusal"]
+__all__ = ["Recording", "open_recording", "refusal", "without_crumb"]
 
 _KINDS = {
     "quoteResponse": "quotes (v7/finance/quote)",
@@ -41,7 +41,8 @@ _KINDS = {
 class Recording:
     """One answer: the chart's `result[0]`, and what stood around it.
 
-    `period` is what was asked for, epoch seconds, end excluded; None where nobody says.
+    `period` is what was asked for, epoch seconds, end excluded; None where nobody says. `url` is
+    where it came from, without the crumb.
     """
 
     result: Mapping[str, Any]
@@ -49,6 +50,7 @@ class Recording:
     symbol: str | None
     date: datetime | None
     period: tuple[int, int] | None
+    url: str | None = None
 
 
 def open_recording(payload: bytes, *, symbol: str | None = None, status: int = 200) -> Recording:
@@ -59,7 +61,7 @@ def open_recording(payload: bytes, *, symbol: str | None = None, status: int = 2
         MalformedError: No history answer of Yahoo's.
     """
     body = _json(payload, status, symbol)
-    date, period = None, None
+    date, period, address = None, None, None
     if isinstance(body, Mapping) and isinstance(body.get("response"), Mapping):
         response = body["response"]
         told = response.get("status")
@@ -68,6 +70,7 @@ def open_recording(payload: bytes, *, symbol: str | None = None, status: int = 2
         asked = body.get("request")
         url = _url(asked.get("url") if isinstance(asked, Mapping) else None)
         period = _period(url.query)
+        address = without_crumb(url.geturl()) or None
         symbol = symbol or urllib.parse.unquote(url.path.rsplit("/", 1)[-1]) or None
         body = response.get("bodyJson") or response.get("body")
         if isinstance(body, str):
@@ -76,7 +79,15 @@ def open_recording(payload: bytes, *, symbol: str | None = None, status: int = 2
     if refused is not None:
         raise refused
     result = _result(body)
-    return Recording(result=result, symbol=symbol, date=date, period=period)
+    return Recording(result=result, symbol=symbol, date=date, period=period, url=address)
+
+
+def without_crumb(url: str) -> str:
+    """The address without what proves who asked."""
+    parts = urllib.parse.urlsplit(url)
+    asked = urllib.parse.parse_qsl(parts.query, keep_blank_values=True)
+    kept = urllib.parse.urlencode([pair for pair in asked if pair[0] != "crumb"], safe="/:")
+    return parts._replace(query=kept).geturl()
 
 
 def refusal(status: int, body: object, symbol: str | None) -> TickerlakeError | None:
