@@ -12,10 +12,11 @@ from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from tickerlake import clock
 from tickerlake.config import Config, find_workspace, load
+from tickerlake.errors import StorageError
 from tickerlake.observe import hide_in_logs
 from tickerlake.records import KINDS, TOPICS, Kind
 
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from tickerlake.publish import Publisher
     from tickerlake.query import Engine, Result
     from tickerlake.query.live import Live
-    from tickerlake.sources import Answer
+    from tickerlake.search import Found, SymbolSearch
+    from tickerlake.sources import Answer, Source
     from tickerlake.streams import Stream
 
 __all__ = ["Workspace", "open"]
@@ -200,13 +202,83 @@ class Workspace:
             MissingExtraError: Its package is not installed; names the pip command.
         """
         from tickerlake.cache import CachedSource
+
+        folder = self.folder / self._settings.cache.folder
+        return CachedSource(self.provider(name), folder, offline=offline)
+
+    def provider(self, name: str) -> Source:
+        """The source `name` itself, without a cache.
+
+        Raises:
+            ConfigError: No source has that name.
+            MissingExtraError: Its package is not installed; names the pip command.
+        """
         from tickerlake.sources.registry import open_source
 
         settings = with_secrets(name, self._settings.sources.get(name, {}))
         if "path" in settings:
             settings["path"] = str(self.folder / settings["path"])
-        folder = self.folder / self._settings.cache.folder
-        return CachedSource(open_source(name, settings=settings), folder, offline=offline)
+        source = open_source(name, settings=settings)
+        close = getattr(source, "close", None)  # those that hold connections have it
+        if close is not None:
+            self._opened.callback(close)
+        return source
+
+    @cached_property
+    def symbols(self) -> SymbolSearch:
+        """Who finds symbols, and remembers them."""
+        from tickerlake.search import SymbolIndex, SymbolSearch
+
+        settings = self._settings.search
+        index = SymbolIndex(self.folder / settings.index)
+        return SymbolSearch(index, self._searched, settings)
+
+    def search(
+        self,
+        text: str,
+        *,
+        limit: int = 20,
+        offline: bool = False,
+        sources: Sequence[str] | None = None,
+        refresh: bool = False,
+    ) -> Found:
+        """Symbols that fit a name, a symbol, an ISIN or a SEDOL, best first.
+
+        Providers are asked only for what is not known yet; iterating gives hits.
+
+        Args:
+            text: What to look for.
+            limit: At most so many.
+            offline: Ask nobody.
+            sources: Ask only these; None takes what `[search] sources` says.
+            refresh: Ask even for what is known.
+
+        Raises:
+            UsageError: An empty text, or an ISIN with a wrong check digit.
+            UnreachableError: Nothing is known, and nobody can be reached.
+        """
+        mode: Literal["ask", "offline"] = "offline" if offline else "ask"
+        return self.symbols.search(text, limit=limit, mode=mode, names=sources, refresh=refresh)
+
+    def _searched(self, names: Sequence[str] | None) -> dict[str, Source]:
+        """Those to ask for symbols: the named ones, else the usual ones, yahoo first."""
+        from tickerlake.sources import Lists, Searches
+        from tickerlake.sources.registry import names as every_name
+        from tickerlake.sources.registry import source_class
+
+        wanted = names or self._settings.search.sources
+        if wanted:
+            return {name: self.provider(name) for name in wanted}
+        opened: dict[str, Source] = {}
+        for name in sorted(every_name(), key=lambda name: name != "yahoo"):
+            kind: Any = source_class(name)
+            if not (issubclass(kind, Searches) or issubclass(kind, Lists)):
+                continue
+            settings = with_secrets(name, self._settings.sources.get(name, {}))
+            is_ready = bool(settings.get("api_key")) if kind.limits.needs_key else bool(settings)
+            if name == "yahoo" or is_ready:
+                opened[name] = self.provider(name)
+        return opened
 
     def read_file(self, path: Path) -> Answer:
         """Bars of a file, as `[sources.files]` says.
@@ -355,10 +427,23 @@ class Workspace:
             live=self.live,
             pipeline=self.flow.pipeline,
             figures=self.figures,
+            search=self._typed,
             settings=web if port is None else dataclasses.replace(web, port=port),
             on_address=on_address,
             stop=stop,
         )
+
+    def _typed(self, text: str, *, ask: bool | None) -> list[dict[str, Any]]:
+        """What a page's search box wants to know: providers are asked if nothing known fits."""
+        mode: Literal["typing", "ask", "offline"] = "typing"
+        if ask is not None:
+            mode = "ask" if ask else "offline"
+        try:
+            return self.symbols.search(text, limit=50, mode=mode).rows()
+        except StorageError:
+            if ask:
+                raise
+            return []  # a page over a read-only folder still shows what the lake has
 
     def sql(self, query: str, *, as_of: datetime | str | None = None) -> Result:
         """Run one SELECT over the lake and the stream's fresh tail.

@@ -442,8 +442,8 @@ def test_coarse_answers_tell_no_events() -> None:
         ('{"chart": {"result": [{"meta": {"sym', 200, MalformedError),
         (chart({}) | {"chart": {"result": [], "error": None}}, 200, MalformedError),
         ({"chart": {"result": [{"timestamp": [1]}], "error": None}}, 200, MalformedError),
-        ({"quoteResponse": {"result": [], "error": None}}, 200, MalformedError),
-        ({"count": 0, "quotes": []}, 200, MalformedError),
+        ({"quoteResponse": {"result": 7, "error": None}}, 200, MalformedError),
+        ({"count": 0, "quotes": {}}, 200, MalformedError),
         ([], 200, MalformedError),
         (None, 200, MalformedError),
     ],
@@ -475,9 +475,9 @@ def test_bars_must_be_somebodys() -> None:
 
 
 def test_other_answers_say_what_is_read() -> None:
-    """A quote or a search result is named as what it is, and what can be read is said."""
-    with pytest.raises(MalformedError, match=r"search results.*\n.*v8/finance/chart"):
-        parse({"count": 0, "quotes": [], "news": []})
+    """Options are named as what they are, and what can be read is said."""
+    with pytest.raises(MalformedError, match=r"options.*\n.*v8/finance/chart"):
+        parse({"optionChain": {"result": [], "error": None}})
 
 
 def test_another_interval_than_asked_for_is_refused() -> None:

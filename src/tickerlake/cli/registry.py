@@ -23,6 +23,7 @@ VERBS = (
     Verb("demo", "run the whole chain on the bundled real sample"),
     Verb("init", "make a workspace"),
     Verb("sources", "list the sources, or parse a recorded answer of one"),
+    Verb("search", "symbols that fit a name, a symbol, an ISIN or a SEDOL, best first"),
     Verb("fetch", "bring bars into the cache, or write them to a file; publishes nothing"),
     Verb("publish", "fetch what is missing and put it on the stream"),
     Verb("deliver", "move records from the stream into the lake, exactly once"),

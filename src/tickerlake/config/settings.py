@@ -13,6 +13,7 @@ from tickerlake.delivery.settings import DeliverySettings
 from tickerlake.lake.settings import LakeSettings
 from tickerlake.observe import LogSettings
 from tickerlake.query.settings import QuerySettings
+from tickerlake.search.settings import SearchSettings
 from tickerlake.streams.settings import StreamsSettings
 from tickerlake.web.settings import WebSettings
 
@@ -37,6 +38,7 @@ class Settings:
     #: Who answers SQL.
     engine: str = "duckdb"
     cache: CacheSettings = field(default_factory=CacheSettings)
+    search: SearchSettings = field(default_factory=SearchSettings)
     streams: StreamsSettings = field(default_factory=StreamsSettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     tables: LakeSettings = field(default_factory=LakeSettings)

@@ -19,6 +19,7 @@ __all__ = [
     "Answer",
     "BarsRequest",
     "Batches",
+    "Describes",
     "Hit",
     "Limits",
     "Lists",
@@ -320,6 +321,19 @@ class Searches(Protocol):
 
         Raises:
             RateLimitedError, UnreachableError, MalformedError: As `bars`.
+        """
+        ...
+
+
+@runtime_checkable
+class Describes(Protocol):
+    """A source that says more of a symbol than its search does, such as its currency."""
+
+    def describe(self, symbols: Sequence[str]) -> Sequence[Hit]:
+        """What is known of these symbols; unknown ones are left out.
+
+        Raises:
+            ConfigError, RateLimitedError, UnreachableError, MalformedError: As `bars`.
         """
         ...
 

@@ -20,7 +20,7 @@ from tickerlake.errors import ConfigError
 from tickerlake.sources.base import Source
 from tickerlake.sources.settings import settings_from
 
-__all__ = ["GROUP", "names", "open_source", "settings_type"]
+__all__ = ["GROUP", "names", "open_source", "settings_type", "source_class"]
 
 GROUP = "tickerlake.sources"
 
@@ -44,6 +44,16 @@ def settings_type(name: str) -> type[Any]:
         ConfigError: No source has this name, or it cannot be loaded.
     """
     kind: type[Any] = _load(name).settings_type
+    return kind
+
+
+def source_class(name: str) -> type[Any]:
+    """The class of a source, not yet made: what it can do, and its `limits`.
+
+    Raises:
+        ConfigError: No source has this name, or it cannot be loaded.
+    """
+    kind: type[Any] = _load(name)
     return kind
 
 

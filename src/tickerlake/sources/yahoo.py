@@ -1,4 +1,4 @@
-"""Yahoo's price history: the chart API, daily and intraday.
+"""Yahoo: price history (the chart API, daily and intraday), search, and quotes as reference.
 
 Unofficial: no vendor documents it, so limits are what people met in practice, and all of them can
 be changed in `[sources.yahoo]` or by a mirror at `base_url`.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import ClassVar, Final
@@ -18,11 +18,13 @@ import pyarrow as pa
 from tickerlake import clock
 from tickerlake.errors import MalformedError, NotFoundError, RangeError, TickerlakeError
 from tickerlake.records import KEYS
-from tickerlake.sources.base import Answer, BarsRequest, Limits, empty_answer, select
+from tickerlake.sources.base import Answer, BarsRequest, Hit, Limits, empty_answer, select
 from tickerlake.sources.http import HttpSettings, Reply, Session
 from tickerlake.sources.yahoo_chart import parse_chart
-from tickerlake.sources.yahoo_recording import open_recording, without_crumb
+from tickerlake.sources.yahoo_crumb import Crumbs
+from tickerlake.sources.yahoo_recording import open_body, open_recording, without_crumb
 from tickerlake.sources.yahoo_rows import anchor
+from tickerlake.sources.yahoo_search import parse_quotes, parse_search, reference_notes
 
 __all__ = ["YahooSettings", "YahooSource"]
 
@@ -32,6 +34,8 @@ _BEGINNING: Final = datetime(1900, 1, 1, tzinfo=UTC)
 #: A request is on its way for a while: the look-back's edge keeps this much away.
 _EDGE: Final = timedelta(hours=1)
 _SKEW: Final = timedelta(seconds=60)
+#: Symbols that one quote request names: longer addresses are cut on the way (uncertain).
+_QUOTES_MAX: Final = 50
 _MINUTES_60_DAYS: Final = ("2m", "5m", "15m", "30m", "90m")
 
 
@@ -43,6 +47,8 @@ class YahooSettings(HttpSettings):
     requests_per_second: float | None = 2.0
     #: Where the chart API is; the vendor's own path is appended unchanged.
     base_url: str = "https://query2.finance.yahoo.com"
+    #: Where the cookie comes from that quotes want.
+    cookie_url: str = "https://fc.yahoo.com"
     #: Bars before the open and after the close too, marked `extended`.
     prepost: bool = False
 
@@ -63,12 +69,14 @@ class YahooSource:
         price_basis="splits",
         amount_basis="splits",
         history=("bar", "corporate_action"),
+        identifiers=("isin", "sedol"),
     )
     settings_type: ClassVar[type[YahooSettings]] = YahooSettings
 
     def __init__(self, settings: YahooSettings | None = None) -> None:
         self._settings = settings or YahooSettings()
-        self._session = Session(self._settings.base_url, self._settings, provider="Yahoo")
+        self._session = self._open_session("base", {})
+        self._quotes = Crumbs(self._open_session)
 
     def bars(self, request: BarsRequest) -> Answer:
         """Fetch the range in as many requests as its span needs, and clean every answer.
@@ -121,6 +129,35 @@ class YahooSource:
         first, end, _ = self._reachable(_widened(request), clock.now())
         return sum(1 for _ in self._periods(request.interval, first, end))
 
+    def search(self, text: str, *, limit: int = 20) -> Sequence[Hit]:
+        """Symbols that fit a name, a symbol, an ISIN or a SEDOL, in Yahoo's order; one request.
+
+        Not promised: that an ISIN is known (some give nothing: seen). There is no currency.
+
+        Raises:
+            MalformedError, RateLimitedError, UnreachableError: As `bars`.
+        """
+        asked = {"q": text, "quotesCount": str(limit), "newsCount": "0", "listsCount": "0"}
+        path = "/v1/finance/search"
+        reply = self._session.get(path, {**asked, "enableFuzzyQuery": "false"})
+        return parse_search(open_body(reply.body, status=reply.status).body)[:limit]
+
+    def describe(self, symbols: Sequence[str]) -> Sequence[Hit]:
+        """Name, type, exchange, currency and first day of symbols; unknown ones are left out.
+
+        From quotes, 50 symbols a request; with cookie and crumb once Yahoo asks for them.
+
+        Raises:
+            ConfigError: Yahoo wants a person's consent.
+            MalformedError, RateLimitedError, UnreachableError: As `bars`.
+        """
+        hits: list[Hit] = []
+        for at in range(0, len(symbols), _QUOTES_MAX):
+            names = ",".join(symbols[at : at + _QUOTES_MAX])
+            reply = self._quotes.get("/v7/finance/quote", {"symbols": names})
+            hits += parse_quotes(open_body(reply.body, status=reply.status).body)
+        return hits
+
     def symbols(self) -> Iterator[str]:
         """None: Yahoo can be searched, not listed."""
         return iter(())
@@ -133,14 +170,29 @@ class YahooSource:
         interval: str | None = None,
         received_at: datetime | None = None,
     ) -> Answer:
-        """One recorded answer of the chart API, as itself, or wrapped with its request.
+        """One recorded answer, as itself, or wrapped with its request.
+
+        Charts give bars and actions; search and quote answers hold no records: notes tell them.
 
         Raises:
             NotFoundError, RangeError, RateLimitedError, UnreachableError: What the answer says.
             MalformedError: No history answer of Yahoo's, or one of another interval.
         """
+        notes = reference_notes(open_body(payload, symbol=symbol).body)
+        if notes is not None:
+            return dataclasses.replace(empty_answer(), notes=notes)
         recording = open_recording(payload, symbol=symbol)
         return parse_chart(recording, interval=interval, received_at=received_at)
+
+    def close(self) -> None:
+        """Give back connections."""
+        self._session.close()
+        self._quotes.close()
+
+    def _open_session(self, role: str, headers: Mapping[str, str]) -> Session:
+        settings = self._settings
+        url = settings.cookie_url if role == "cookie" else settings.base_url
+        return Session(url, settings, provider="Yahoo", headers=headers)
 
     def _reachable(
         self, request: BarsRequest, now: datetime

@@ -16,7 +16,7 @@ from tickerlake.calendars import calendar_for, sessions
 from tickerlake.sources.base import About
 from tickerlake.sources.yahoo_shape import epoch, mapping, text
 
-__all__ = ["Market", "about", "closed_days", "state_of"]
+__all__ = ["Market", "about", "closed_days", "state_of", "type_of"]
 
 _DAY: Final = timedelta(days=1)
 #: No exchange on earth stays closed for longer; older bars need no calendar to be settled.
@@ -32,6 +32,11 @@ _TYPES: Final = {
     "CRYPTOCURRENCY": "crypto",
     "OPTION": "option",
 }
+
+
+def type_of(kind: str | None) -> str | None:
+    """Our word for Yahoo's kind of instrument."""
+    return None if kind is None else _TYPES.get(kind.upper(), kind.lower())
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ class Market:
         kind = text(meta.get("instrumentType"), "meta.instrumentType")
         return cls(
             zone=_zone(meta),
-            instrument_type=None if kind is None else _TYPES.get(kind, kind.lower()),
+            instrument_type=type_of(kind),
             exchange=text(meta.get("exchangeName"), "meta.exchangeName"),
             last_trade=epoch(meta.get("regularMarketTime"), "meta.regularMarketTime"),
             open=epoch(current.get("start"), "meta.currentTradingPeriod.regular.start"),

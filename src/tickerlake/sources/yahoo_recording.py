@@ -23,7 +23,7 @@ from tickerlake.errors import (
 )
 from tickerlake.sources.http import parse_http_date
 
-__all__ = ["Recording", "open_recording", "refusal", "without_crumb"]
+__all__ = ["Opened", "Recording", "open_body", "open_recording", "refusal", "without_crumb"]
 
 _KINDS = {
     "quoteResponse": "quotes (v7/finance/quote)",
@@ -53,12 +53,35 @@ class Recording:
     url: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """One answer as JSON, and what a wrapper told of it."""
+
+    body: object
+    symbol: str | None
+    date: datetime | None
+    period: tuple[int, int] | None
+    url: str | None = None
+
+
 def open_recording(payload: bytes, *, symbol: str | None = None, status: int = 200) -> Recording:
     """Find the chart in an answer, recorded or fresh.
 
     Raises:
         NotFoundError, RangeError, RateLimitedError, UnreachableError: What the answer says.
         MalformedError: No history answer of Yahoo's.
+    """
+    opened = open_body(payload, symbol=symbol, status=status)
+    result = _result(opened.body)
+    return Recording(result, opened.symbol, opened.date, opened.period, opened.url)
+
+
+def open_body(payload: bytes, *, symbol: str | None = None, status: int = 200) -> Opened:
+    """The JSON of an answer of any kind, recorded or fresh, unless it tells an error.
+
+    Raises:
+        NotFoundError, RangeError, RateLimitedError, UnreachableError: What the answer says.
+        MalformedError: No JSON, or JSON that was cut.
     """
     body = _json(payload, status, symbol)
     date, period, address = None, None, None
@@ -78,8 +101,7 @@ def open_recording(payload: bytes, *, symbol: str | None = None, status: int = 2
     refused = refusal(status, body, symbol)
     if refused is not None:
         raise refused
-    result = _result(body)
-    return Recording(result=result, symbol=symbol, date=date, period=period, url=address)
+    return Opened(body, symbol, date, period, address)
 
 
 def without_crumb(url: str) -> str:
@@ -168,9 +190,9 @@ def _result(body: object) -> Mapping[str, Any]:
         kind = next((_KINDS[key] for key in keys if key in _KINDS), "something else")
         raise MalformedError(
             f"This is no price history of Yahoo's, but {kind}.",
-            expected="an answer of v8/finance/chart: the only one that this version reads",
+            expected="an answer of v8/finance/chart, v1/finance/search or v7/finance/quote",
             found=", ".join(map(str, keys[:8])) or type(body).__name__,
-            todo="give a recorded history answer",
+            todo="give a recorded answer of one of these",
         )
     results = chart.get("result")
     if not isinstance(results, list) or not results or not isinstance(results[0], Mapping):

@@ -14,7 +14,7 @@ from tickerlake import clock
 from tickerlake.errors import QueryError, QueryRefusedError
 from tickerlake.query import Engine, Result
 from tickerlake.records import Kind, lake_schema
-from tickerlake.web import Hop, LiveFeed, Pipeline, WebSettings, serve
+from tickerlake.web import Hop, LiveFeed, Pipeline, SymbolFinder, WebSettings, serve
 
 __all__ = ["BarsChain", "Chain", "bars_table", "daily_bars", "serve_in_thread"]
 
@@ -145,7 +145,9 @@ class Chain(Engine, LiveFeed, Protocol):
 
 
 @contextmanager
-def serve_in_thread(chain: Chain, settings: WebSettings) -> Iterator[str]:
+def serve_in_thread(
+    chain: Chain, settings: WebSettings, search: SymbolFinder | None = None
+) -> Iterator[str]:
     """The real server on a free port of loopback; gives its address."""
     address: list[str] = []
     bound, stop = threading.Event(), threading.Event()
@@ -160,6 +162,7 @@ def serve_in_thread(chain: Chain, settings: WebSettings) -> Iterator[str]:
                 chain,
                 live=chain,
                 pipeline=chain.pipeline,
+                search=search,
                 settings=settings,
                 on_address=on_address,
                 stop=stop,

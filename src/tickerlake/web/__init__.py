@@ -5,14 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tickerlake.errors import MissingExtraError
-from tickerlake.web.base import Hop, HopState, LiveFeed, Pipeline
+from tickerlake.web.base import Hop, HopState, LiveFeed, Pipeline, SymbolFinder
 from tickerlake.web.settings import WebSettings
 
 if TYPE_CHECKING:
     from tickerlake.web.app import create_app
     from tickerlake.web.server import serve
 
-__all__ = ["Hop", "HopState", "LiveFeed", "Pipeline", "WebSettings", "create_app", "serve"]
+__all__ = [
+    "Hop",
+    "HopState",
+    "LiveFeed",
+    "Pipeline",
+    "SymbolFinder",
+    "WebSettings",
+    "create_app",
+    "serve",
+]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attribute can be anything

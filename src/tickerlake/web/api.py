@@ -51,8 +51,12 @@ ENDPOINTS = (
     Endpoint("/pipeline", "Each hop's count, rate and lag.", is_view=True),
     Endpoint(
         "/api/search",
-        "Symbols that hold a text, best first.",
-        {"q": "part of a symbol", "limit": "most symbols to send; 50 unless given"},
+        "Symbols that fit a text, best first: those of the lake (`stored`), then others.",
+        {
+            "q": "part of a symbol or name, an ISIN or a SEDOL",
+            "limit": "most symbols to send; 50 unless given",
+            "ask": "yes: ask providers too; no: never; without it, only if nothing known fits",
+        },
     ),
     Endpoint(
         "/api/stream",

@@ -27,7 +27,7 @@ from tickerlake import clock, errors
 from tickerlake.observe import Family, prometheus_text
 from tickerlake.query import Engine, Result
 from tickerlake.web.api import openapi
-from tickerlake.web.base import Hop, LiveFeed, Pipeline
+from tickerlake.web.base import Hop, LiveFeed, Pipeline, SymbolFinder
 from tickerlake.web.formats import FORMATS, distinct_names, to_json
 from tickerlake.web.guard import Guard
 from tickerlake.web.hub import Hub
@@ -65,12 +65,17 @@ _HOP_SCHEMA: Final = pa.schema(
 )
 
 
+#: `?ask=`: whether `/api/search` may ask providers; without it, only if nothing known fits.
+_ASK = {"yes": True, "no": False}
+
+
 def create_app(
     engine: Engine,
     *,
     live: LiveFeed,
     pipeline: Callable[[], Pipeline],
     figures: Callable[[], Sequence[Family]] = tuple,
+    search: SymbolFinder | None = None,
     settings: WebSettings,
 ) -> Starlette:
     """The page as an ASGI application.
@@ -81,10 +86,11 @@ def create_app(
         pipeline: How far each hop is; called from a thread about once a second while a page is
             open.
         figures: Further figures for `/metrics`; called from a thread for each request.
+        search: Finds symbols that the lake does not hold; called from a thread.
         settings: Limits, token and allowed hosts.
     """
     hub = Hub(pipeline, settings)
-    views = _Views(Reader(engine, settings), pipeline, figures, hub)
+    views = _Views(Reader(engine, settings, search), pipeline, figures, hub)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -181,7 +187,8 @@ class _Views:
         return Result(pa.Table.from_pylist(rows, schema=_HOP_SCHEMA))
 
     async def search(self, request: Request) -> Response:
-        found = await self.reader.search(request.query_params.get("q", ""))
+        query = request.query_params
+        found = await self.reader.search(query.get("q", ""), ask=_ASK.get(query.get("ask", "")))
         return Response(to_json(found.slice(0, _limit(request, 50))), media_type="application/json")
 
     async def metrics(self, _: Request) -> Response:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
 from tickerlake.records import Kind
 
-__all__ = ["Hop", "HopState", "LiveFeed", "Pipeline"]
+__all__ = ["Hop", "HopState", "LiveFeed", "Pipeline", "SymbolFinder"]
 
 #: `ok`: keeps up. `behind`: works, but lags. `stopped`: does not work now. `unknown`: cannot tell.
 HopState = Literal["ok", "behind", "stopped", "unknown"]
@@ -57,5 +57,16 @@ class LiveFeed(Protocol):
 
         Returns:
             A function that ends the subscription.
+        """
+        ...
+
+
+class SymbolFinder(Protocol):
+    """Finds symbols beyond those that the lake holds."""
+
+    def __call__(self, text: str, /, *, ask: bool | None) -> list[dict[str, Any]]:
+        """What fits, best first, each with the fields of a hit.
+
+        `ask`: whether providers may be asked; null: only if nothing that is known fits.
         """
         ...

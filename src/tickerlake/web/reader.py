@@ -18,8 +18,9 @@ from tickerlake import clock
 from tickerlake.errors import NotFoundError, RangeError
 from tickerlake.query import Engine, Result
 from tickerlake.records import INTERVALS
+from tickerlake.web.base import SymbolFinder
 from tickerlake.web.settings import WebSettings
-from tickerlake.web.symbols import Symbols, instant, search, text
+from tickerlake.web.symbols import Symbols, instant, search, text, with_hits
 
 __all__ = ["BARS_COLUMNS", "BarsWish", "Reader"]
 
@@ -49,10 +50,15 @@ class BarsWish:
 class Reader:
     """Asks the engine in worker threads, a few questions at a time."""
 
-    def __init__(self, engine: Engine, settings: WebSettings) -> None:
+    def __init__(
+        self, engine: Engine, settings: WebSettings, find: SymbolFinder | None = None
+    ) -> None:
         self._engine = engine
         self._settings = settings
+        self._find = find
         self._limiter = anyio.CapacityLimiter(settings.queries_max)
+        # Providers are slow, and queries do not wait for them.
+        self._finders = anyio.CapacityLimiter(2)
         self._symbols = Symbols(engine, self._call)
 
     async def sql(self, query: str, *, as_of: datetime | None = None) -> Result:
@@ -63,9 +69,19 @@ class Reader:
         """Every symbol with its newest two closes (`SYMBOLS_SCHEMA`), sorted by symbol."""
         return await self._symbols.table()
 
-    async def search(self, part: str) -> pa.Table:
-        """Symbols that hold the text: equal first, then beginning with it, then the others."""
-        return search(await self.symbols(), part)
+    async def search(self, part: str, *, ask: bool | None = None) -> pa.Table:
+        """Symbols of the lake that hold the text, then all others that are known to fit.
+
+        `ask` as in `SymbolFinder`; the schema is `FOUND_SCHEMA`.
+        """
+        known = await self.symbols()
+        found = search(known, part)
+        hits = []
+        if self._find is not None and part.strip():
+            may_ask = False if ask is None and found.num_rows else ask
+            finder = functools.partial(self._find, part, ask=may_ask)
+            hits = await anyio.to_thread.run_sync(finder, limiter=self._finders)
+        return with_hits(known, found, hits)
 
     async def bars(self, wish: BarsWish) -> Result:
         """Bars of one series, oldest first, of one provider; the newest that fit into a chart.

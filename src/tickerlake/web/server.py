@@ -14,7 +14,7 @@ from tickerlake.errors import ConfigError, PortInUseError, UnreachableError
 from tickerlake.observe import Family
 from tickerlake.query import Engine
 from tickerlake.web.app import create_app
-from tickerlake.web.base import LiveFeed, Pipeline
+from tickerlake.web.base import LiveFeed, Pipeline, SymbolFinder
 from tickerlake.web.guard import TOKEN_LENGTH_MIN, is_loopback
 from tickerlake.web.hub import Hub
 from tickerlake.web.settings import WebSettings
@@ -28,6 +28,7 @@ def serve(
     live: LiveFeed,
     pipeline: Callable[[], Pipeline],
     figures: Callable[[], Sequence[Family]] = tuple,
+    search: SymbolFinder | None = None,
     settings: WebSettings,
     on_address: Callable[[str], None],
     stop: threading.Event | None = None,
@@ -39,6 +40,7 @@ def serve(
         live: What arrives on the stream.
         pipeline: How far each hop is.
         figures: Further figures for `/metrics`.
+        search: Finds symbols that the lake does not hold.
         settings: Address, limits, token.
         on_address: Called with the page's address once it is bound, before anything is served.
         stop: Ends the server within a fraction of a second.
@@ -50,7 +52,9 @@ def serve(
         KeyboardInterrupt: Ctrl-C, after everything was closed in order.
     """
     _check(settings)
-    app = create_app(engine, live=live, pipeline=pipeline, figures=figures, settings=settings)
+    app = create_app(
+        engine, live=live, pipeline=pipeline, figures=figures, search=search, settings=settings
+    )
     with _listen(settings) as listener:
         config = uvicorn.Config(
             app,

@@ -14,7 +14,7 @@ from tickerlake.query import Engine
 from tickerlake.records import INTERVALS
 from tickerlake.web.conflate import INTERVAL_SPANS
 
-__all__ = ["SYMBOLS_SCHEMA", "Symbols", "instant", "search", "text"]
+__all__ = ["FOUND_SCHEMA", "SYMBOLS_SCHEMA", "Symbols", "instant", "search", "text", "with_hits"]
 
 _T = TypeVar("_T")
 #: A symbol of one provider.
@@ -33,6 +33,15 @@ SYMBOLS_SCHEMA: Final = pa.schema(
         ("last", pa.float64()),
         ("previous", pa.float64()),
         ("currency", pa.string()),
+    ]
+)
+_TOLD: Final = ("name", "exchange", "type", "country", "isin")
+#: The columns of a search: `stored` tells whether the lake or the stream holds bars of it.
+FOUND_SCHEMA: Final = pa.schema(
+    [
+        *SYMBOLS_SCHEMA,
+        *((name, pa.string()) for name in ("provider_symbol", *_TOLD)),
+        ("stored", pa.bool_()),
     ]
 )
 _NO_RANK: Final = 3
@@ -152,6 +161,31 @@ def search(symbols: pa.Table, part: str) -> pa.Table:
     ]
     rows = [row for rank, row in sorted(ranks) if rank < _NO_RANK]
     return symbols.take(pa.array(rows, pa.int64()))
+
+
+def with_hits(known: pa.Table, found: pa.Table, hits: list[dict[str, Any]]) -> pa.Table:
+    """The found rows of the lake, told more by hits of the same symbol; then further hits."""
+    stored = {(row["provider"], row["symbol"]): row for row in known.to_pylist()}
+    names = {(hit["provider"], hit["provider_symbol"]): hit for hit in hits}
+    order = [(row["provider"], row["symbol"]) for row in found.to_pylist()]
+    order += [key for key in names if key not in order]
+    rows = []
+    for key in order:
+        hit = names.get(key, {})
+        row = stored.get(key)
+        rows.append(
+            {
+                "symbol": hit.get("symbol") or key[1],
+                "provider": key[0],
+                "intervals": [],
+                "currency": hit.get("currency"),
+                **(row or {}),
+                "provider_symbol": key[1],
+                **{name: hit.get(name) for name in _TOLD},
+                "stored": row is not None,
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=FOUND_SCHEMA)
 
 
 def instant(moment: datetime) -> str:
