@@ -30,5 +30,5 @@ def written(value: object) -> str:
     if isinstance(value, int):
         return f"{value:_}" if value >= 10_000 else str(value)
     if isinstance(value, float):
-        return str(value)
+        return str(value) if len(str(value)) < 8 else f"{value:.4g}"
     return f"`{value}`" if value else '`""`'

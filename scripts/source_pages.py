@@ -123,9 +123,11 @@ def facts(source: Source, limits: Limits) -> Iterator[tuple[str, str]]:
 
 
 def pace(requests_per_second: float | None) -> str:
-    """Requests per second, or per minute where they are fewer."""
+    """Requests per second, or per minute or hour where they are fewer."""
     if requests_per_second is None:
         return "none of ours"
+    if requests_per_second < 1 / 60:
+        return f"{requests_per_second * 3600:g} requests an hour"
     if requests_per_second < 1:
         return f"{requests_per_second * 60:g} requests a minute"
     return f"{requests_per_second:g} requests a second"

@@ -72,7 +72,7 @@ def test_what_holds_for_all_intervals_is_the_data(name: str) -> None:
     if limits.requests_per_second is None:
         assert pace[0] == "none"
     else:
-        seconds = {"second": 1, "minute": 60}[pace[-1]]
+        seconds = {"second": 1, "minute": 60, "hour": 3600}[pace[-1]]
         assert float(pace[0]) / seconds == pytest.approx(limits.requests_per_second)
 
 

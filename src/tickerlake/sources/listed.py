@@ -1,0 +1,345 @@
+"""What is listed on exchanges that open and close: what the sources of such bars have in common.
+
+A day is the exchange's; its bar is `forming` until the session has closed, `provisional` after it,
+and `final` once an answer that came after the close of the next session showed it (ADR 0017). That
+a session has closed is proven by the exchange's calendar, or by our clock when its day is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tickerlake import clock
+from tickerlake.calendars import sessions
+from tickerlake.errors import ConfigError, MalformedError, TickerlakeError
+from tickerlake.records import KEYS, SCHEMAS, Kind
+from tickerlake.sources.base import Answer, BarsRequest, PriceBasis, empty_answer, select
+from tickerlake.sources.columns import table_of
+from tickerlake.sources.http import Reply
+
+__all__ = [
+    "INTRADAY_SECONDS",
+    "NEW_YORK",
+    "Series",
+    "end_of",
+    "gathered",
+    "joined",
+    "key_of",
+    "moments",
+    "period_start",
+    "received_of",
+    "symbol_of",
+]
+
+NEW_YORK: Final = ZoneInfo("America/New_York")
+
+INTRADAY_SECONDS: Final = {
+    "1m": 60, "2m": 120, "5m": 300, "15m": 900, "30m": 1800, "1h": 3600, "90m": 5400, "4h": 14_400,
+}  # fmt: skip
+
+_DAY: Final = timedelta(days=1)
+_SKEW: Final = timedelta(seconds=60)
+#: No exchange on earth stays closed for longer; older bars need no calendar to be settled.
+_CLOSED_DAYS_MAX: Final = 14
+_WORDS: Final = np.array(["forming", "provisional", "final"])
+_INSTANT: Final = SCHEMAS["bar"].field("ts").type
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What holds for all bars of one answer."""
+
+    provider: str
+    symbol: str
+    interval: str
+    #: The exchange's wall clock.
+    zone: ZoneInfo
+    #: As `calendars.sessions` takes it; None where nobody knows when it opens.
+    calendar: str | None
+    #: None where an answer does not say; then its prices cannot be adjusted.
+    basis: PriceBasis | None
+    #: `fetched_at`, and what the answer is true as of.
+    received_at: datetime
+    as_of: datetime
+    currency: str | None = None
+    instrument_type: str | None = None
+
+    def days(self, dates: pa.Array, columns: Mapping[str, pa.Array]) -> pa.Table:
+        """Bars of days, weeks or months, from the session dates (date32) of their rows.
+
+        A week's or month's row may be dated by any of its days. Rows without any price are left
+        out; of two rows of one key the later date counts, or the later row.
+        """
+        order = pc.sort_indices(dates)  # stable, so that the later of two equal rows stays later
+        dates, columns = dates.take(order), {n: c.take(order) for n, c in columns.items()}
+        starts = dates
+        if self.interval in ("1wk", "1mo"):
+            starts = pc.cast(pc.floor_temporal(dates, unit=_UNITS[self.interval]), pa.date32())
+        told = {
+            **columns,
+            "ts": starts.cast(pa.timestamp("us")).cast(_INSTANT),
+            "session_date": starts,
+            "session": "regular",
+            "state": self._day_states(starts),
+        }
+        return self._bars(told, starts)
+
+    def intraday(self, starts: pa.Array, columns: Mapping[str, pa.Array]) -> pa.Table:
+        """Bars from their starts (timestamp[us, UTC]); what lies outside sessions is `extended`."""
+        order = pc.sort_indices(starts)
+        starts, columns = starts.take(order), {n: c.take(order) for n, c in columns.items()}
+        local = pc.local_timestamp(starts.cast(pa.timestamp("us", tz=str(self.zone))))
+        dates = local.cast(pa.date32(), safe=False)
+        over = _micros(starts) + INTRADAY_SECONDS[self.interval] * 1_000_000 <= _micro(self.as_of)
+        days = _days(dates)
+        ranks = self._ranks(days, days)
+        # A session runs on while its earlier bars are over; after it, a late bar may still run.
+        ranks = np.where(over, np.maximum(ranks, 1), 0)
+        told = {
+            **columns,
+            "ts": starts,
+            "session_date": dates,
+            "session": self._sessions(starts, local, dates),
+            "state": pa.array(_WORDS[ranks], pa.string()),
+        }
+        return self._bars(told, dates)
+
+    def _bars(self, told: Mapping[str, Any], dates: pa.Array) -> pa.Table:
+        bases = {"raw": dates, None: None}
+        common = {
+            "provider": self.provider,
+            "symbol": self.symbol,
+            "interval": self.interval,
+            "currency": self.currency,
+            "instrument_type": self.instrument_type,
+            "fetched_at": self.received_at,
+            # Adjusted prices hold the splits up to the day of the answer.
+            "split_basis": bases.get(self.basis, self.as_of.astimezone(self.zone).date()),
+        }
+        bars = table_of("bar", {**common, **told}, len(dates))
+        empty = pc.and_(*(pc.is_null(bars[name]) for name in ("open", "close")))
+        empty = pc.and_(empty, pc.and_(*(pc.is_null(bars[name]) for name in ("high", "low"))))
+        return _each_once(bars.filter(pc.invert(empty)))
+
+    def _day_states(self, starts: pa.Array) -> pa.Array:
+        days = _days(starts)
+        if self.interval == "1wk":
+            return pa.array(_WORDS[self._ranks(days + 6, days)], pa.string())
+        if self.interval == "1mo":
+            months = days.astype("datetime64[D]").astype("datetime64[M]") + 1
+            last = months.astype("datetime64[D]").astype(np.int64) - 1
+            return pa.array(_WORDS[self._ranks(last, days)], pa.string())
+        return pa.array(_WORDS[self._ranks(days, days)], pa.string())
+
+    def _ranks(
+        self, last: npt.NDArray[np.int64], answered: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        """By position in `_WORDS`, from each bar's last day, and the days that have bars."""
+        ranks = np.full(len(last), 2)
+        today = self.as_of.astimezone(self.zone).date()
+        first_open = _number(today) - _CLOSED_DAYS_MAX
+        for day in np.unique(last[last >= first_open]):
+            later = answered[np.searchsorted(answered, day, side="right") :][:1]
+            ranks[last == day] = self._rank(_date(day), _date(later[0]) if len(later) else None)
+        return ranks
+
+    def _rank(self, day: date, later: date | None) -> int:
+        if not self._closed(day):
+            return 0
+        if later is not None:
+            return 1 + self._closed(later)
+        if self.calendar is None:
+            return 1  # without proof, the next session has not closed
+        following = sessions(self.calendar, day + _DAY, day + _CLOSED_DAYS_MAX * _DAY)
+        return 1 + bool(following and following[0].close <= self.as_of)
+
+    def _closed(self, day: date) -> bool:
+        """Whether a session of this date is over."""
+        if self.as_of.astimezone(self.zone).date() > day:
+            return True
+        if self.calendar is None:
+            return False
+        found = sessions(self.calendar, day, day)
+        return bool(found) and found[0].close <= self.as_of
+
+    def _sessions(self, starts: pa.Array, local: pa.Array, dates: pa.Array) -> pa.Array | str:
+        if self.calendar is None or not len(starts):
+            return "regular"
+        bounds = pc.min_max(dates).as_py()
+        known = sessions(self.calendar, bounds["min"], bounds["max"])
+        if not known:
+            return pa.repeat(pa.scalar("extended"), len(starts))
+        opens = np.array([_micro(session.open) for session in known])
+        closes = np.array([_micro(session.close) for session in known])
+        stamps = _micros(starts)
+        # Regular is what lies in a session with any of its parts: hours need not start with it.
+        length = INTRADAY_SECONDS[self.interval]
+        latest = np.searchsorted(opens, stamps + length * 1_000_000, side="left") - 1
+        inside = (latest >= 0) & (stamps < closes[latest])
+        if self.zone == NEW_YORK:
+            # Beyond its bounds the calendar takes a whole day for a session.
+            minutes = _minutes_of_day(local)
+            inside &= (minutes + length // 60 > 9 * 60 + 30) & (minutes < 16 * 60)
+        return pa.array(np.where(inside, "regular", "extended"), pa.string())
+
+
+_UNITS: Final = {"1wk": "week", "1mo": "month"}
+
+
+def period_start(day: date, interval: str) -> date:
+    """The first day of the week or month; days are their own."""
+    if interval == "1wk":
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if interval == "1mo" else day
+
+
+def moments(
+    received_at: datetime | None, answered_at: datetime | None, told_until: datetime | None
+) -> tuple[datetime, datetime]:
+    """When an answer was received, and as of when it speaks.
+
+    A bare recording does not say when it was received. Then it speaks as of the last thing that
+    it tells, unless the story's clock was set: whoever sets it says what time it is.
+    """
+    known = received_at or answered_at
+    received = known or clock.now()
+    if known is None and clock.pinned_now() is None and told_until is not None:
+        return received, min(received, told_until)
+    return received, received
+
+
+def received_of(reply: Reply, provider: str) -> tuple[datetime, tuple[str, ...]]:
+    """Our clock, unless it disagrees with the provider's; a clock that was set stays as it was."""
+    now = clock.now()
+    if reply.date is None or clock.pinned_now() or abs(now - reply.date) <= _SKEW:
+        return now, ()
+    seconds = round((now - reply.date).total_seconds())
+    return reply.date, (f"our clock is {seconds:+d} s off {provider}'s, whose time was taken",)
+
+
+def gathered(answers: Iterable[Answer], request: BarsRequest) -> Answer:
+    """The answers of one request's parts as one; one that failed after others is `missing`.
+
+    Raises:
+        TickerlakeError: What the first part raised.
+    """
+    got: list[Answer] = []
+    missing: tuple[str, ...] = ()
+    try:
+        got.extend(answers)
+    except TickerlakeError as error:
+        rows = [answer.bars for answer in got if answer.bars.num_rows]
+        if not rows:
+            raise
+        # What came is kept: asking for all of it again would only meet the limit again.
+        part = f"{request.symbol} {request.interval} after {rows[-1]['ts'][-1].as_py():%F %R}Z"
+        missing = (f"{part}: {error.problem} ({error.todo})",)
+    if not got:
+        return replace(empty_answer(), notes=("the range lies in the future",))
+    whole = joined(got)
+    bars = select(whole.bars, request)
+    return replace(whole, bars=bars, missing=(*whole.missing, *missing))
+
+
+def joined(answers: Sequence[Answer]) -> Answer:
+    """Several answers as one: of a record that two hold, the later answer's counts."""
+    if len(answers) == 1:
+        return answers[0]
+    bars = pa.concat_tables([answer.bars for answer in answers])
+    actions = pa.concat_tables([answer.actions for answer in answers])
+    return replace(
+        answers[-1],
+        bars=_last_of_key(bars, "bar").sort_by([("symbol", "ascending"), ("ts", "ascending")]),
+        actions=_last_of_key(actions, "corporate_action"),
+        notes=tuple(dict.fromkeys(note for answer in answers for note in answer.notes)),
+        missing=tuple(dict.fromkeys(part for answer in answers for part in answer.missing)),
+    )
+
+
+def _last_of_key(table: pa.Table, kind: Kind) -> pa.Table:
+    numbered = table.append_column("row", pa.array(np.arange(table.num_rows)))
+    last = numbered.group_by(list(KEYS[kind])).aggregate([("row", "max")])["row_max"]
+    return table.take(last.combine_chunks().sort())
+
+
+def end_of(day: date, zone: ZoneInfo) -> datetime:
+    """The instant at which a day is over."""
+    return datetime.combine(day + _DAY, time(), zone).astimezone(UTC)
+
+
+def symbol_of(symbol: str | None, provider: str) -> str:
+    """The symbol of an answer that does not say whose it is.
+
+    Raises:
+        MalformedError: Nobody says.
+    """
+    if not symbol:
+        raise MalformedError(
+            f"{provider}'s answer does not say whose bars these are.",
+            expected="a symbol told beside it",
+            found="none",
+            todo="name it: --symbol",
+        )
+    return symbol
+
+
+def key_of(key: str | None, source: str, where: str) -> str:
+    """The key that a source needs.
+
+    Raises:
+        ConfigError: There is none; names the variable.
+    """
+    if not key:
+        variable = f"TICKERLAKE_SOURCES_{source.upper()}_API_KEY"
+        raise ConfigError(
+            f"The source {source!r} needs a key.",
+            expected=f"{variable}, {variable}_FILE, or sources.{source}.api_key in the keyring",
+            found="none of them",
+            todo=f"get a key at {where}, and export {variable}=…",
+        )
+    return key
+
+
+def _each_once(table: pa.Table) -> pa.Table:
+    """Sorted by `ts`; of rows with the same, the last one counts."""
+    stamps = table["ts"].cast(pa.int64()).to_numpy()
+    _, first_from_behind = np.unique(stamps[::-1], return_index=True)
+    return table.take(pa.array(len(stamps) - 1 - first_from_behind, pa.int64()))
+
+
+def _micros(instants: pa.Array) -> npt.NDArray[np.int64]:
+    found: npt.NDArray[np.int64] = instants.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    return found
+
+
+def _micro(instant: datetime) -> int:
+    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def _minutes_of_day(local: pa.Array) -> npt.NDArray[np.int64]:
+    found: npt.NDArray[np.int64] = (
+        local.cast(pa.int64()).to_numpy(zero_copy_only=False) // 60_000_000 % 1440
+    )
+    return found
+
+
+def _days(dates: pa.Array) -> npt.NDArray[np.int64]:
+    found: npt.NDArray[np.int64] = dates.cast(pa.int32()).to_numpy(zero_copy_only=False)
+    return found.astype(np.int64)
+
+
+def _number(day: date) -> int:
+    return (day - date(1970, 1, 1)).days
+
+
+def _date(days: int) -> date:
+    return date(1970, 1, 1) + int(days) * _DAY

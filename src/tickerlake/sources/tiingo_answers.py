@@ -1,0 +1,369 @@
+"""Tiingo's answers over REST → our records: daily and intraday prices, search, reference.
+
+A daily row's raw columns are as traded, its `adj…` columns adjusted for splits and dividends;
+dividend and split stand on the row of their ex-date (documented; seen). A JSON date at midnight Z
+is a calendar day, no instant. CSV has the same columns. Limits and errors also come as text with
+HTTP 200 (reported).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from fractions import Fraction
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tickerlake.errors import (
+    ConfigError,
+    MalformedError,
+    NotFoundError,
+    RateLimitedError,
+    TickerlakeError,
+    UnreachableError,
+)
+from tickerlake.sources.base import About, Answer, Hit, empty_answer
+from tickerlake.sources.columns import (
+    csv_rows,
+    days_of,
+    decoded,
+    floats,
+    json_rows,
+    malformed,
+    table_of,
+)
+from tickerlake.sources.listed import INTRADAY_SECONDS, NEW_YORK, Series, end_of, moments, symbol_of
+from tickerlake.sources.recordings import Recorded
+from tickerlake.sources.refusals import Rule, refusal
+
+__all__ = ["hits", "parse_prices", "parse_recorded", "refused"]
+
+_NAME: Final = "Tiingo"
+_NUMBERS: Final = (
+    "open", "high", "low", "close", "volume", "adjClose", "divCash", "splitFactor",
+)  # fmt: skip
+_FIELDS: Final = {"date": pa.string(), **dict.fromkeys(_NUMBERS, pa.float64())}
+_DAILY_MARKS: Final = ("adjClose", "divCash", "splitFactor", "adjOpen", "adjVolume")
+_MIDNIGHT: Final = r"^\s*\d{4}-\d{2}-\d{2}([T ]00:00:00(\.0+)?(Z|\+00:?00)?)?\s*$"
+_FREQUENCIES: Final = {"daily": "1d", "weekly": "1wk", "monthly": "1mo"}
+_TYPES: Final = {"stock": "equity", "etf": "etf", "mutual fund": "fund", "crypto": "crypto"}
+
+_RULES: Final = (
+    Rule(RateLimitedError, "Tiingo asks us to come back later: the plan's limit is reached.",
+         "wait until the next hour, day or month, or take a larger plan",
+         statuses=(429,), words=("you have run over", "run over your", "request allocation")),
+    Rule(NotFoundError, "Tiingo does not know {name}.",
+         "check the spelling; class shares are written BRK-A", words=("not found",)),
+    Rule(ConfigError, "Tiingo does not accept the key.",
+         "check TICKERLAKE_SOURCES_TIINGO_API_KEY against tiingo.com/account/api/token",
+         statuses=(401,), words=("invalid token", "credentials were not provided",
+                                 "please supply a token", "authentication")),
+    Rule(ConfigError, "Tiingo's plan does not include this.",
+         "ask for something else, or take a plan that includes it",
+         statuses=(402, 403), words=("do not have permission", "not entitled")),
+    Rule(NotFoundError, "Tiingo does not know {name}.",
+         "check the spelling; class shares are written BRK-A", statuses=(404,)),
+    Rule(UnreachableError, "Tiingo cannot answer at the moment.", "try again later",
+         statuses=range(500, 600)),
+    Rule(UnreachableError, "Tiingo sends us to a page for people.", "try again later",
+         statuses=range(300, 400)),
+    Rule(MalformedError, "Tiingo refuses this request.", "report it, with what was found",
+         statuses=range(400, 500)),
+)  # fmt: skip
+
+
+def refused(told: Recorded, symbol: str | None) -> TickerlakeError | None:
+    """What an answer without data says, by status, then by shape, then by words."""
+    start = told.body.lstrip()[:1]
+    if told.status == 200 and (start == b"[" or _is_csv(told.body)):
+        return None
+    text = told.body[:2000].decode(errors="replace").strip()
+    if start == b"{":
+        document = decoded(told.body, _NAME)
+        if told.status == 200 and not _tells_only_an_error(document):
+            return None
+        detail = document.get("detail") or document.get("message") or document.get("error")
+        text = str(detail or text)
+    elif told.status == 200 and start == b"<":
+        return None  # a page for people: no words of it say anything
+    return refusal(_RULES, status=told.status, text=text, symbol=symbol, expected="prices")
+
+
+def _tells_only_an_error(document: Mapping[str, Any]) -> bool:
+    return not document or bool({"detail", "message", "error"} & document.keys())
+
+
+def parse_recorded(
+    told: Recorded,
+    *,
+    symbol: str | None,
+    interval: str | None,
+    received_at: datetime | None,
+) -> Answer:
+    """One recorded answer: prices as records; what has none as a note.
+
+    Raises:
+        NotFoundError, RateLimitedError, ConfigError, UnreachableError: What the answer says.
+        MalformedError: No answer of Tiingo's that we know.
+    """
+    parts = told.path.strip("/").split("/")
+    if symbol is None and parts[-1] == "prices" and len(parts) > 1:
+        symbol = parts[-2].upper()
+    error = refused(told, symbol)
+    if error is not None:
+        raise error
+    if _is_csv(told.body):
+        return parse_prices(told, symbol=symbol, interval=interval, received_at=received_at)
+    document = decoded(told.body, _NAME)
+    first = document[0] if isinstance(document, list) and document else document
+    keys = set(first) if isinstance(first, Mapping) else set()
+    if "date" in keys and not {"ticker", "priceData"} & keys:
+        return parse_prices(told, symbol=symbol, interval=interval, received_at=received_at)
+    if document == [] and (symbol or "prices" in parts):
+        return _noted(f"{symbol or 'this symbol'}: Tiingo answered without bars")
+    if "permaTicker" in keys or {"assetType", "ticker"} <= keys:
+        found = ", ".join(hit.symbol for hit in hits(document, limit=8))
+        return _noted(f"search results: {len(document)} ({found} …)")
+    if {"ticker", "startDate", "endDate"} <= keys:
+        return replace(_noted(f"what {first['ticker']} is, no prices"), about=_about(first))
+    if {"tngoLast", "quoteTimestamp"} & keys:
+        return _noted(f"the last quotes of {len(document)} symbols: a snapshot, no history")
+    if document == []:
+        return _noted("an empty list: nothing was found")
+    raise malformed(_NAME, "", "prices, search results or what a symbol is", sorted(keys)[:8])
+
+
+def parse_prices(
+    told: Recorded,
+    *,
+    symbol: str | None,
+    interval: str | None,
+    received_at: datetime | None = None,
+) -> Answer:
+    """Daily or intraday prices, JSON or CSV.
+
+    Raises:
+        MalformedError: Other columns or values, or bars of another interval.
+    """
+    name = symbol_of(symbol, _NAME)
+    is_csv = _is_csv(told.body)
+    table = csv_rows(told.body, _NAME) if is_csv else json_rows(told.body, _FIELDS, _NAME)
+    if "date" not in table.column_names or table["date"].null_count:
+        raise malformed(_NAME, "its rows", "a date in each row", table.column_names)
+    if not table.num_rows:
+        return _noted(f"{name}: Tiingo answered without bars")
+    texts = table["date"].combine_chunks()
+    columns = {n: floats(table[n], _NAME, n) for n in _NUMBERS if n in table.column_names}
+    asked = _asked_for(told) or interval
+    daily = asked in _FREQUENCIES.values() or (asked is None and _looks_daily(texts, columns))
+    rows = _Rows(told, name, texts, columns, received_at)
+    return _daily(rows, asked or "1d") if daily else _intraday(rows, interval)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """An answer's columns, and whose they are."""
+
+    told: Recorded
+    symbol: str
+    texts: pa.Array
+    columns: Mapping[str, pa.Array]
+    received_at: datetime | None
+
+    def series(self, interval: str, until: datetime) -> Series:
+        received, as_of = moments(self.received_at, self.told.date, until)
+        chinese = self.symbol.isdigit()  # Shanghai and Shenzhen: numbers
+        return Series(
+            provider="tiingo",
+            symbol=self.symbol,
+            interval=interval,
+            zone=NEW_YORK,
+            calendar=None if chinese else "XNYS",
+            basis="raw",
+            received_at=received,
+            as_of=as_of,
+            currency=None if chinese else "USD",
+        )
+
+    def bars(self) -> dict[str, pa.Array]:
+        """The columns that bars have."""
+        names = ("open", "high", "low", "close", "volume")
+        return {name: self.columns[name] for name in names if name in self.columns}
+
+    def answer(self, series: Series, bars: pa.Table, actions: pa.Table) -> Answer:
+        about = About(
+            # Chinese shares are numbers; all others trade in New York.
+            exchange="US" if series.calendar else None,
+            currency=series.currency,
+            as_of=self.told.date,
+            url=self.told.url.partition("?")[0] or None,
+        )
+        return Answer(bars=bars, actions=actions, about=about)
+
+
+def _asked_for(told: Recorded) -> str | None:
+    """The interval that a recorded request names."""
+    asked = {key.lower(): value for key, value in told.query.items()}.get("resamplefreq", "")
+    found = re.fullmatch(r"(\d+)(min|hour)s?", asked.strip().lower())
+    if found is None:
+        return _FREQUENCIES.get(asked.lower())
+    seconds = int(found[1]) * (60 if found[2] == "min" else 3600)
+    return next((name for name, length in INTRADAY_SECONDS.items() if length == seconds), None)
+
+
+def _looks_daily(texts: pa.Array, columns: Mapping[str, pa.Array]) -> bool:
+    if any(columns[name].null_count < len(texts) for name in _DAILY_MARKS if name in columns):
+        return True
+    return bool(pc.all(pc.match_substring_regex(texts, _MIDNIGHT)).as_py())
+
+
+def _daily(rows: _Rows, interval: str) -> Answer:
+    if interval not in _FREQUENCIES.values():
+        raise malformed(_NAME, "its dates", f"times of {interval} bars", rows.texts[0].as_py())
+    days = days_of(rows.texts, _NAME)
+    series = rows.series(interval, end_of(pc.max(days).as_py(), NEW_YORK))
+    bars = rows.bars()
+    if "adjClose" in rows.columns:
+        bars["adj_close"] = rows.columns["adjClose"]
+    # Weeks and months carry the sum of their dividends: only days tell when.
+    actions = _actions(series, days, rows.columns) if interval == "1d" else empty_answer().actions
+    return rows.answer(series, series.days(days, bars), actions)
+
+
+def _intraday(rows: _Rows, interval: str | None) -> Answer:
+    starts = _instants(rows.texts)
+    named = _asked_for(rows.told)
+    if interval is not None and named not in (None, interval):
+        raise malformed(_NAME, "its request", f"bars of {interval}", named)
+    length = _interval_of(starts, interval or named)
+    series = rows.series(length, pc.max(starts).as_py())
+    answer = rows.answer(series, series.intraday(starts, rows.bars()), empty_answer().actions)
+    volume = rows.columns.get("volume")
+    if volume is None or volume.null_count == len(starts):
+        note = f"{rows.symbol} {length}: without volume, which comes only when it is asked for"
+        answer = replace(answer, notes=(*answer.notes, note))
+    return answer
+
+
+def _instants(texts: pa.Array) -> pa.Array:
+    """Any ISO offset is taken; recordings have Z (seen)."""
+    plain = pc.replace_substring_regex(pc.utf8_trim_whitespace(texts), r"(\.\d{6})\d+", r"\1")
+    if not pc.all(pc.match_substring_regex(plain, r"(Z|[+-]\d{2}:?\d{2})$")).as_py():
+        raise malformed(_NAME, "its times", "a zone in each time", texts[0].as_py())
+    try:
+        starts = plain.cast(pa.timestamp("us", tz="UTC"))
+    except pa.ArrowException as error:
+        raise malformed(_NAME, "its times", "ISO 8601", str(error)) from error
+    days_of(starts.cast(pa.date32(), safe=False).cast(pa.string()), _NAME)
+    return starts
+
+
+def _interval_of(starts: pa.Array, told: str | None) -> str:
+    steps = np.diff(np.unique(starts.cast(pa.int64()).to_numpy())) // 1_000_000
+    shortest = int(steps.min()) if len(steps) else None
+    if told is None:
+        told = next((n for n, length in INTRADAY_SECONDS.items() if length == shortest), None)
+    if told not in INTRADAY_SECONDS or (
+        shortest is not None and shortest < INTRADAY_SECONDS[told] and len(steps) > 1
+    ):
+        raise malformed(_NAME, "its times", f"bars of {told or 'a known interval'}", shortest)
+    return told
+
+
+def _actions(series: Series, days: pa.Array, columns: Mapping[str, pa.Array]) -> pa.Table:
+    """Dividends and splits from the rows of their ex-dates."""
+    cash = columns.get("divCash", pa.nulls(len(days), pa.float64()))
+    factor = columns.get("splitFactor", pa.nulls(len(days), pa.float64()))
+    paid = pc.indices_nonzero(pc.fill_null(pc.not_equal(cash, 0.0), False))
+    split = pc.indices_nonzero(pc.fill_null(pc.not_equal(factor, 1.0), False))
+    parts = [_ratio(value) for value in factor.take(split).to_pylist()]
+    ex_dates = pa.concat_arrays([days.take(paid), days.take(split)])
+    table = table_of(
+        "corporate_action",
+        {
+            "provider": series.provider,
+            "symbol": series.symbol,
+            "currency": series.currency,
+            "fetched_at": series.received_at,
+            "ts": ex_dates.cast(pa.timestamp("us")).cast(pa.timestamp("us", tz="UTC")),
+            "ex_date": ex_dates,
+            "action": pa.array(["dividend"] * len(paid) + ["split"] * len(split), pa.string()),
+            "amount": pa.concat_arrays([cash.take(paid), pa.nulls(len(split), pa.float64())]),
+            **{
+                name: pa.array([None] * len(paid) + [part[at] for part in parts], pa.float64())
+                for at, name in enumerate(("numerator", "denominator"))
+            },
+        },
+        len(ex_dates),
+    )
+    return table.sort_by([("ex_date", "ascending"), ("action", "ascending")])
+
+
+def _ratio(factor: float) -> tuple[float, float]:
+    """4.0 is 4:1, 0.333333 is 1:3: the fraction that a rounded factor stands for."""
+    near = Fraction(factor).limit_denominator(100)
+    # Factors are rounded at the sixth digit after the point.
+    if near > 0 and abs(float(near) - factor) <= 1e-6 * max(factor, 1.0):
+        return float(near.numerator), float(near.denominator)
+    return factor, 1.0
+
+
+def hits(document: object, *, limit: int) -> list[Hit]:
+    """What a search found, in Tiingo's order.
+
+    Raises:
+        MalformedError: No list of objects with tickers.
+    """
+    if not isinstance(document, Sequence) or isinstance(document, str):
+        raise malformed(_NAME, "", "a list of search results", document)
+    found = []
+    for item in document[:limit]:
+        ticker = item.get("ticker") if isinstance(item, Mapping) else None
+        if not isinstance(ticker, str) or not ticker:
+            continue  # nothing that could be asked for
+        kind = str(item.get("assetType") or "").lower()
+        active = item.get("isActive")
+        found.append(
+            Hit(
+                symbol=ticker.upper(),
+                name=_text(item.get("name")),
+                type=_TYPES.get(kind, kind or None),
+                exchange=None,
+                currency=None,
+                provider="tiingo",
+                provider_symbol=ticker.upper(),
+                figi=_text(item.get("openFIGIComposite") or item.get("openFIGI")),
+                country=_text(item.get("countryCode")),
+                listed=active if isinstance(active, bool) else None,
+            )
+        )
+    return found
+
+
+def _about(meta: Mapping[str, Any]) -> About:
+    start = _text(meta.get("startDate"))
+    try:
+        listed = date.fromisoformat(start[:10]) if start else None
+    except ValueError:
+        listed = None
+    return About(
+        name=_text(meta.get("name")), exchange=_text(meta.get("exchangeCode")), listed=listed
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _is_csv(body: bytes) -> bool:
+    header = body[:400].lstrip(b"\xef\xbb\xbf \r\n").partition(b"\n")[0].lower()
+    return header.startswith(b"date,") or b",date," in header
+
+
+def _noted(note: str) -> Answer:
+    return replace(empty_answer(), notes=(note,))
