@@ -25,6 +25,8 @@ __all__ = ["GROUP", "names", "open_source", "settings_type", "source_class"]
 GROUP = "tickerlake.sources"
 
 _OURS = {
+    "binance": "tickerlake.sources.binance:BinanceSource",
+    "binance_us": "tickerlake.sources.binance:BinanceUsSource",
     "files": "tickerlake.sources.files:FilesSource",
     "finnhub": "tickerlake.sources.finnhub:FinnhubSource",
     "sample": "tickerlake.sources.sample:SampleSource",

@@ -1,0 +1,200 @@
+"""Binance's answers over REST → bars, trades, symbols, or the error of our tree that they tell."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Final
+
+from tickerlake.errors import (
+    ConfigError,
+    MalformedError,
+    RangeError,
+    RateLimitedError,
+    TickerlakeError,
+    UnreachableError,
+)
+from tickerlake.sources import crypto
+from tickerlake.sources import crypto_shape as shape
+from tickerlake.sources.base import Answer, Hit, empty_answer
+from tickerlake.sources.crypto_shape import Told
+
+__all__ = ["listed", "parse_answer", "quote_of", "refusal"]
+
+#: What ends a symbol: quote assets, now or once, of which no two end the same symbol.
+_QUOTES: Final = {
+    "binance": (
+        "USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USDP", "USDS", "USD1", "RLUSD", "BTC", "ETH",
+        "BNB", "SOL", "XRP", "TRX", "DOGE", "DOT", "DAI", "VAI", "PAX", "EUR", "EURI", "GBP",
+        "TRY", "BRL", "AUD", "RUB", "UAH", "NGN", "ZAR", "JPY", "PLN", "RON", "ARS", "MXN", "CZK",
+        "COP", "IDRT", "BIDR", "BKRW", "BVND", "UST",
+    ),
+    "binance_us": ("USDT", "USDC", "DAI", "UST", "BTC", "ETH", "BNB", "USD"),
+}  # fmt: skip
+#: Binance.US had BUSD beside USD: only what these two are is sure.
+_ENDS_IN_BUSD: Final = {"BNBUSD": "USD", "SHIBUSD": "USD"}
+
+
+def quote_of(symbol: str, provider: str) -> str | None:
+    """The quote asset, by how the symbol ends; null where that does not tell."""
+    if provider == "binance_us" and symbol.endswith("BUSD"):
+        return _ENDS_IN_BUSD.get(symbol)
+    return next((end for end in _QUOTES[provider] if symbol.endswith(end) and symbol != end), None)
+
+
+def parse_answer(document: Any, told: Told) -> Answer:  # noqa: ANN401 - JSON is any
+    """The records of a decoded answer.
+
+    Raises:
+        TickerlakeError: What the answer tells, or that it is none.
+    """
+    if isinstance(document, Mapping):
+        if "symbols" in document:
+            count = len(listed(document, told))
+            return crypto.noted(f"a list of {count:,} symbols, no records")
+        raise _told(200, document, told.title, told.symbol) or shape.malformed(
+            told.title, "its whole", "klines, trades or exchangeInfo", sorted(map(str, document))
+        )
+    if not isinstance(document, list):
+        raise shape.malformed(told.title, "its whole", "a list or an object", document)
+    if not document:
+        return empty_answer()
+    return _trades(document, told) if isinstance(document[0], Mapping) else _klines(document, told)
+
+
+def listed(document: Any, told: Told) -> list[Hit]:  # noqa: ANN401 - JSON is any
+    """The symbols of exchangeInfo.
+
+    Raises:
+        MalformedError: It is none.
+    """
+    rows = document.get("symbols") if isinstance(document, Mapping) else None
+    if not isinstance(rows, list):
+        raise shape.malformed(told.title, "symbols", "a list", document)
+    hits = []
+    for row in rows:
+        said = row if isinstance(row, Mapping) else {}
+        symbol, base, quote = (said.get(key) for key in ("symbol", "baseAsset", "quoteAsset"))
+        if not (isinstance(symbol, str) and isinstance(base, str) and isinstance(quote, str)):
+            raise shape.malformed(told.title, "symbols", "symbol, baseAsset and quoteAsset", row)
+        hits.append(
+            Hit(
+                symbol=symbol,
+                name=f"{base} / {quote}",
+                type="crypto",
+                exchange=told.provider.upper(),
+                currency=quote,
+                provider=told.provider,
+                provider_symbol=symbol,
+                # HALT passes; BREAK is what a symbol that was taken off ends with.
+                listed=None if "status" not in said else said["status"] != "BREAK",
+            )
+        )
+    return hits
+
+
+def refusal(
+    status: int, body: bytes, headers: Mapping[str, str], title: str, symbol: str | None
+) -> TickerlakeError | None:
+    """The error that an answer tells by its status, then by its body; None for a good one."""
+    if status < 400:
+        return None
+    if status in (418, 429):
+        wait = headers.get("retry-after")
+        return RateLimitedError(
+            f"{title} has shut us out for a while." if status == 418 else f"{title} says: later.",
+            expected="an answer",
+            found=f"HTTP {status}, {body[:120].decode(errors='replace')}",
+            todo=f"wait {wait} s, then try again" if wait else "wait some minutes, then try again",
+        )
+    if status == 403:
+        return UnreachableError(
+            f"{title}'s firewall turns us away.",
+            expected="an answer",
+            found=f"HTTP 403, {body[:120].decode(errors='replace')}",
+            todo="wait some minutes; if it stays, set base_url to another of its hosts",
+        )
+    try:
+        document = shape.decoded(body, title)
+    except MalformedError:
+        document = None
+    return _told(status, document, title, symbol)
+
+
+def _told(status: int, document: object, title: str, symbol: str | None) -> TickerlakeError | None:
+    told = document if isinstance(document, Mapping) else {}
+    code, text = told.get("code"), str(told.get("msg", ""))
+    found = f"HTTP {status}, code {code}: {text[:120]}"
+    if status == 451 or "restricted location" in text:
+        return ConfigError(
+            f"{title} does not answer where we are.",
+            expected="an answer",
+            found=found,
+            todo="set base_url to https://data-api.binance.vision, or use the source binance_us",
+        )
+    if status < 400 and code is None:
+        return None
+    if code == -1121 or (code == -1100 and "symbol" in text):
+        return shape.unknown(title, symbol, found)
+    if code in (-1003, -1015):
+        return RateLimitedError(
+            f"{title} says: later.", expected="an answer", found=found, todo="wait some minutes"
+        )
+    if code in (-1000, -1001, -1006, -1007, -1016) or status >= 500:
+        return UnreachableError(
+            f"{title} cannot answer at the moment.", expected="an answer", found=found,
+            todo="try again later",
+        )  # fmt: skip
+    if isinstance(code, int) and -1199 <= code <= -1100:
+        return RangeError(
+            f"{title} does not take this request.", expected="a range and an interval it has",
+            found=found, todo="ask for another range or interval",
+        )  # fmt: skip
+    return MalformedError(
+        f"{title} refuses this request.", expected="klines, trades or exchangeInfo", found=found,
+        todo="report it, with what was found",
+    )  # fmt: skip
+
+
+def _klines(rows: list[Any], told: Told) -> Answer:
+    title, symbol = told.title, told.require_symbol()
+    opened, *prices, closed = shape.columns_of(rows, 7, title)
+    starts = shape.nanoseconds(opened, title, "the open time")
+    # The close time is the next one's open, less 1 ms (or 1 µs).
+    length = (shape.nanoseconds(closed, title, "the close time") - starts).max() // 10**9 + 1
+    known = {seconds: name for name, seconds in crypto.INTERVAL_SECONDS.items()}
+    own = known.get(int(length)) or ("1mo" if length >= 28 * 86_400 else None)
+    if told.interval not in (None, own):
+        raise shape.malformed(title, "its times", f"bars of {told.interval}", f"bars of {own}")
+    candles = crypto.Candles(
+        starts, *(shape.floats(column, title, "a price or volume") for column in prices)
+    )
+    bars = candles.bars(
+        told,
+        interval=crypto.interval_of(starts, own, title),
+        currency=quote_of(symbol, told.provider),
+    )
+    return dataclasses.replace(empty_answer(), bars=bars)
+
+
+def _trades(rows: list[Any], told: Told) -> Answer:
+    """Aggregate trades (a, p, q, T, m) or single ones (id, price, qty, time, isBuyerMaker)."""
+    whole = "id" in rows[0]
+    keys = ("id", "price", "qty", "time", "isBuyerMaker") if whole else ("a", "p", "q", "T", "m")
+    try:
+        ids, prices, sizes, times, makers = ([row[key] for row in rows] for key in keys)
+    except (KeyError, TypeError) as error:
+        raise shape.malformed(told.title, "its trades", f"objects with {keys}", rows) from error
+    symbol = told.require_symbol()
+    table = crypto.trades(
+        told,
+        symbol=symbol,
+        currency=quote_of(symbol, told.provider),
+        ids=ids,
+        prices=prices,
+        sizes=sizes,
+        times=shape.nanoseconds(times, told.title, "the time of a trade"),
+        # The buyer was there first: whoever came then sold.
+        sides=["sell" if maker else "buy" for maker in makers],
+    )
+    return dataclasses.replace(empty_answer(), ticks={"trade": table})
