@@ -9,6 +9,7 @@ import pytest
 
 from tickerlake.sources import Live, open_source
 from tickerlake.testing.dialect_suite import SECRET, DialectSuite
+from yahoo_pricing import pricing
 
 
 def opened(name: str, **settings: object) -> Live:
@@ -35,3 +36,25 @@ class TestFinnhub(DialectSuite):
     @pytest.fixture
     def live(self) -> Live:
         return opened("finnhub", api_key=SECRET)
+
+
+class TestYahoo(DialectSuite):
+    """A ticker in base64 protobuf: prices, the day's volume, and sometimes bid and ask."""
+
+    symbols = ("ACME", "BTC-USD")
+    frames = (
+        pricing(
+            id="ACME", price=10.5, time_ms=1704207600000, day_volume=1000, bid=10.25, ask=10.75
+        ),
+        pricing(
+            id="ACME", price=10.5, time_ms=1704207600500, day_volume=1000, bid=10.25, ask=10.75
+        ),
+        pricing(id="ACME", price=10.5, time_ms=1704207601000, day_volume=1200),
+        pricing(id="BTC-USD", price=43000.42, time_ms=1704207601000, quote_type=41),
+        pricing(id="ACME", price=10.6, time_ms=1704250000000, day_volume=50),
+    )
+    records: ClassVar = {"trade": 4, "quote": 1}
+
+    @pytest.fixture
+    def live(self) -> Live:
+        return opened("yahoo")

@@ -1,4 +1,4 @@
-"""Yahoo: price history (the chart API, daily and intraday), search, and quotes as reference.
+"""Yahoo: price history (the chart API, daily and intraday), search, and a live ticker.
 
 Unofficial: no vendor documents it, so limits are what people met in practice, and all of them can
 be changed in `[sources.yahoo]` or by a mirror at `base_url`.
@@ -17,14 +17,17 @@ import pyarrow as pa
 
 from tickerlake import clock
 from tickerlake.errors import MalformedError, NotFoundError, RangeError, TickerlakeError
-from tickerlake.records import KEYS
+from tickerlake.records import KEYS, Kind
 from tickerlake.sources.base import Answer, BarsRequest, Hit, Limits, empty_answer, select
+from tickerlake.sources.captures import is_capture, parse_capture
 from tickerlake.sources.http import HttpSettings, Reply, Session
+from tickerlake.sources.live import Dialect
 from tickerlake.sources.yahoo_chart import parse_chart
 from tickerlake.sources.yahoo_crumb import Crumbs
 from tickerlake.sources.yahoo_recording import open_body, open_recording, without_crumb
 from tickerlake.sources.yahoo_rows import anchor
 from tickerlake.sources.yahoo_search import parse_quotes, parse_search, reference_notes
+from tickerlake.sources.yahoo_stream import YahooTalk, is_pricing
 
 __all__ = ["YahooSettings", "YahooSource"]
 
@@ -47,6 +50,10 @@ class YahooSettings(HttpSettings):
     requests_per_second: float | None = 2.0
     #: Where the chart API is; the vendor's own path is appended unchanged.
     base_url: str = "https://query2.finance.yahoo.com"
+    #: Where the streamer is.
+    socket_url: str = "wss://streamer.finance.yahoo.com"
+    #: No frame for so long, and the line is dead; a closed market is silent, too.
+    silence_seconds: float = 300.0
     #: Where the cookie comes from that quotes want.
     cookie_url: str = "https://fc.yahoo.com"
     #: Bars before the open and after the close too, marked `extended`.
@@ -69,6 +76,7 @@ class YahooSource:
         price_basis="splits",
         amount_basis="splits",
         history=("bar", "corporate_action"),
+        live=("trade", "quote"),
         identifiers=("isin", "sedol"),
     )
     settings_type: ClassVar[type[YahooSettings]] = YahooSettings
@@ -170,7 +178,7 @@ class YahooSource:
         interval: str | None = None,
         received_at: datetime | None = None,
     ) -> Answer:
-        """One recorded answer, as itself, or wrapped with its request.
+        """One recorded answer, as itself, or wrapped with its request; or a recorded socket.
 
         Charts give bars and actions; search and quote answers hold no records: notes tell them.
 
@@ -178,11 +186,37 @@ class YahooSource:
             NotFoundError, RangeError, RateLimitedError, UnreachableError: What the answer says.
             MalformedError: No history answer of Yahoo's, or one of another interval.
         """
+        if is_capture(payload) or is_pricing(payload):
+            every = self.limits.live
+            return parse_capture(
+                payload,
+                lambda: self._talk([symbol] if symbol else [], every),
+                received_at=received_at,
+            )
         notes = reference_notes(open_body(payload, symbol=symbol).body)
         if notes is not None:
             return dataclasses.replace(empty_answer(), notes=notes)
         recording = open_recording(payload, symbol=symbol)
         return parse_chart(recording, interval=interval, received_at=received_at)
+
+    def dialect(self, symbols: Sequence[str], kinds: Sequence[Kind]) -> Dialect:
+        """The streamer's: a ticker, whose trades merge what traded between two frames.
+
+        Raises:
+            RangeError: Another kind than trades and quotes.
+        """
+        if set(kinds) - set(self.limits.live):
+            raise RangeError(
+                "Yahoo sends trades and quotes only.",
+                expected=" ".join(self.limits.live),
+                found=" ".join(kinds),
+                todo="leave out --kinds, or choose another source",
+            )
+        return self._talk(symbols, kinds)
+
+    def _talk(self, symbols: Sequence[str], kinds: Sequence[Kind]) -> YahooTalk:
+        url, silence = self._settings.socket_url, self._settings.silence_seconds
+        return YahooTalk(url, symbols, kinds, silence=silence)
 
     def close(self) -> None:
         """Give back connections."""
