@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from alpaca_double import Alpaca, alpaca_server
+from alpaca_double import weekdays as alpaca_weekdays
 from tickerlake.sources import BarsRequest, Source, open_source
 from tickerlake.testing.source_suite import SourceSuite
 from yahoo_double import Answer, at, chart, encoded, error, yahoo_server
@@ -63,3 +65,15 @@ class TestYahoo(SourceSuite):
             yield open_source(
                 "yahoo", settings={"base_url": server.base_url, "requests_per_second": None}
             )
+
+
+class TestAlpaca(SourceSuite):
+    """Alpaca keeps the contract, over HTTP."""
+
+    request_ = BarsRequest("ACME", "1d", date(2024, 1, 5), date(2024, 1, 31))
+
+    @pytest.fixture
+    def source(self) -> Iterator[Source]:
+        alpaca = Alpaca({"ACME": alpaca_weekdays(date(2024, 1, 1), 60)}, rows_per_page=7)
+        with alpaca_server(alpaca) as (source, _):
+            yield source

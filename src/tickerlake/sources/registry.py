@@ -25,6 +25,7 @@ __all__ = ["GROUP", "names", "open_source", "settings_type", "source_class"]
 GROUP = "tickerlake.sources"
 
 _OURS = {
+    "alpaca": "tickerlake.sources.alpaca:AlpacaSource",
     "binance": "tickerlake.sources.binance:BinanceSource",
     "binance_us": "tickerlake.sources.binance:BinanceUsSource",
     "files": "tickerlake.sources.files:FilesSource",

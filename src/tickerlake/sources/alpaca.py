@@ -1,0 +1,467 @@
+"""Alpaca: bars, trades and quotes of US stocks, corporate actions, the list of assets.
+
+Facts are the vendor's documentation's and official SDKs' of 2026-07, unless docs/sources/alpaca.md
+says otherwise.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import ClassVar, Final
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tickerlake import clock
+from tickerlake.errors import ConfigError, NotFoundError, TickerlakeError
+from tickerlake.records import SCHEMAS, Kind
+from tickerlake.sources.alpaca_answers import (
+    Page,
+    actions_of,
+    joined,
+    open_page,
+    read_assets,
+    ticks_of,
+)
+from tickerlake.sources.base import (
+    About,
+    Answer,
+    BarsRequest,
+    Hit,
+    Limits,
+    TicksRequest,
+    empty_answer,
+    select,
+)
+from tickerlake.sources.http import HttpSettings, Session
+from tickerlake.sources.recorded import open_recorded
+from tickerlake.sources.us_market import NEW_YORK, guess_interval, us_bars, widened
+
+__all__ = ["AlpacaSettings", "AlpacaSource"]
+
+_TIMEFRAMES: Final = {
+    "1m": "1Min", "2m": "2Min", "5m": "5Min", "15m": "15Min", "30m": "30Min", "1h": "1Hour",
+    "4h": "4Hour", "1d": "1Day", "1wk": "1Week", "1mo": "1Month", "3mo": "3Month",
+}  # fmt: skip
+_BEGINNING: Final = date(2016, 1, 1)
+_ROWS_PER_PAGE: Final = 10_000
+_FEEDS: Final = ("sip", "iex", "delayed_sip", "boats", "overnight", "otc")
+_ACTIONS: Final = "forward_split,reverse_split,stock_dividend,cash_dividend,name_change"
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class AlpacaSettings(HttpSettings):
+    """`[sources.alpaca]`."""
+
+    #: The key's id. Keys for paper trading begin with PK.
+    api_key: str | None = None
+    #: The key's secret.
+    api_secret: str | None = None
+    #: Where market data is asked for.
+    base_url: str = "https://data.alpaca.markets"
+    #: Where the list of assets is; null: by the key, paper or live.
+    trading_url: str | None = None
+    #: Where trades, quotes and bars come live.
+    socket_url: str = "wss://stream.data.alpaca.markets"
+    #: Whose trades: sip is all US exchanges, iex one of them (about 2 % of the volume).
+    feed: str = "sip"
+    #: How much later than the market a range may end; null: 900 for sip (the free plan), else 0.
+    delay_seconds: float | None = None
+    #: Renamed symbols are mapped as of this date; null: as of today.
+    asof: str | None = None
+    #: With days, ask for splits, dividends and name changes too: a request more.
+    corporate_actions: bool = True
+    #: Our pace: the free plan has 200 a minute, a paid one 10,000 (documented).
+    requests_per_second: float | None = 3.0
+
+    def __post_init__(self) -> None:
+        HttpSettings.__post_init__(self)
+        if self.feed not in _FEEDS:
+            raise ConfigError(
+                f"Alpaca has no feed {self.feed!r}.",
+                expected=", ".join(_FEEDS),
+                found=self.feed,
+                todo="mend feed in [sources.alpaca]",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """One page, and when it came."""
+
+    page: Page
+    received_at: datetime
+    about: About
+
+
+class AlpacaSource:
+    """US stocks as traded, since 2016, of one feed.
+
+    Each feed is a provider of its own in our records: `alpaca` is sip, others are `alpaca_iex` and
+    so on, since their prices and volumes must never mix. Not promised: that symbols without bars
+    are told from unknown ones; Alpaca answers both with nothing.
+    """
+
+    settings_type: ClassVar[type[AlpacaSettings]] = AlpacaSettings
+
+    def __init__(self, settings: AlpacaSettings | None = None) -> None:
+        self._settings = settings = settings or AlpacaSettings()
+        self._data: Session | None = None
+        self._assets: Sequence[Hit] | None = None
+        self.name = "alpaca" if settings.feed == "sip" else f"alpaca_{settings.feed}"
+        delay = 900.0 if settings.feed in ("sip", "delayed_sip") else 0.0
+        self.limits = Limits(
+            intervals=tuple(_TIMEFRAMES),
+            requests_per_second=settings.requests_per_second,
+            needs_key=True,
+            price_basis="raw",
+            rows_per_page=dict.fromkeys(_TIMEFRAMES, _ROWS_PER_PAGE),
+            symbols_per_request=100,
+            delay_seconds=delay if settings.delay_seconds is None else settings.delay_seconds,
+            history=("bar", "trade", "quote", "corporate_action"),
+        )
+
+    def bars(self, request: BarsRequest) -> Answer:
+        """Fetch the range page by page; with days, corporate actions too.
+
+        What follows a page that failed after others had come is listed in `missing`.
+
+        Raises:
+            NotFoundError: Alpaca says that this is no symbol.
+            RangeError: An interval that Alpaca does not have.
+            ConfigError: No key, a wrong one, or a plan without this data.
+            MalformedError: An answer of another shape.
+            RateLimitedError: Alpaca asks us to come back later.
+            UnreachableError: Nobody answers.
+        """
+        found = self.bars_of([request.symbol], request)[request.symbol]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def bars_of(
+        self, symbols: Sequence[str], request: BarsRequest
+    ) -> Mapping[str, Answer | Exception]:
+        """As `bars` of each, a hundred symbols a request.
+
+        Raises:
+            TickerlakeError: As `bars`: one name that is no symbol fails all, and is named.
+        """
+        self.limits.require(request.interval, source=self.name)
+        if not all(symbol.strip() for symbol in symbols):
+            raise NotFoundError(
+                "A symbol is missing.", expected="a symbol", found="nothing", todo="name one"
+            )
+        request = widened(request)
+        period = self._period(request)
+        if period is None:
+            nothing = dataclasses.replace(empty_answer(), notes=(self._too_new(),))
+            return dict.fromkeys(symbols, nothing)
+        answers: dict[str, Answer | Exception] = {}
+        step = self.limits.symbols_per_request
+        for at in range(0, len(symbols), step):
+            answers |= self._batch(symbols[at : at + step], request, period)
+        return answers
+
+    def requests(self, request: BarsRequest) -> int:
+        """How many requests `bars` would send now, were each answer one page.
+
+        Raises:
+            RangeError: As `bars`, before it asks.
+        """
+        self.limits.require(request.interval, source=self.name)
+        if self._period(widened(request)) is None:
+            return 0
+        return 2 if self._has_actions(request) else 1
+
+    def ticks(self, request: TicksRequest) -> Iterator[Answer]:
+        """Trades or quotes, page by page, in order of time.
+
+        Raises:
+            TickerlakeError: As `bars`.
+        """
+        end = min(request.end, self._newest())
+        if end <= request.start:
+            return
+        rows = "trades" if request.kind == "trade" else "quotes"
+        asked = {**self._range(request.start, end), **self._common(), "symbols": request.symbol}
+        for one in self._pages(f"/v2/stocks/{rows}", asked, request.symbol):
+            table = ticks_of(
+                one.page, request.kind, provider=self.name, received_at=one.received_at
+            )
+            ticks: dict[Kind, pa.Table] = {request.kind: table}
+            yield dataclasses.replace(empty_answer(), ticks=ticks, about=one.about)
+
+    def search(self, text: str, *, limit: int = 20) -> Sequence[Hit]:
+        """Assets whose symbol or name has the text: exact symbols, then prefixes, then words.
+
+        The list of all is asked for once a process.
+
+        Raises:
+            TickerlakeError: As `bars`.
+        """
+        words = text.casefold().split()
+        if self._assets is None:
+            self._assets = self.listing()
+        ranked = [
+            (rank, not hit.listed, len(hit.symbol), hit.symbol, hit)
+            for hit in self._assets
+            if (rank := _rank(hit, words)) is not None
+        ]
+        return [found[-1] for found in sorted(ranked, key=lambda found: found[:-1])[:limit]]
+
+    def listing(self) -> Sequence[Hit]:
+        """All assets, those no longer traded among them, in one request.
+
+        Raises:
+            TickerlakeError: As `bars`.
+        """
+        headers = self._authorization()
+        is_paper = (self._settings.api_key or "").startswith("PK")
+        usual = "https://paper-api.alpaca.markets" if is_paper else "https://api.alpaca.markets"
+        base = self._settings.trading_url or usual
+        session = Session(base, self._settings, provider="Alpaca", headers=headers)
+        reply = session.get("/v2/assets", {"asset_class": "us_equity"})
+        session.close()
+        found = read_assets(reply.body, status=reply.status)
+        return [dataclasses.replace(hit, provider=self.name) for hit in found]
+
+    def close(self) -> None:
+        """Give back the connection; the next request opens another."""
+        if self._data is not None:
+            self._data.close()
+
+    def symbols(self) -> Iterator[str]:
+        """None without a search."""
+        return iter(())
+
+    def parse(
+        self,
+        payload: bytes,
+        *,
+        symbol: str | None = None,
+        interval: str | None = None,
+        received_at: datetime | None = None,
+    ) -> Answer:
+        """One recorded answer, bare, gzipped, or wrapped with its request.
+
+        Raises:
+            TickerlakeError: What the answer says.
+            MalformedError: No answer of Alpaca's, or bars whose length nobody tells.
+        """
+        recorded = open_recorded(payload)
+        received = received_at or recorded.date or clock.now()
+        if recorded.body.lstrip()[:1] == b"[":
+            hits = read_assets(recorded.body, status=recorded.status)
+            note = f"{len(hits)} assets, which are no records: search finds them"
+            return dataclasses.replace(empty_answer(), notes=(note,))
+        page = open_page(recorded.body, symbol=symbol, status=recorded.status)
+        notes = ("there are more pages",) if page.token else ()
+        if page.rows == "corporate_actions":
+            actions, told = actions_of(page.events, provider=self.name, received_at=received)
+            return dataclasses.replace(empty_answer(), actions=actions, notes=told + notes)
+        if not page.count:
+            return dataclasses.replace(empty_answer(), notes=("Alpaca answered without rows",))
+        if page.rows != "bars":
+            kind: Kind = "trade" if page.rows == "trades" else "quote"
+            table = ticks_of(page, kind, provider=self.name, received_at=received)
+            return dataclasses.replace(empty_answer(), ticks={kind: table}, notes=notes)
+        asked = {told: ours for ours, told in _TIMEFRAMES.items()}
+        interval = interval or asked.get(recorded.query.get("timeframe", ""))
+        bars = self._table(
+            page.columns,
+            interval or guess_interval(page.columns["start"], provider="Alpaca"),
+            received,
+        )
+        return dataclasses.replace(empty_answer(), bars=bars, notes=notes)
+
+    def _batch(
+        self, symbols: Sequence[str], request: BarsRequest, period: tuple[datetime, datetime]
+    ) -> dict[str, Answer | Exception]:
+        asked = {
+            **self._range(*period),
+            **self._common(),
+            "symbols": ",".join(symbols),
+            "timeframe": _TIMEFRAMES[request.interval],
+            "adjustment": "raw",
+        }
+        only = symbols[0] if len(symbols) == 1 else None
+        told: list[_Told] = []
+        failed: TickerlakeError | None = None
+        try:
+            told.extend(self._pages("/v2/stocks/bars", asked, only))
+        except TickerlakeError as error:
+            if not any(one.page.count for one in told):
+                raise
+            failed = error
+        columns = joined([one.page for one in told])
+        bars = SCHEMAS["bar"].empty_table()
+        if columns:
+            bars = select(self._table(columns, request.interval, told[-1].received_at), request)
+        actions, notes, missing = self._actions(symbols, request, period)
+        answers: dict[str, Answer | Exception] = {}
+        # Pages go on by symbol, then by time: who was followed by another is complete.
+        seen = columns["symbol"].unique().to_pylist() if columns else []
+        for symbol in symbols:
+            own, lost = _of(bars, symbol), missing
+            if failed is not None and symbol not in seen:
+                answers[symbol] = failed
+                continue
+            if failed is not None and symbol == seen[-1]:
+                part = f"{symbol} {request.interval} after page {len(told)}"
+                lost += (f"{part}: {failed.problem} ({failed.todo})",)
+            nothing = f"{symbol} {request.interval}: Alpaca answered without bars"
+            answers[symbol] = Answer(
+                bars=own,
+                actions=_of(actions, symbol),
+                notes=notes if own.num_rows else (*notes, nothing),
+                missing=lost,
+                about=told[-1].about,
+            )
+        return answers
+
+    def _actions(
+        self, symbols: Sequence[str], request: BarsRequest, period: tuple[datetime, datetime]
+    ) -> tuple[pa.Table, tuple[str, ...], tuple[str, ...]]:
+        """Corporate actions of days, with notes, and what could not be had."""
+        actions = SCHEMAS["corporate_action"].empty_table()
+        if not self._has_actions(request):
+            return actions, (), ()
+        zone = ZoneInfo(NEW_YORK)
+        asked = {
+            "symbols": ",".join(symbols),
+            "types": _ACTIONS,
+            "start": period[0].astimezone(zone).date().isoformat(),
+            "end": period[1].astimezone(zone).date().isoformat(),
+            "limit": "1000",
+            "sort": "asc",
+        }
+        try:
+            found = [
+                actions_of(one.page.events, provider=self.name, received_at=one.received_at)
+                for one in self._pages("/v1/corporate-actions", asked, None)
+            ]
+        except (ConfigError, NotFoundError) as error:  # not in this plan, or not at this mirror
+            return actions, (f"corporate actions were not given: {error.problem}",), ()
+        except TickerlakeError as error:
+            return actions, (), (f"corporate actions: {error.problem} ({error.todo})",)
+        notes = tuple(note for _, told in found for note in told)
+        return pa.concat_tables([actions, *(table for table, _ in found)]), notes, ()
+
+    def _has_actions(self, request: BarsRequest) -> bool:
+        return self._settings.corporate_actions and request.interval == "1d"
+
+    def _table(
+        self, columns: Mapping[str, pa.Array], interval: str, received: datetime
+    ) -> pa.Table:
+        return us_bars(
+            columns,
+            provider=self.name,
+            interval=interval,
+            received_at=received,
+            delay_seconds=self.limits.delay_seconds,
+        )
+
+    def _period(self, request: BarsRequest) -> tuple[datetime, datetime] | None:
+        """First and last instant, both included; None where Alpaca has nothing yet."""
+        intraday = request.interval.endswith(("m", "h"))
+        start: date | datetime = request.start or _BEGINNING
+        end = request.end
+        if not intraday:  # days are stamped by New York's midnight, whatever the time of day
+            start = start.date() if isinstance(start, datetime) else start
+            end = end.date() if isinstance(end, datetime) else end
+        first = _midnight(start) if not isinstance(start, datetime) else start
+        if end is None:
+            until = self._newest()
+        elif isinstance(end, datetime):
+            until = end - _MICROSECOND
+        else:
+            until = _midnight(end + timedelta(days=1)) - _MICROSECOND
+        until = min(until, self._newest())
+        return None if until < first else (first, until)
+
+    def _newest(self) -> datetime:
+        return clock.now() - timedelta(seconds=self.limits.delay_seconds)
+
+    def _too_new(self) -> str:
+        delay = self.limits.delay_seconds
+        return f"the range is too new: Alpaca's newest bars are {delay:g} s old on this feed"
+
+    def _range(self, start: datetime, end: datetime) -> dict[str, str]:
+        return {"start": _rfc3339(start), "end": _rfc3339(end)}
+
+    def _common(self) -> dict[str, str]:
+        asof = {} if self._settings.asof is None else {"asof": self._settings.asof}
+        rest = {"limit": str(_ROWS_PER_PAGE), "sort": "asc", "feed": self._settings.feed}
+        return {**rest, **asof}
+
+    def _pages(self, path: str, params: Mapping[str, str], symbol: str | None) -> Iterator[_Told]:
+        token: str | None = ""
+        while token is not None:
+            paged = {"page_token": token} if token else {}
+            reply = self._session().get(path, {**params, **paged})
+            page = open_page(reply.body, symbol=symbol, status=reply.status)
+            about = About(currency="USD", as_of=reply.date, url=reply.url)
+            yield _Told(page, clock.now(), about)
+            token = page.token or None
+
+    def _session(self) -> Session:
+        if self._data is None:
+            base = self._settings.base_url
+            self._data = Session(
+                base, self._settings, provider="Alpaca", headers=self._authorization()
+            )
+        return self._data
+
+    def _authorization(self) -> dict[str, str]:
+        key, secret = self.key_and_secret()
+        if key.startswith("C"):  # a broker's key
+            pair = base64.b64encode(f"{key}:{secret}".encode()).decode()
+            return {"authorization": f"Basic {pair}"}
+        return {"apca-api-key-id": key, "apca-api-secret-key": secret}
+
+    def key_and_secret(self) -> tuple[str, str]:
+        """The key.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        key, secret = self._settings.api_key, self._settings.api_secret
+        if key and secret:
+            return key, secret
+        name = "API_SECRET" if key else "API_KEY"
+        raise ConfigError(
+            "Alpaca needs a key.",
+            expected="an id and a secret, which a free account at alpaca.markets gives",
+            found=f"no {name.lower()}",
+            todo=f"set TICKERLAKE_SOURCES_ALPACA_{name}, or keep it in the system's keyring",
+        )
+
+
+def _of(table: pa.Table, symbol: str) -> pa.Table:
+    return table.filter(pc.equal(table["symbol"], symbol))
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), ZoneInfo(NEW_YORK)).astimezone(UTC)
+
+
+def _rfc3339(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _rank(hit: Hit, words: Sequence[str]) -> int | None:
+    symbol, name = hit.symbol.casefold(), (hit.name or "").casefold()
+    if words == [symbol]:
+        return 0
+    if len(words) == 1 and symbol.startswith(words[0]):
+        return 1
+    if not words or not all(word in name for word in words):
+        return None
+    return 2 if name.startswith(words[0]) else 3

@@ -1,0 +1,246 @@
+"""The US stock market's clock, for providers whose bars tell nothing but when they start.
+
+Bars, sessions and states are made for whole columns at once. Times are UTC; dates are New York's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tickerlake.calendars import sessions
+from tickerlake.errors import MalformedError
+from tickerlake.records import KEYS, SCHEMAS, Kind, conform
+from tickerlake.sources.base import BarsRequest
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = [
+    "MINUTES",
+    "NEW_YORK",
+    "guess_interval",
+    "instants",
+    "latest_of_key",
+    "new_york_date",
+    "us_bars",
+    "widened",
+]
+
+NEW_YORK: Final = "America/New_York"
+#: Lengths of intraday bars.
+MINUTES: Final[Mapping[str, int]] = {
+    "1m": 1, "2m": 2, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "90m": 90, "4h": 240,
+}  # fmt: skip
+
+_CALENDAR: Final = "XNYS"
+_DAY: Final = timedelta(days=1)
+#: No exchange on earth stays closed for longer; older bars need no calendar to be settled.
+_CLOSED_DAYS_MAX: Final = 14
+_OPEN_MINUTE, _CLOSE_MINUTE = 9 * 60 + 30, 16 * 60
+_MICROS_OF_DAY: Final = 86_400_000_000
+_UTC: Final = pa.timestamp("us", tz="UTC")
+
+
+def instants(ts_ns: pa.Array) -> pa.Array:
+    """Nanoseconds since 1970 as `ts`: UTC, cut to microseconds."""
+    return pc.divide(ts_ns.cast(pa.int64()), 1000).cast(_UTC)
+
+
+def widened(request: BarsRequest) -> BarsRequest:
+    """Weeks, months and quarters are asked for from their first day on."""
+    if request.start is None or request.interval not in ("1wk", "1mo", "3mo"):
+        return request
+    day = request.start.date() if isinstance(request.start, datetime) else request.start
+    if request.interval == "1wk":
+        return replace(request, start=day - day.weekday() * _DAY)
+    month = day.month - (day.month - 1) % 3 if request.interval == "3mo" else day.month
+    return replace(request, start=day.replace(month=month, day=1))
+
+
+def new_york_date(starts: pa.Array) -> pa.Array:
+    """The date on New York's wall."""
+    return _local(starts).cast(pa.date32(), safe=False)
+
+
+def us_bars(
+    columns: Mapping[str, pa.Array],
+    *,
+    provider: str,
+    interval: str,
+    received_at: datetime,
+    delay_seconds: float = 0.0,
+    state: str | None = None,
+    common: Mapping[str, Any] | None = None,
+) -> pa.Table:
+    """Bars in our schema, each key once (the last told counts), in order of symbol and time.
+
+    Args:
+        columns: `symbol`, `start` (the provider's stamp, UTC), `open`, `high`, `low`, `close` and
+            `volume`, all of one length.
+        provider: Who tells them.
+        interval: How long they are.
+        received_at: When the answer came: what bars are by then (ADR 0017).
+        delay_seconds: How much later than the market the provider is.
+        state: The state of all, where it is known otherwise.
+        common: Further columns with one value each. Without `split_basis`, prices are as traded.
+    """
+    starts, count = columns["start"].cast(_UTC), len(columns["start"])
+    dates = new_york_date(starts)
+    if interval in MINUTES:
+        ts, words = starts, _session_words(starts, MINUTES[interval])
+    else:
+        dates = _anchors(dates, interval)
+        ts = dates.cast(pa.timestamp("us")).cast(_UTC)
+        words = pa.repeat("regular", count)
+    if state is None:
+        states = _states(ts, dates, interval, received_at - timedelta(seconds=delay_seconds))
+    else:
+        states = pa.repeat(state, count)
+    schema = SCHEMAS["bar"]
+    told = {
+        "currency": "USD",
+        **(common or {}),
+        "provider": provider,
+        "interval": interval,
+        "fetched_at": received_at,
+    }
+    made = {
+        **{name: values for name, values in columns.items() if name != "start"},
+        "ts": ts,
+        "session_date": dates,
+        "session": words,
+        "state": states,
+        "split_basis": dates,
+        **{name: _all(value, schema.field(name).type, count) for name, value in told.items()},
+    }
+    order = [("symbol", "ascending"), ("ts", "ascending")]
+    return latest_of_key(conform(pa.table(made), "bar"), "bar").sort_by(order)
+
+
+def guess_interval(starts: pa.Array, *, provider: str) -> str:
+    """What bars of one symbol are, where nobody says: by their stamps.
+
+    Raises:
+        MalformedError: The stamps do not show it.
+    """
+    micros = np.unique(starts.cast(pa.int64()).to_numpy())
+    local = _local(pa.array(micros).cast(_UTC)).cast(pa.int64()).to_numpy()
+    if not (local % _MICROS_OF_DAY).any():
+        steps = np.diff(local // _MICROS_OF_DAY)
+        least = int(steps.min()) if len(steps) > 1 else 1
+        return next(name for days, name in _LONG_STEPS if least >= days)
+    steps = np.diff(micros) // 60_000_000
+    found = {minutes: name for name, minutes in MINUTES.items()}.get(
+        int(steps.min()) if len(steps) else 0
+    )
+    if found is None:
+        raise MalformedError(
+            f"This answer of {provider} does not say how long its bars are.",
+            expected="bars whose distance is an interval",
+            found=f"{len(micros)} stamps",
+            todo="name it: --interval 1m, for instance",
+        )
+    return found
+
+
+_LONG_STEPS: Final = ((85, "3mo"), (27, "1mo"), (7, "1wk"), (0, "1d"))
+
+
+def latest_of_key(table: pa.Table, kind: Kind) -> pa.Table:
+    """Each key's last row, in the order of the rows: pages may overlap."""
+    keys = list(KEYS[kind])
+    if table.group_by(keys).aggregate([]).num_rows == table.num_rows:
+        return table
+    numbered = table.append_column("row", pa.array(np.arange(table.num_rows)))
+    last = numbered.group_by(keys).aggregate([("row", "max")])["row_max"]
+    return table.take(last.combine_chunks().sort())
+
+
+def _all(value: object, kind: pa.DataType, count: int) -> pa.Array:
+    return pa.repeat(pa.scalar(value, kind), count)
+
+
+def _local(starts: pa.Array) -> pa.Array:
+    return pc.local_timestamp(starts.cast(pa.timestamp("us", tz=NEW_YORK)))
+
+
+def _anchors(dates: pa.Array, interval: str) -> pa.Array:
+    """The first day of each period: weeks start on Monday, also those stamped on Sunday."""
+    days = dates.cast(pa.int32()).to_numpy().astype("datetime64[D]")
+    if interval == "1wk":
+        # 1970-01-05 was a Monday; a Sunday belongs to the week that follows.
+        number = days.astype(np.int64) - 4
+        days = ((number + 1) // 7 * 7 + 4).astype("datetime64[D]")
+    elif interval in ("1mo", "3mo"):
+        step = 3 if interval == "3mo" else 1
+        months = days.astype("datetime64[M]").astype(np.int64) // step * step
+        days = months.astype("datetime64[M]").astype("datetime64[D]")
+    return pa.array(days)
+
+
+def _last_days(dates: pa.Array, interval: str) -> npt.NDArray[Any]:
+    """The last day of each period, days since 1970."""
+    first = dates.cast(pa.int32()).to_numpy().astype("datetime64[D]")
+    if interval == "1wk":
+        return first.astype(np.int64) + 6
+    if interval in ("1mo", "3mo"):
+        months = first.astype("datetime64[M]") + (3 if interval == "3mo" else 1)
+        return months.astype("datetime64[D]").astype(np.int64) - 1
+    return first.astype(np.int64)
+
+
+def _states(ts: pa.Array, dates: pa.Array, interval: str, as_of: datetime) -> pa.Array:
+    """`final` once the session after has closed, `provisional` once its own has (ADR 0017)."""
+    last = _last_days(dates, interval)
+    if not len(last):
+        return pa.array([], pa.string())
+    today = as_of.date()
+    if (today - date(1970, 1, 1)).days - int(last.max()) > _CLOSED_DAYS_MAX:
+        return pa.repeat("final", len(last))
+    near = sessions(_CALENDAR, today - _CLOSED_DAYS_MAX * _DAY, today + _CLOSED_DAYS_MAX * _DAY)
+    closed = max(_number(session.date) for session in near if session.close <= as_of)
+    upcoming = min(_number(session.date) for session in near if session.close > as_of)
+    over = last < upcoming
+    if interval in MINUTES:
+        ends = ts.cast(pa.int64()).to_numpy() + MINUTES[interval] * 60_000_000
+        over = ends <= int(as_of.timestamp() * 1_000_000)
+    words = np.where(last < closed, "final", np.where(over, "provisional", "forming"))
+    return pa.array(words, pa.string())
+
+
+def _number(day: date) -> int:
+    return (day - date(1970, 1, 1)).days
+
+
+def _session_words(starts: pa.Array, minutes: int) -> pa.Array:
+    """`regular` where any part of the bar lies between open and close, else `extended`."""
+    if not len(starts):
+        return pa.array([], pa.string())
+    local = _local(starts).cast(pa.int64()).to_numpy()
+    days, minute = local // _MICROS_OF_DAY, local % _MICROS_OF_DAY // 60_000_000
+    closes = np.full(len(days), _CLOSE_MINUTE)
+    first, last = (date(1970, 1, 1) + int(day) * _DAY for day in (days.min(), days.max()))
+    if (minute >= 12 * 60).any():
+        for day, close in _early_closes(first, last).items():
+            closes[days == day] = close
+    regular = (minute + minutes > _OPEN_MINUTE) & (minute < closes)
+    return pa.array(np.where(regular, "regular", "extended"), pa.string())
+
+
+def _early_closes(first: date, last: date) -> dict[int, int]:
+    """Days that close before 16:00, and the minute when: none outside the calendar's bounds."""
+    known = sessions(_CALENDAR, first, last)
+    ends = pa.array([session.close for session in known if session.close - session.open < _DAY])
+    if not len(ends):
+        return {}
+    local = _local(ends.cast(_UTC)).cast(pa.int64()).to_numpy()
+    days, minute = local // _MICROS_OF_DAY, local % _MICROS_OF_DAY // 60_000_000
+    early = minute < _CLOSE_MINUTE
+    return dict(zip(days[early].tolist(), minute[early].tolist(), strict=True))
