@@ -2,6 +2,7 @@
 
     TickerlakeError                     exit code 1: failed
     ├── UsageError                      2: wrong use; the caller can mend the call
+    │   ├── AdjustmentError                 prices that what is known cannot give
     │   ├── ConfigError                     a key or value of the configuration
     │   ├── RangeError                      a date range, interval or time without a zone
     │   └── QueryRefusedError               SQL that the sandbox does not run
@@ -35,6 +36,7 @@ import re
 from typing import ClassVar, Final
 
 __all__ = [
+    "AdjustmentError",
     "CommitRefusedError",
     "CommitUnknownError",
     "ConfigError",
@@ -128,6 +130,10 @@ class UsageError(TickerlakeError):
     """The call is wrong and the caller can mend it."""
 
     exit_code = 2
+
+
+class AdjustmentError(UsageError):
+    """Prices cannot be adjusted as asked from the bars and events that are known."""
 
 
 class ConfigError(UsageError):

@@ -20,6 +20,7 @@ __all__ = [
     "BarsRequest",
     "Batches",
     "Describes",
+    "DividendRule",
     "Hit",
     "Limits",
     "Lists",
@@ -38,6 +39,9 @@ __all__ = [
 PriceBasis = Literal["raw", "splits", "all"]
 #: What amounts of dividends are adjusted for: nothing (as paid on the ex-date), or splits.
 AmountBasis = Literal["raw", "splits"]
+#: What a provider's own adjusted close does to all before a dividend D: times 1 - D/C with the C
+#: of the last close before the ex-date, or times C/(C + D) with the C of the ex-date itself.
+DividendRule = Literal["previous_close", "ex_close"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,7 @@ class Limits:
     needs_key: bool = False
     price_basis: PriceBasis = "raw"
     amount_basis: AmountBasis = "raw"
+    dividend_rule: DividendRule = "previous_close"
     rows_per_page: dict[str, int] = field(default_factory=dict)
     #: Symbols that one request can name; see `Batches`.
     symbols_per_request: int = 1

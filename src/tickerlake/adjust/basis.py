@@ -1,0 +1,45 @@
+"""What a provider's prices and amounts include, as its limits say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from tickerlake.errors import TickerlakeError
+from tickerlake.sources.base import AmountBasis, DividendRule, Limits, PriceBasis
+from tickerlake.sources.registry import open_source
+
+__all__ = ["Basis", "basis_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """The ground that an adjustment starts from.
+
+    Splits are told row by row (`split_basis`): `prices` says whether dividends are in them, too.
+    """
+
+    prices: PriceBasis = "raw"
+    amounts: AmountBasis = "raw"
+    rule: DividendRule = "previous_close"
+    #: The provider tells corporate actions with its days; without them nothing can be derived.
+    tells_events: bool = False
+
+    @classmethod
+    def of(cls, limits: Limits) -> Basis:
+        """What a source's limits say."""
+        return cls(
+            limits.price_basis,
+            limits.amount_basis,
+            limits.dividend_rule,
+            "corporate_action" in limits.history,
+        )
+
+
+@cache
+def basis_of(provider: str) -> Basis:
+    """What we know of a provider by its name; of one that is no source of ours, nothing."""
+    try:
+        return Basis.of(open_source(provider).limits)
+    except TickerlakeError:  # records of foreign producers carry names of their own
+        return Basis()
