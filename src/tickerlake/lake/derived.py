@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -28,9 +28,10 @@ __all__ = [
 ]
 
 _SEEN: Final = "tickerlake.latest."
-#: Bounds the memory of a refresh.
-_ROWS_AT_ONCE: Final = 250_000
 _KINDS: Final[tuple[Kind, ...]] = ("bar", "trade")
+_WHOSE: Final = ("provider", "symbol")
+_OF_BAR: Final = [*_WHOSE, "ts"]
+_PLACE: Final = pa.field("place", pa.int32())
 
 
 def delivery_rows(table: str, snapshots: Iterable[SnapshotInfo]) -> pa.Table:
@@ -168,34 +169,52 @@ def _arrived(table: IcebergTable, after: int) -> tuple[list[pa.Table], int]:
         for file in files
         if file.sequence_number > after and not (file.compacted and after > 0)
     ]
-    found = []
-    for together in _in_lots(fresh):
-        rows = table.read_files(
-            together,
-            columns=[*names, price],
-            condition=ds.field("dead_reason").is_null() & ds.field(price).is_valid(),
-        ).rename_columns([*names, "price"])
-        # One lot at a time: what stays in memory is a row a symbol.
-        found.append(_newest(_as_latest(rows)))
-    return found, max(newest, after)
+    best, files = _last_times(table, fresh, price)
+    rows = [
+        _as_latest(alive.join(best, ["provider", "symbol", "ts"], join_type="left semi"), price)
+        for alive in _alive(table.read_slowly(files, [*names, price, "dead_reason"]), price)
+    ]
+    return rows, max(newest, after)
 
 
-def _in_lots(files: Iterable[LiveFile]) -> Iterator[list[LiveFile]]:
-    """Files that are read together: opening many small ones one by one costs more than reading."""
-    lot: list[LiveFile] = []
-    rows = 0
-    for file in files:
-        lot.append(file)
-        rows += file.row_count
-        if rows >= _ROWS_AT_ONCE:
-            yield lot
-            lot, rows = [], 0
-    if lot:
-        yield lot
+def _last_times(
+    table: IcebergTable, files: Sequence[LiveFile], price: str
+) -> tuple[pa.Table, list[LiveFile]]:
+    """The last `ts` of each provider and symbol, and the files that hold a row of it.
+
+    Three columns, two of them numbers of a dictionary: rows are read whole only where they win.
+    """
+    columns = [*_WHOSE, "ts", price, "dead_reason"]
+    tops = [pa.schema([*(table.spec.schema.field(n) for n in _OF_BAR), _PLACE]).empty_table()]
+    for place, file in enumerate(files):
+        for alive in _alive(table.read_slowly([file], columns, encoded=True), price):
+            top = _tops(alive.select(_OF_BAR).unify_dictionaries())
+            top = top.append_column(_PLACE, pa.repeat(pa.scalar(place, _PLACE.type), len(top)))
+            tops.append(top.cast(tops[0].schema))
+    found = pa.concat_tables(tops)
+    best = _tops(found)
+    holding = found.join(best, _OF_BAR, join_type="left semi")[_PLACE.name]
+    return best, [files[place] for place in sorted(pc.unique(holding).to_pylist())]
 
 
-def _as_latest(rows: pa.Table) -> pa.Table:
+def _tops(rows: pa.Table) -> pa.Table:
+    """The last `ts` of each provider and symbol."""
+    grouped = rows.group_by(list(_WHOSE), use_threads=False).aggregate([("ts", "max")])
+    return grouped.rename_columns({"ts_max": "ts"}).select(_OF_BAR)
+
+
+def _alive(pieces: Iterable[pa.Table], price: str) -> Iterator[pa.Table]:
+    """Without dead letters, and what has no price."""
+    for rows in pieces:
+        sound = pc.and_(pc.is_null(rows.column("dead_reason")), pc.is_valid(rows.column(price)))
+        alive = rows.filter(sound)
+        if alive.num_rows:
+            yield alive
+
+
+def _as_latest(rows: pa.Table, price: str) -> pa.Table:
     schema = SPECS[LATEST].schema
+    rows = rows.rename_columns(["price" if name == price else name for name in rows.column_names])
     columns = [
         rows.column(field.name).cast(field.type)
         if field.name in rows.column_names

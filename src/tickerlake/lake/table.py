@@ -41,6 +41,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Partitions whose first wanted positions lie within so many share a term of a read's condition.
 _CLOSE = 100_000
 
+#: Rows of one piece where memory matters more than time.
+_PIECE_ROWS = 65_536
+
 
 class IcebergTable:
     """One table of the lake. Safe to use from several threads; each takes its own `load`.
@@ -201,21 +204,42 @@ class IcebergTable:
                 memory.
         """
         names = list(columns) if columns is not None else self.spec.schema.names
-        fields = [
-            field.with_type(stored_type(field)) if encoded else field for field in self.spec.schema
-        ]
-        schema = pa.schema(fields)
+        schema = self._read_schema(encoded=encoded)
         if not files:
             return pa.schema([schema.field(name) for name in names]).empty_table()
-        coded = [field.name for field in fields if pa.types.is_dictionary(field.type)]
         with reading(self.name, "data"):
-            dataset = ds.dataset(
-                [self.store.key(file.path) for file in files],
-                schema=schema,
-                format=ds.ParquetFileFormat(dictionary_columns=coded),
-                filesystem=self.store.filesystem,
-            )
-            return dataset.to_table(columns=names, filter=condition)
+            return self._dataset(files, schema).to_table(columns=names, filter=condition)
+
+    def read_slowly(
+        self, files: Sequence[LiveFile], columns: Sequence[str], *, encoded: bool = False
+    ) -> Iterator[pa.Table]:
+        """Rows of some data files, in pieces, file after file: takes longer, and little memory."""
+        whole = self._read_schema(encoded=encoded)
+        schema = pa.schema([whole.field(name) for name in columns])
+        for file in files:
+            with reading(self.name, "data"), self.parquet(file) as parquet:
+                there = [name for name in columns if name in parquet.schema_arrow.names]
+                # In this thread: what other threads allocate and we free is long kept by theirs.
+                for batch in parquet.iter_batches(_PIECE_ROWS, columns=there, use_threads=False):
+                    piece = pa.Table.from_batches([batch])
+                    for name in set(columns).difference(there):
+                        field = schema.field(name)
+                        piece = piece.append_column(field, pa.nulls(len(piece), field.type))
+                    yield piece.select(list(columns)).cast(schema)
+
+    def _read_schema(self, *, encoded: bool) -> pa.Schema:
+        return pa.schema(
+            field.with_type(stored_type(field)) if encoded else field for field in self.spec.schema
+        )
+
+    def _dataset(self, files: Sequence[LiveFile], schema: pa.Schema) -> ds.Dataset:
+        coded = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+        return ds.dataset(
+            [self.store.key(file.path) for file in files],
+            schema=schema,
+            format=ds.ParquetFileFormat(dictionary_columns=coded),
+            filesystem=self.store.filesystem,
+        )
 
     def batches(self, loaded: Loaded, columns: Sequence[str]) -> Iterator[pa.Table]:
         """All rows of one state, a bounded number at a time."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 
+import pyarrow as pa
+
 from tickerlake.errors import CommitRefusedError, CommitUnknownError
 from tickerlake.lake.derived import fold_deliveries, refresh_latest
 from tickerlake.lake.lake import Lake
@@ -39,6 +41,8 @@ def tell_others(lake: Lake) -> None:
     Our own views look at the tables themselves, so this is never late for them. Where rivals win
     every time nothing is lost: they, or the next turn, do the same.
     """
+    # What a delivery's threads have freed is still held for them, and would be held beside ours.
+    pa.default_memory_pool().release_unused()
     for name in lake.names():
         if name in TABLES.values():
             with contextlib.suppress(CommitRefusedError, CommitUnknownError):
