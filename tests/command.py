@@ -38,7 +38,9 @@ def environment(**variables: str) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("TICKERLAKE_") or name.startswith("TICKERLAKE_TEST_")
+        if not name.startswith("TICKERLAKE_")
+        or name.startswith("TICKERLAKE_TEST_")
+        or name == "TICKERLAKE_STATE"
     }
     return kept | {"PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": "1"} | variables
 

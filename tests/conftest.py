@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,23 @@ pytest_plugins = [
     "kinesis_double",
 ]  # brokers, stores, catalogs; what is over them
 COLUMNS = ("killed", "with uncommitted records", "with rows in its hands")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _state_of_the_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What processes share of the hosts that they ask, away from that of the machine's user."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TICKERLAKE_STATE", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _state_of_the_test(_state_of_the_run: None, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each test meets hosts that nobody has asked before: ports of this machine come again."""
+    with pytest.MonkeyPatch.context() as patch:
+        number = f"{abs(hash(request.node.nodeid)):x}"
+        patch.setenv("TICKERLAKE_STATE", str(Path(os.environ["TICKERLAKE_STATE"]) / number))
+        yield
 
 
 @pytest.fixture

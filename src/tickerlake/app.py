@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from tickerlake import clock
 from tickerlake.config import Config, find_workspace, load
-from tickerlake.errors import StorageError
-from tickerlake.observe import hide_in_logs
+from tickerlake.errors import StorageError, hide
 from tickerlake.records import KINDS, TOPICS, Kind
 
 if TYPE_CHECKING:
@@ -473,5 +472,5 @@ def with_secrets(source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
     kept = {key: keyring.get_password("tickerlake", f"sources.{source}.{key}") for key in wanted}
     found = {key: secret for key, secret in kept.items() if secret is not None}
-    hide_in_logs(found.values())
+    hide(found.values())
     return {**settings, **found}

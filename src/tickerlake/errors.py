@@ -27,12 +27,14 @@
         ├── RetentionPassedError            the stream no longer holds what the lake has not yet
         └── RolledBackError                 somebody turned the table back; `lake rewind` mends it
 
-Every message says what was expected, what was found, and what to do.
+Every message says what was expected, what was found, and what to do. None shows what `hide` was
+told, nor passwords of addresses: `without_secrets` takes them out, whoever wrote them in.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import ClassVar, Final
 
 __all__ = [
@@ -62,21 +64,38 @@ __all__ = [
     "UnreachableError",
     "UsageError",
     "WorkspaceMovedError",
+    "hide",
+    "without_secrets",
 ]
 
-
+_MASK: Final = "••••"
 _PASSWORD: Final = re.compile(r"(://[^/\s:@]*):[^/\s@]+@")
+#: Shorter ones would take ordinary words out of the texts, and guard nothing.
+_SECRET_CHARACTERS_MIN: Final = 4
+
+_hidden: set[str] = set()
+
+
+def hide(secrets: Iterable[str]) -> None:
+    """From now on no message and no log line of this process shows these texts."""
+    _hidden.update(secret for secret in secrets if len(secret) >= _SECRET_CHARACTERS_MIN)
+
+
+def without_secrets(text: str) -> str:
+    """The text as a message or a line may show it: both end in logs and bug reports."""
+    for secret in sorted(_hidden, key=len, reverse=True):
+        text = text.replace(secret, _MASK)
+    return _PASSWORD.sub(rf"\1:{_MASK}@", text)
 
 
 def _shown(text: str | None) -> str | None:
-    """The text without passwords of addresses: messages end in logs and bug reports."""
-    return text if text is None else _PASSWORD.sub(r"\1:••••@", text)
+    return text if text is None else without_secrets(text)
 
 
 class TickerlakeError(Exception):
     """Root of every error that tickerlake raises on purpose.
 
-    Passwords inside addresses are masked, whoever writes them into a message.
+    Secrets are masked, whoever writes them into a message; a provider may say our key itself.
 
     Args:
         problem: One sentence that names the thing and what is wrong with it.

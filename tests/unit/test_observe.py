@@ -17,11 +17,10 @@ import pytest
 import tickerlake
 from tickerlake import config
 from tickerlake.cli import main
-from tickerlake.errors import PortInUseError, UnreachableError
+from tickerlake.errors import PortInUseError, UnreachableError, hide
 from tickerlake.observe import (
     Family,
     LogSettings,
-    hide_in_logs,
     log,
     prometheus_text,
     set_up_log,
@@ -46,7 +45,7 @@ def _the_log_as_it_was() -> Iterator[None]:
 
 def said(settings: LogSettings) -> list[str]:
     """Lines of a few remarks, with secrets in every place where one could stand."""
-    hide_in_logs([SECRET])
+    hide([SECRET])
     stderr = io.StringIO()
     with redirect_stderr(stderr):
         set_up_log(settings)

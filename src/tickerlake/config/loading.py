@@ -22,15 +22,14 @@ from tickerlake.config.settings import (
 )
 from tickerlake.config.values import coerce, from_text, nearest
 from tickerlake.config.workspace import FILE_NAME
-from tickerlake.errors import ConfigError
-from tickerlake.observe import hide_in_logs
+from tickerlake.errors import ConfigError, hide
 
 __all__ = ["Config", "load"]
 
 _PREFIX = "TICKERLAKE_"
 _SOURCES = "TICKERLAKE_SOURCES_"
-# Not settings: the first two have their own meaning, the last belongs to tests.
-_RESERVED = re.compile(r"TICKERLAKE_(WORKSPACE|NOW|TEST_\w*)")
+# Not settings: the first three have their own meaning, the last belongs to tests.
+_RESERVED = re.compile(r"TICKERLAKE_(WORKSPACE|NOW|STATE|TEST_\w*)")
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 _MASK = "••••"
 
@@ -98,7 +97,7 @@ def load(
         values[name], origins[name] = value, variable
     for name, (value, flag) in _read_flags(flags or {}, known).items():
         values[name], origins[name] = value, flag
-    hide_in_logs(str(value) for name, value in values.items() if value and is_secret(name))
+    hide(str(value) for name, value in values.items() if value and is_secret(name))
     settings = _build(values)
     _check_sources(settings.sources)
     return Config(settings, origins, tuple(warnings))

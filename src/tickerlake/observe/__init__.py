@@ -2,18 +2,15 @@
 
 from tickerlake.observe.log import log, set_up_log, tell
 from tickerlake.observe.prometheus import Family, prometheus_text
-from tickerlake.observe.secrets import hide_in_logs, without_secrets
 from tickerlake.observe.settings import LogSettings
 from tickerlake.observe.tracing import trace_span
 
 __all__ = [
     "Family",
     "LogSettings",
-    "hide_in_logs",
     "log",
     "prometheus_text",
     "set_up_log",
     "tell",
     "trace_span",
-    "without_secrets",
 ]

@@ -14,7 +14,7 @@ from datetime import UTC, date
 from typing import Any, Final
 
 from tickerlake import clock
-from tickerlake.observe.secrets import without_secrets
+from tickerlake.errors import without_secrets
 from tickerlake.observe.settings import LogSettings
 
 __all__ = ["log", "set_up_log", "tell"]

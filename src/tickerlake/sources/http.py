@@ -1,30 +1,58 @@
-"""A small HTTP session for providers: patient where waiting helps, clear where it does not.
+"""The HTTP session of all providers: patient where waiting helps, clear where it does not.
 
 - Time-outs, broken connections and 5xx are tried again a few times, with growing, jittered pauses;
   then `UnreachableError`.
-- 429 is `RateLimitedError` at once, with the wait that the provider asks for: trying on would make
-  it worse.
+- A host that asks for peace (429, 418, 503 with Retry-After) is left alone by all processes of the
+  user for as long as it asks. A short wait is waited for; a longer one is `RateLimitedError` at
+  once, without a request: trying on would make it worse.
+- A host that fails again and again is left alone, too, for a while that grows: a circuit breaker.
+- All processes together keep to a pace: one token bucket a host.
+- Redirects are followed on the same host only: keys go nowhere else.
 - Everything else comes back as it is: what a 404 means is the provider's file to say.
 
-Redirects are not followed: a provider that sends us elsewhere wants a person (a consent page).
+How long a host is left alone is known to all processes of the user: see `hosts`.
 """
 
 from __future__ import annotations
 
-import email.utils
+import logging
 import secrets
-from collections.abc import Mapping
+import threading
+import weakref
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import Final
+from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
 
 from tickerlake import __version__, clock
-from tickerlake.errors import ConfigError, LimitError, RateLimitedError, UnreachableError
+from tickerlake.errors import (
+    ConfigError,
+    MalformedError,
+    RateLimitedError,
+    UnreachableError,
+    hide,
+)
+from tickerlake.observe import tell
+from tickerlake.sources.hosts import Hosts, Peace, Turn
+from tickerlake.sources.wire import (
+    Call,
+    Patience,
+    Reply,
+    Trouble,
+    Wire,
+    open_wire,
+    parse_http_date,
+    without_key,
+)
 
-if TYPE_CHECKING:
-    import httpx
+__all__ = ["HttpSettings", "Reply", "Session", "parse_http_date", "without_key"]
 
-__all__ = ["HttpSettings", "Reply", "Session", "parse_http_date"]
+_REDIRECTS_MAX: Final = 5
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+#: Come back later. 418 is how some say it to those who did not listen to 429.
+_LATER: Final = frozenset({418, 429})
+_PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,36 +71,43 @@ class HttpSettings:
     backoff_seconds: float = 0.5
     #: The longest pause between two attempts.
     backoff_seconds_max: float = 8.0
+    #: A host that asks for no more patience than this gets it; more is an error, at once.
+    retry_after_seconds_max: float = 5.0
+    #: Failed requests in a row, of all processes, after which the host is left alone for a while.
+    circuit_failures_max: int = 5
+    #: How long, the first time; doubles each time. Also after a 429 that names no time.
+    circuit_seconds: float = 15.0
+    #: The longest that a host is left alone without having asked for it.
+    circuit_seconds_max: float = 300.0
     #: Larger answers are refused.
     body_bytes_max: int = 64 * 1024 * 1024
-    #: Our pace; null for none.
+    #: Our pace, of all processes together; null for none.
     requests_per_second: float | None = None
+    #: How many requests may go at once after a pause, where there is a pace.
+    requests_burst: int = 1
+    #: Goes before HTTPS_PROXY and its like: `http://user:password@host:port`, or `socks5://…`.
+    proxy: str | None = None
+    #: Shake hands as this browser does, such as `chrome` (extra `yahoo`); null: say who we are.
+    impersonate: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("attempts_max", "body_bytes_max", "requests_per_second"):
+        counts = ("attempts_max", "body_bytes_max", "circuit_failures_max", "requests_burst")
+        for name in (*counts, "requests_per_second"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(
                     f"{name} must be positive.",
-                    expected="more than 0" + (", or none" if name.startswith("req") else ""),
+                    expected="more than 0" + (", or none" if name not in counts else ""),
                     found=str(value),
                     todo="mend it in the source's table, [sources.NAME]",
                 )
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One complete answer. Header names are lower-case; `date` is the provider's own clock."""
-
-    url: str
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    date: datetime | None
-
-
 class Session:
-    """Requests to one provider, one at a time. Use it from one thread only."""
+    """Requests to one provider. Safe from several threads; `close` when none of them asks.
+
+    Nobody has to close it: whoever lets go of it gives back its connections, too.
+    """
 
     def __init__(
         self,
@@ -85,142 +120,286 @@ class Session:
         self._base_url = base_url.rstrip("/")
         self._settings = settings
         self._provider = provider
-        self._headers = dict(headers or {})
-        self._client: httpx.Client | None = None
-        self._next_request_at = 0.0
+        # The truth, no browser's.
+        self._headers = {"user-agent": f"tickerlake/{__version__}"} | {
+            name.lower(): text for name, text in (headers or {}).items()
+        }
+        self._hosts = Hosts()
+        self._peace = Peace(
+            settings.circuit_failures_max, settings.circuit_seconds, settings.circuit_seconds_max
+        )
+        self._wire: Wire | None = None
+        self._close_wire: Callable[[], object] = lambda: None
+        self._lock = threading.Lock()
+        # A provider may say our key itself, in what it complains of.
+        keys = (getattr(settings, name, None) for name in ("api_key", "api_secret"))
+        hide(key for key in keys if key)
+        if not all(text.isascii() and text.isprintable() for text in self._headers.values()):
+            raise ConfigError(
+                f"The key of {provider} holds what no header can carry.",
+                expected="letters, digits and signs of ASCII",
+                found="others, such as a line's end",
+                todo="set the key again; perhaps more was copied than the key",
+            )
 
-    def get(self, path: str, params: Mapping[str, str]) -> Reply:
+    def get(
+        self,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        follow_redirects: bool = True,
+    ) -> Reply:
         """GET `base_url` + `path`, which is appended unchanged.
 
+        Without `follow_redirects` an answer that sends us elsewhere comes back as it is.
+
         Raises:
-            RateLimitedError: 429; the message says how long to wait.
-            UnreachableError: Nobody answers, or only with 5xx, after all attempts.
+            RateLimitedError: It asks us to come back later, or did so before; says when.
+            UnreachableError: Nobody answers, or only with 5xx, after all attempts; it did not for
+                a while; or it sends us to another host.
             LimitError: The answer is larger than `body_bytes_max`.
-            ConfigError: `base_url` is no address.
+            ConfigError: `base_url` or `proxy` is no address.
+            MissingExtraError: `impersonate` needs a package.
         """
-        url = self._base_url + path
-        pause = self._settings.backoff_seconds
-        for attempt in range(1, self._settings.attempts_max + 1):
-            self._keep_pace()
-            reply, trouble = self._try(url, params)
-            if reply is not None and reply.status == 429:
-                raise self._rate_limited(reply)
-            if reply is not None and reply.status < 500:
-                return reply
-            if attempt < self._settings.attempts_max:
-                # Between half and the whole pause, so that many clients do not come back together.
-                clock.sleep(min(pause, self._settings.backoff_seconds_max) * _half_to_one())
-                pause *= 2
-        found = f"HTTP {reply.status}" if reply is not None else trouble
-        raise UnreachableError(
-            f"{self._provider} cannot be reached at {self._base_url}.",
-            expected="an answer",
-            found=f"{found}, {self._settings.attempts_max} times",
-            todo="check the network, or try again later; what is cached can be read offline",
-        )
+        call = Call("GET", _with_query(self._base_url + path, params), headers or {})
+        return self._send(call, follow_redirects=follow_redirects)
+
+    def post(
+        self,
+        path: str,
+        form: Mapping[str, str],
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """POST a form, as patient as `get`: only for what may come twice. Follows no redirect.
+
+        Raises:
+            RateLimitedError, UnreachableError, LimitError, ConfigError, MissingExtraError: As
+                `get`.
+        """
+        told = {"content-type": "application/x-www-form-urlencoded", **(headers or {})}
+        url = _with_query(self._base_url + path, params)
+        return self._send(Call("POST", url, told, urlencode(form).encode()), follow_redirects=False)
+
+    def follow(self, url: str, *, own_hosts: Collection[str] = ()) -> Reply:
+        """GET the address that an answer named, such as its next page.
+
+        One on the host of `base_url` is taken as it is. One on `own_hosts`, the vendor's own
+        names, is asked for at `base_url` instead, so that mirrors work; so is one without a host.
+
+        Raises:
+            MalformedError: It leads to another host: our key would go there.
+            RateLimitedError, UnreachableError, LimitError, ConfigError, MissingExtraError: As
+                `get`.
+        """
+        parts = _split(url)
+        if not _same_host(parts, _split(self._base_url)):
+            if parts.netloc and parts.hostname not in own_hosts:
+                raise MalformedError(
+                    f"{self._provider} names a next page on another host.",
+                    expected=_split(self._base_url).netloc,
+                    found=parts.netloc,
+                    todo="nothing was sent there; if that host is right, set it as base_url",
+                )
+            url = self._base_url + parts.path + (f"?{parts.query}" if parts.query else "")
+        return self._send(Call("GET", url), follow_redirects=True)
 
     def close(self) -> None:
-        """Give back the connection."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        """Give back connections; the next request opens new ones."""
+        with self._lock:
+            self._wire = None
+            self._close_wire()
 
-    def _try(self, url: str, params: Mapping[str, str]) -> tuple[Reply | None, str]:
-        import httpx
+    def _send(self, call: Call, *, follow_redirects: bool) -> Reply:
+        for _ in range(_REDIRECTS_MAX + 1):
+            reply = self._patiently(call)
+            target = reply.headers.get("location", "")
+            if not follow_redirects or reply.status not in _REDIRECTS or not target:
+                return reply
+            url = _joined(call.url, target)
+            if not _same_host(_split(url), _split(call.url)):
+                raise UnreachableError(
+                    f"{self._provider} sends us to another host, perhaps to a page for people.",
+                    expected="an answer",
+                    found=f"HTTP {reply.status} to {_split(url).netloc}",
+                    todo="open the provider's site in a browser and see what it asks for;"
+                    " what is cached can be read with --offline",
+                )
+            call = Call(call.method, url, call.headers, call.body)
+        raise UnreachableError(
+            f"{self._provider} sends us in circles.",
+            expected="an answer",
+            found=f"more than {_REDIRECTS_MAX} redirects, the last to {without_key(call.url)}",
+            todo="try again later; what is cached can be read with --offline",
+        )
 
-        try:
-            return self._request(url, params), ""
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise ConfigError(
-                f"{url} is no address.",
-                expected="http://… or https://…",
-                found=str(error),
-                todo=f"mend the base_url of {self._provider}",
-            ) from error
-        except httpx.HTTPError as error:
-            return None, f"{type(error).__name__}: {error}"
-
-    def _request(self, url: str, params: Mapping[str, str]) -> Reply:
-        import httpx
-
+    def _patiently(self, call: Call) -> Reply:
+        """Tries until there is an answer that trying again would not change."""
         settings = self._settings
-        deadline = clock.monotonic_seconds() + settings.total_timeout_seconds
-        pieces: list[bytes] = []
-        size = 0
-        with self._open_client().stream("GET", url, params=dict(params)) as answer:
-            for piece in answer.iter_bytes():
-                pieces.append(piece)
-                size += len(piece)
-                if size > settings.body_bytes_max:
-                    raise LimitError(
-                        f"{self._provider} sent too much for one answer.",
-                        expected=f"at most {settings.body_bytes_max:,} bytes",
-                        found="more",
-                        todo="ask for a shorter range, or raise body_bytes_max",
-                    )
-                if clock.monotonic_seconds() > deadline:
-                    raise httpx.ReadTimeout(
-                        f"no whole answer in {settings.total_timeout_seconds:g} s"
-                    )
-            headers = {name.lower(): value for name, value in answer.headers.items()}
-            return Reply(
-                url=str(answer.url),
-                status=answer.status_code,
-                headers=headers,
-                body=b"".join(pieces),
-                date=parse_http_date(headers.get("date")),
-            )
+        host = _host(_split(call.url))
+        began = clock.monotonic_seconds()
+        pause = settings.backoff_seconds
+        attempt = 0
+        while True:
+            attempt += 1
+            self._wait_for_turn(host)
+            answer = self._try(call, attempt)
+            last = attempt >= settings.attempts_max
+            if isinstance(answer, Reply):
+                wait = _retry_after_seconds(answer)
+                if answer.status in _LATER or (answer.status == 503 and wait is not None):
+                    self._leave_alone(host, answer, wait, last=last)
+                    continue
+                if answer.status < 500:
+                    self._hosts.answered(host)
+                    return answer
+            said = f"HTTP {answer.status}" if isinstance(answer, Reply) else answer.said
+            closed = self._hosts.failed(host, self._peace, said)
+            # Where no connection stands, more attempts help against a moment's trouble only.
+            nobody = isinstance(answer, Trouble) and not answer.connected
+            waited = clock.monotonic_seconds() - began
+            if last or closed or (nobody and waited >= settings.connect_timeout_seconds):
+                raise self._unreachable(said, f"{attempt} time{'s' if attempt > 1 else ''}")
+            # Between half and the whole pause, so that many clients do not come back together.
+            clock.sleep(min(pause, settings.backoff_seconds_max) * _half_to_one())
+            pause *= 2
 
-    def _open_client(self) -> httpx.Client:
-        import httpx
+    def _wait_for_turn(self, host: str) -> None:
+        settings = self._settings
+        turn = self._hosts.turn(host, settings.requests_per_second, settings.requests_burst)
+        while True:
+            if turn.closed_seconds <= 0:
+                if turn.wait_seconds <= 0:
+                    return
+                clock.sleep(turn.wait_seconds)
+                if turn.probe:
+                    return
+                # Others were at it meanwhile, and may have been sent away.
+                turn = self._hosts.look(host)
+            elif turn.reason == "asked" and turn.closed_seconds <= settings.retry_after_seconds_max:
+                clock.sleep(turn.closed_seconds)
+                turn = self._hosts.turn(host, settings.requests_per_second, settings.requests_burst)
+            else:
+                raise self._closed(turn)
 
-        if self._client is None:
-            settings = self._settings
-            self._client = httpx.Client(
-                # The truth, no browser's.
-                headers={"user-agent": f"tickerlake/{__version__}", **self._headers},
-                # Proxies of the environment are used, but not for mirrors on this machine.
-                mounts={f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")},
-                timeout=httpx.Timeout(
-                    settings.read_timeout_seconds, connect=settings.connect_timeout_seconds
-                ),
-            )
-        return self._client
+    def _try(self, call: Call, attempt: int) -> Reply | Trouble:
+        began = clock.monotonic_seconds()
+        answer = self._open_wire().send(call)
+        seconds = round(clock.monotonic_seconds() - began, 3)
+        url = without_key(call.url)
+        fields = {"provider": self._provider, "url": url, "attempt": attempt, "seconds": seconds}
+        if isinstance(answer, Reply):
+            said = f"HTTP {answer.status}, {len(answer.body):,} bytes"
+            fields |= {"status": answer.status, "bytes": len(answer.body)}
+        else:
+            said = answer.said
+            fields |= {"trouble": said}
+        tell(logging.DEBUG, "http", f"{call.method} {url}: {said}, {seconds:g} s", fields)
+        return answer
 
-    def _keep_pace(self) -> None:
-        if self._settings.requests_per_second is None:
-            return
-        wait = self._next_request_at - clock.monotonic_seconds()
-        if wait > 0:
-            clock.sleep(wait)
-        self._next_request_at = clock.monotonic_seconds() + 1 / self._settings.requests_per_second
+    def _open_wire(self) -> Wire:
+        with self._lock:
+            if self._wire is None:
+                settings = self._settings
+                patience = Patience(
+                    settings.connect_timeout_seconds,
+                    settings.read_timeout_seconds,
+                    settings.total_timeout_seconds,
+                    settings.body_bytes_max,
+                )
+                self._wire = open_wire(
+                    self._provider,
+                    self._headers,
+                    patience,
+                    proxy=settings.proxy,
+                    impersonate=settings.impersonate,
+                )
+                self._close_wire = weakref.finalize(self, self._wire.close)
+            return self._wire
 
-    def _rate_limited(self, reply: Reply) -> RateLimitedError:
-        wait = _retry_after(reply)
+    def _leave_alone(self, host: str, reply: Reply, wait: float | None, *, last: bool) -> None:
+        """Tell the others, and raise unless the wait is short enough to be waited for."""
+        said = f"HTTP {reply.status}, {reply.body[:80].decode(errors='replace')!r}"
+        seconds = self._hosts.asked(host, self._peace, wait, said)
+        if last or wait is None or seconds > self._settings.retry_after_seconds_max:
+            raise self._rate_limited(said, seconds)
+
+    def _closed(self, turn: Turn) -> UnreachableError:
+        if turn.reason == "asked":
+            return self._rate_limited(f"{turn.said}, before; not asked again", turn.closed_seconds)
+        again = _at(turn.closed_seconds)
+        return self._unreachable(turn.said, f"again and again; not asked before {again}")
+
+    def _rate_limited(self, said: str, seconds: float) -> RateLimitedError:
         return RateLimitedError(
             f"{self._provider} asks us to come back later.",
             expected="an answer",
-            found=f"HTTP 429, {reply.body[:80].decode(errors='replace')!r}",
-            todo=f"wait {wait}, then try again" if wait else "wait some minutes, then try again",
+            found=said,
+            todo=f"wait {seconds:,.0f} s, until {_at(seconds)}, then try again;"
+            " what is cached can be read with --offline",
+        )
+
+    def _unreachable(self, said: str, how_often: str) -> UnreachableError:
+        through = ", through the proxy of the settings" if self._settings.proxy else ""
+        return UnreachableError(
+            f"{self._provider} cannot be reached at {self._base_url}.",
+            expected="an answer",
+            found=f"{said}, {how_often}{through}",
+            todo="check the network, or try again later; what is cached can be read with --offline",
         )
 
 
-def parse_http_date(text: str | None) -> datetime | None:
-    """The instant of a Date header; None if there is none that can be read."""
+def _with_query(url: str, params: Mapping[str, str] | None) -> str:
+    return f"{url}?{urlencode(params)}" if params else url
+
+
+def _joined(url: str, target: str) -> str:
     try:
-        moment = email.utils.parsedate_to_datetime(text or "")
-    except ValueError:
-        return None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return urljoin(url, target)
+    except ValueError:  # no address at all, so no host of ours
+        return target
 
 
-def _retry_after(reply: Reply) -> str | None:
-    """Retry-After is a number of seconds, or a date."""
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # such as half of an IPv6 address: no host of ours
+        return SplitResult("", "?", url, "", "")
+
+
+def _host(parts: SplitResult) -> str:
+    """Name and port: two servers on one machine have nothing to do with each other."""
+    try:
+        port = parts.port
+    except ValueError:  # no number; whoever connects says so
+        port = None
+    return f"{parts.hostname}:{port or _PORTS.get(parts.scheme, 0)}"
+
+
+def _same_host(parts: SplitResult, other: SplitResult) -> bool:
+    """Whether `parts` may be asked with the keys that are `other`'s."""
+    if _host(parts) == _host(other):
+        return parts.scheme == other.scheme
+    upgraded = other.scheme == "http" and parts.scheme == "https"
+    return upgraded and _host(other) == f"{parts.hostname}:80" and _host(parts).endswith(":443")
+
+
+def _retry_after_seconds(reply: Reply) -> float | None:
+    """Retry-After is a number of seconds, or a date, which counts from the provider's own clock."""
     text = reply.headers.get("retry-after", "").strip()
-    if text.isdigit():
-        return f"{text} s"
-    until = parse_http_date(text)
-    return f"until {until.isoformat()}" if until else None
+    try:
+        return max(0.0, float(text)) if float(text) < float("inf") else None
+    except ValueError:
+        until = parse_http_date(text)
+    if until is None:
+        return None
+    return max(0.0, (until - (reply.date or clock.real_now())).total_seconds())
+
+
+def _at(seconds: float) -> str:
+    return f"{clock.real_now() + timedelta(seconds=seconds):%H:%M:%S}Z"
 
 
 def _half_to_one() -> float:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from tickerlake.cli.arguments import open_workspace
 from tickerlake.cli.output import Output, counted
 from tickerlake.cli.stopping import stopping
-from tickerlake.errors import UsageError
-from tickerlake.observe import without_secrets
+from tickerlake.errors import UsageError, without_secrets
 
 if TYPE_CHECKING:
     from tickerlake.app import Workspace
