@@ -16,7 +16,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from tickerlake.errors import ConfigError
+from tickerlake.errors import ConfigError, hide
 from tickerlake.sources.base import Source
 from tickerlake.sources.settings import settings_from
 
@@ -67,8 +67,10 @@ def open_source(name: str, *, settings: Mapping[str, Any] | None = None) -> Sour
     Raises:
         ConfigError: No source has this name, it cannot be loaded, or a setting is wrong.
     """
+    told = settings or {}
+    hide(str(told[key]) for key in ("api_key", "api_secret") if told.get(key))
     source_class = _load(name)
-    filled = settings_from(source_class.settings_type, settings or {}, source=name)
+    filled = settings_from(source_class.settings_type, told, source=name)
     source: Source = source_class(filled)
     return source
 
