@@ -61,7 +61,9 @@ class Crumbs:
     def _renew(self) -> None:
         with_cookie = self._open("cookie", {})
         try:
-            reply = with_cookie.get("/", {})  # a 404 as a rule; its cookie is what counts
+            reply = with_cookie.get(
+                "/", follow_redirects=False
+            )  # a 404 as a rule; its cookie is what counts
         finally:
             with_cookie.close()
         found = dict(_COOKIE.findall(reply.headers.get("set-cookie", "")))
@@ -71,7 +73,7 @@ class Crumbs:
             self._session.close()
         cookie = "; ".join(f"{name}={value}" for name, value in found.items())
         self._session = self._open("base", {"cookie": cookie})
-        reply = self._session.get("/v1/test/getcrumb", {})
+        reply = self._session.get("/v1/test/getcrumb", follow_redirects=False)
         text = reply.body.decode(errors="replace").strip()
         if 300 <= reply.status < 400:
             raise _consent(reply)
