@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 
 import crypto_doubles as doubles
+from tickerlake import clock
 from tickerlake.sources import BarsRequest, Source
 from tickerlake.testing.source_suite import SourceSuite
 
@@ -31,4 +32,40 @@ class TestBinanceUs(SourceSuite):
     @pytest.fixture
     def source(self) -> Iterator[Source]:
         with doubles.played("binance_us", doubles.binance) as (source, _):
+            yield source
+
+
+class TestCoinbase(SourceSuite):
+    """Coinbase keeps the contract."""
+
+    request_ = BarsRequest("ACME-USD", "1d", date(2024, 1, 5), date(2024, 1, 31))
+    unknown_symbol = "NO-SUCH"
+
+    @pytest.fixture
+    def source(self) -> Iterator[Source]:
+        with doubles.played("coinbase", doubles.coinbase) as (source, _):
+            yield source
+
+
+class TestKraken(SourceSuite):
+    """Kraken keeps the contract, whose range lies in its look-back."""
+
+    _today = clock.now().date()
+    request_ = BarsRequest("ACME/USD", "1d", _today - timedelta(days=40), _today)
+    unknown_symbol = "NO/SUCH"
+
+    @pytest.fixture
+    def source(self) -> Iterator[Source]:
+        with doubles.played("kraken", doubles.kraken) as (source, _):
+            yield source
+
+
+class TestBitfinex(SourceSuite):
+    """Bitfinex keeps the contract."""
+
+    request_ = BarsRequest("tACMEUSD", "1d", date(2024, 1, 5), date(2024, 1, 31))
+
+    @pytest.fixture
+    def source(self) -> Iterator[Source]:
+        with doubles.played("bitfinex", doubles.bitfinex) as (source, _):
             yield source

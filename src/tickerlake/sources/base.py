@@ -123,8 +123,8 @@ class Limits:
     """
 
     intervals: tuple[str, ...] = ("1d",)
-    span_days: dict[str, int] = field(default_factory=dict)
-    look_back_days: dict[str, int] = field(default_factory=dict)
+    span_days: dict[str, float] = field(default_factory=dict)
+    look_back_days: dict[str, float] = field(default_factory=dict)
     requests_per_second: float | None = None
     needs_key: bool = False
     price_basis: PriceBasis = "raw"

@@ -40,6 +40,7 @@ __all__ = [
     "fits",
     "gather",
     "interval_of",
+    "joined",
     "milliseconds",
     "next_start",
     "noted",
@@ -48,6 +49,7 @@ __all__ = [
     "records",
     "require_trades",
     "trades",
+    "with_trades",
     "within",
 ]
 
@@ -60,6 +62,7 @@ _DAY: Final = timedelta(days=1)
 _DAY_US: Final = 86_400_000_000
 _SKEW: Final = timedelta(seconds=60)
 _INSTANT: Final = pa.timestamp("us", tz="UTC")
+_NO_TRADES: Final = SCHEMAS["trade"].empty_table()
 _NO_BARS: Final = SCHEMAS["bar"].empty_table()
 
 
@@ -190,6 +193,22 @@ def gather(pages: Iterable[Answer], request: BarsRequest, *, provider: str) -> A
     return dataclasses.replace(got[-1], bars=bars, notes=notes, missing=missing)
 
 
+def joined(answers: Sequence[Answer]) -> Answer:
+    """The answers of one recording as one."""
+    if len(answers) == 1:
+        return answers[0]
+    kinds = dict.fromkeys(kind for answer in answers for kind in answer.ticks)
+    return Answer(
+        bars=_each_once(pa.concat_tables([_NO_BARS, *(answer.bars for answer in answers)])),
+        actions=empty_answer().actions,
+        notes=tuple(dict.fromkeys(note for answer in answers for note in answer.notes)),
+        ticks={
+            kind: pa.concat_tables([a.ticks[kind] for a in answers if kind in a.ticks])
+            for kind in kinds
+        },
+    )
+
+
 def records(kind: Kind, columns: dict[str, Any], count: int) -> pa.Table:
     """A table of the kind's schema; a single value stands for a whole column.
 
@@ -256,6 +275,12 @@ def require_trades(request: TicksRequest, provider: str) -> None:
             found=request.kind,
             todo="ask for trades, or listen live",
         )
+
+
+def with_trades(answer: Answer, trades: pa.Table | None = None) -> Answer:
+    """The answer with these trades; or with a table of trades even where it has none."""
+    told = answer.ticks.get("trade", _NO_TRADES) if trades is None else trades
+    return dataclasses.replace(answer, ticks={"trade": told})
 
 
 def within(answer: Answer, request: TicksRequest) -> Answer | None:

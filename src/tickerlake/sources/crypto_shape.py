@@ -32,6 +32,9 @@ _INSTANT: Final = pa.timestamp("us", tz="UTC")
 _UNITS: Final = (("s", 10**11, 10**9), ("ms", 10**14, 10**6), ("us", 10**17, 10**3))
 _NANOS_MAX: Final = 7_258_118_400 * 10**9
 
+_NEAREST: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder()
+_EXACT: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(float_hook=str)
+
 Int64s = npt.NDArray[np.int64]
 
 
@@ -64,14 +67,14 @@ class Told:
         return self.symbol
 
 
-def decoded(payload: bytes, provider: str) -> Any:  # noqa: ANN401 - JSON is any
-    """The JSON document; decimals become the nearest float64, once.
+def decoded(payload: bytes, provider: str, *, exact: bool = False) -> Any:  # noqa: ANN401
+    """The JSON document; decimals become the nearest float64, once, or stay text (`exact`).
 
     Raises:
         MalformedError: It is none, or was cut.
     """
     try:
-        return msgspec.json.decode(payload)
+        return (_EXACT if exact else _NEAREST).decode(payload)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise MalformedError(
             f"{provider}'s answer is no JSON, or was cut.",
@@ -120,7 +123,7 @@ def texts(values: Sequence[Any], provider: str, where: str) -> pa.Array:
         raise malformed(provider, where, "integers or texts", error) from error
 
 
-def nanoseconds(values: Sequence[Any], provider: str, where: str) -> Int64s:
+def nanoseconds(values: Sequence[Any] | pa.Array, provider: str, where: str) -> Int64s:
     """Times since 1970 as ns; their size tells whether s, ms, µs or ns were given.
 
     Raises:

@@ -1,0 +1,175 @@
+"""Bitfinex's answers over REST → bars, trades, pairs, or the error of our tree that they tell.
+
+Everything is an array without names, and arrays grow without notice: they are read by place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from tickerlake.errors import (
+    ConfigError,
+    MalformedError,
+    RangeError,
+    RateLimitedError,
+    TickerlakeError,
+    UnreachableError,
+)
+from tickerlake.sources import crypto
+from tickerlake.sources import crypto_shape as shape
+from tickerlake.sources.base import Answer, Hit, empty_answer
+from tickerlake.sources.crypto_shape import Told
+
+__all__ = ["listed", "parse_answer", "quote_of", "refusal"]
+
+#: Numbers above it are times in ms (2001), below it are ids, prices or amounts.
+_MS_MIN = 10**12
+
+
+def quote_of(symbol: str) -> str | None:
+    """The quote currency: behind the colon, or the last three letters."""
+    if ":" in symbol:
+        return symbol.rpartition(":")[2]
+    return symbol[-3:] if len(symbol) >= 7 else None
+
+
+def parse_answer(document: Any, told: Told) -> Answer:  # noqa: ANN401 - JSON is any
+    """The records of a decoded answer.
+
+    Raises:
+        TickerlakeError: What the answer tells, or that it is none.
+    """
+    refused = _told(200, document, told.title, told.symbol)
+    if refused is not None:
+        raise refused
+    if not isinstance(document, list):
+        raise shape.malformed(told.title, "its whole", "an array", document)
+    if not document:
+        return empty_answer()
+    first = document[0]
+    if isinstance(first, int) and first >= _MS_MIN and len(document) >= 6:
+        document, first = [document], document  # `last` gives one row, flat
+    if not isinstance(first, list):
+        raise shape.malformed(told.title, "its whole", "rows of candles, trades or pairs", document)
+    if first and isinstance(first[0], str):
+        return crypto.noted(f"a list of {len(listed(document, told)):,} pairs, no records")
+    times = shape.columns_of(document, 4, told.title)[0]
+    is_candles = len(first) >= 6 and isinstance(times[0], int) and times[0] >= _MS_MIN
+    return _candles(document, told) if is_candles else _trades(document, told)
+
+
+def listed(document: Any, told: Told) -> list[Hit]:  # noqa: ANN401 - JSON is any
+    """The pairs: one list inside another.
+
+    Raises:
+        MalformedError: It is no list of pairs.
+    """
+    nested = document[0] if isinstance(document, list) and len(document) == 1 else None
+    if not isinstance(nested, list) or not all(isinstance(pair, str) for pair in nested):
+        raise shape.malformed(told.title, "its pairs", "[[pair, …]]", document)
+    hits = []
+    for pair in nested:
+        symbol = f"t{pair}"
+        quote = quote_of(symbol)
+        base = pair.partition(":")[0] if ":" in pair else pair[:-3]
+        hits.append(
+            Hit(
+                symbol=symbol,
+                name=f"{base} / {quote}" if quote else base,
+                type="crypto",
+                exchange=told.provider.upper(),
+                currency=quote,
+                provider=told.provider,
+                provider_symbol=symbol,
+                listed=True,
+            )
+        )
+    return hits
+
+
+def refusal(status: int, body: bytes, title: str, symbol: str | None) -> TickerlakeError | None:
+    """The error that an answer tells by its status, then by its body; None for a good one."""
+    if status < 400:
+        return None
+    try:
+        document = shape.decoded(body, title)
+    except MalformedError:
+        document = body[:80].decode(errors="replace")
+    return _told(status, document, title, symbol)
+
+
+def _told(status: int, document: object, title: str, symbol: str | None) -> TickerlakeError | None:
+    """`["error", code, text]`, or `{"error": …}`, with any status."""
+    code, text = _words(document)
+    if status < 400 and code is None and not text:
+        return None
+    found, words = f"HTTP {status}, code {code}: {text[:120]}", text.lower()
+    if status == 429 or code == 11010 or "ratelimit" in words or "rate_limit" in words:
+        return RateLimitedError(
+            f"{title} says: later.", expected="an answer", found=found,
+            todo="wait a minute, then try again",
+        )  # fmt: skip
+    if "symbol" in words or "pair" in words or (code == 10020 and words == "invalid"):
+        return shape.unknown(title, symbol, found)
+    if status in (401, 403, 451):
+        return ConfigError(
+            f"{title} does not answer where we are, or not us.", expected="an answer", found=found,
+            todo="look whether it serves your country; or set base_url to a mirror",
+        )  # fmt: skip
+    if code == 10020 or status in (400, 422):
+        return RangeError(
+            f"{title} does not take this request.", expected="a range and an interval it has",
+            found=found, todo="ask for another range or interval",
+        )  # fmt: skip
+    if code in (20060, 10000, 10001) or status >= 500 or "maintenance" in words:
+        return UnreachableError(
+            f"{title} cannot answer at the moment.", expected="an answer", found=found,
+            todo="try again later",
+        )  # fmt: skip
+    return MalformedError(
+        f"{title} refuses this request.", expected="candles, trades or pairs", found=found,
+        todo="report it, with what was found",
+    )  # fmt: skip
+
+
+def _words(document: object) -> tuple[object, str]:
+    if isinstance(document, list) and document[:1] == ["error"]:
+        told = [*document, None, ""]
+        return told[1] or "none", str(told[2])
+    if isinstance(document, Mapping):
+        return None, str(document.get("error") or document.get("message") or dict(document))
+    return (None, document) if isinstance(document, str) else (None, "")
+
+
+def _candles(rows: list[Any], told: Told) -> Answer:
+    """Rows are time, open, CLOSE, high, low, volume."""
+    title, symbol = told.title, told.require_symbol()
+    times, *prices = shape.columns_of(rows, 6, title)
+    starts = shape.nanoseconds(times, title, "the time of a candle")
+    opened, close, high, low, volume = (
+        shape.floats(column, title, "a price or volume") for column in prices
+    )
+    candles = crypto.Candles(starts, opened, high, low, close, volume)
+    interval = crypto.interval_of(starts, told.interval, title)
+    bars = candles.bars(told, interval=interval, currency=quote_of(symbol))
+    return dataclasses.replace(empty_answer(), bars=bars)
+
+
+def _trades(rows: list[Any], told: Told) -> Answer:
+    """Rows are id, time, amount (negative: the taker sold), price."""
+    title, symbol = told.title, told.require_symbol()
+    ids, times, amounts, prices = shape.columns_of(rows, 4, title)
+    signed = shape.floats(amounts, title, "the amount of a trade").to_numpy(zero_copy_only=False)
+    table = crypto.trades(
+        told,
+        symbol=symbol,
+        currency=quote_of(symbol),
+        ids=ids,
+        prices=prices,
+        sizes=abs(signed),
+        times=shape.nanoseconds(times, title, "the time of a trade"),
+        sides=["sell" if amount < 0 else "buy" for amount in signed.tolist()],
+    )
+    return dataclasses.replace(empty_answer(), ticks={"trade": table.sort_by("ts_ns")})

@@ -1,0 +1,164 @@
+"""Coinbase's answers over REST → bars, trades, products, or the error of our tree they tell."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from tickerlake.errors import (
+    ConfigError,
+    MalformedError,
+    RangeError,
+    RateLimitedError,
+    TickerlakeError,
+    UnreachableError,
+)
+from tickerlake.sources import crypto
+from tickerlake.sources import crypto_shape as shape
+from tickerlake.sources.base import Answer, Hit, empty_answer
+from tickerlake.sources.crypto_shape import Told
+from tickerlake.sources.frames import text_ns
+
+__all__ = ["listed", "parse_answer", "quote_of", "refusal"]
+
+
+def quote_of(symbol: str) -> str | None:
+    """The quote currency: what stands behind the dash."""
+    return symbol.rpartition("-")[2] if "-" in symbol else None
+
+
+def parse_answer(document: Any, told: Told) -> Answer:  # noqa: ANN401 - JSON is any
+    """The records of a decoded answer.
+
+    Raises:
+        TickerlakeError: What the answer tells, or that it is none.
+    """
+    if isinstance(document, Mapping):
+        raise _told(200, document, told.title, told.symbol) or shape.malformed(
+            told.title, "its whole", "candles, trades or products", sorted(map(str, document))
+        )
+    if not isinstance(document, list):
+        raise shape.malformed(told.title, "its whole", "a list or an object", document)
+    if not document:
+        return empty_answer()
+    if not isinstance(document[0], Mapping):
+        return _candles(document, told)
+    if "base_currency" in document[0]:
+        return crypto.noted(f"a list of {len(listed(document, told)):,} products, no records")
+    return _trades(document, told)
+
+
+def listed(document: Any, told: Told) -> list[Hit]:  # noqa: ANN401 - JSON is any
+    """The products.
+
+    Raises:
+        MalformedError: It is no list of products.
+    """
+    if not isinstance(document, list):
+        raise shape.malformed(told.title, "its products", "a list", document)
+    hits = []
+    for row in document:
+        said = row if isinstance(row, Mapping) else {}
+        keys = ("id", "base_currency", "quote_currency")
+        symbol, base, quote = (said.get(key) for key in keys)
+        if not (isinstance(symbol, str) and isinstance(base, str) and isinstance(quote, str)):
+            raise shape.malformed(told.title, "its products", " ".join(keys), row)
+        hits.append(
+            Hit(
+                symbol=symbol,
+                name=f"{base} / {quote}",
+                type="crypto",
+                exchange=told.provider.upper(),
+                currency=quote,
+                provider=told.provider,
+                provider_symbol=symbol,
+                listed=None if "status" not in said else said["status"] != "delisted",
+            )
+        )
+    return hits
+
+
+def refusal(status: int, body: bytes, title: str, symbol: str | None) -> TickerlakeError | None:
+    """The error that an answer tells by its status, then by its message; None for a good one."""
+    if status < 400:
+        return None
+    try:
+        document = shape.decoded(body, title)
+    except MalformedError:
+        document = {"message": body[:80].decode(errors="replace")}
+    return _told(status, document, title, symbol)
+
+
+def _told(status: int, document: object, title: str, symbol: str | None) -> TickerlakeError | None:
+    text = str(document.get("message", "")) if isinstance(document, Mapping) else ""
+    if status < 400 and not text:
+        return None
+    found, words = f"HTTP {status}: {text[:120]}", text.lower()
+    if status == 404 or words == "notfound":
+        return shape.unknown(title, symbol, found)
+    if status == 429 or "rate limit" in words:
+        return RateLimitedError(
+            f"{title} says: later.", expected="an answer", found=found, todo="wait some seconds"
+        )
+    if status in (401, 403, 451):
+        return ConfigError(
+            f"{title} does not answer where we are, or not us.", expected="an answer", found=found,
+            todo="look whether it serves your country; or set base_url to a mirror",
+        )  # fmt: skip
+    if status >= 500:
+        return UnreachableError(
+            f"{title} cannot answer at the moment.", expected="an answer", found=found,
+            todo="try again later",
+        )  # fmt: skip
+    if any(part in words for part in ("granularity", "aggregations", "start", "too old", "end")):
+        return RangeError(
+            f"{title} does not take this request.", expected="a range and an interval it has",
+            found=found, todo="ask for another range or interval",
+        )  # fmt: skip
+    return MalformedError(
+        f"{title} refuses this request.", expected="candles, trades or products", found=found,
+        todo="report it, with what was found",
+    )  # fmt: skip
+
+
+def _candles(rows: list[Any], told: Told) -> Answer:
+    """Rows are time, LOW, HIGH, open, close, volume: the newest first."""
+    title, symbol = told.title, told.require_symbol()
+    times, *prices = shape.columns_of(rows, 6, title)
+    starts = shape.nanoseconds(times, title, "the time of a candle")
+    low, high, opened, close, volume = (
+        shape.floats(column, title, "a price or volume") for column in prices
+    )
+    candles = crypto.Candles(starts, opened, high, low, close, volume)
+    interval = crypto.interval_of(starts, told.interval, title)
+    bars = candles.bars(told, interval=interval, currency=quote_of(symbol))
+    return dataclasses.replace(empty_answer(), bars=bars)
+
+
+def _trades(rows: list[Any], told: Told) -> Answer:
+    """The newest first; `side` is the maker's."""
+    symbol = told.require_symbol()
+    try:
+        keys = ("trade_id", "price", "size", "time", "side")
+        ids, prices, sizes, times, sides = ([row[key] for row in rows] for key in keys)
+    except (KeyError, TypeError) as error:
+        raise shape.malformed(told.title, "its trades", f"objects with {keys}", rows) from error
+    stamps = text_ns(shape.texts(times, told.title, "the time of a trade"))
+    if stamps.null_count:
+        raise shape.malformed(told.title, "the time of a trade", "ISO 8601", times)
+    table = crypto.trades(
+        told,
+        symbol=symbol,
+        currency=quote_of(symbol),
+        ids=ids,
+        prices=prices,
+        sizes=sizes,
+        times=stamps.to_numpy(),
+        # The maker sold: so the taker bought.
+        sides=["buy" if side == "sell" else "sell" for side in sides],
+    )
+    in_order = table.take(pa.array(range(table.num_rows - 1, -1, -1), pa.int64()))
+    return dataclasses.replace(empty_answer(), ticks={"trade": in_order})

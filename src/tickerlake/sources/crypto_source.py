@@ -1,0 +1,209 @@
+"""What the sources of crypto exchanges do alike: each provider says how it is asked and read."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any, ClassVar
+
+from tickerlake import clock
+from tickerlake.errors import NotFoundError, RangeError, TickerlakeError
+from tickerlake.sources import crypto
+from tickerlake.sources.base import About, Answer, BarsRequest, Hit, Limits
+from tickerlake.sources.crypto_shape import Told, decoded
+from tickerlake.sources.http import HttpSettings, Session
+from tickerlake.sources.recordings import Recorded, recorded
+
+__all__ = ["CryptoSource"]
+
+
+class CryptoSource(ABC):
+    """A source of one exchange. What a subclass has to say stands below as abstract."""
+
+    name: ClassVar[str]
+    #: What people call it.
+    title: ClassVar[str]
+    #: Before it there was nothing to trade.
+    first_day: ClassVar[date]
+    limits: ClassVar[Limits]
+    #: Whether it tells times as decimals, of which no digit may be lost.
+    exact: ClassVar[bool] = False
+    settings_type: ClassVar[type[Any]]
+
+    def __init__(self, settings: Any | None = None) -> None:  # noqa: ANN401 - of `settings_type`
+        self._settings = settings or self.settings_type()
+        base_url: str = self._settings.base_url
+        http: HttpSettings = self._settings
+        self._session = Session(base_url, http, provider=self.title)
+
+    def bars(self, request: BarsRequest) -> Answer:
+        """Fetch the range, oldest first; what follows a page that failed is listed in `missing`.
+
+        Raises:
+            NotFoundError: No such symbol.
+            RangeError: An interval that there is not, or a range wholly out of reach.
+            ConfigError: Refused where we are.
+            MalformedError, RateLimitedError, UnreachableError: As every source.
+        """
+        span = self._span(request)
+        cut = self._cut(span)
+        answer = crypto.gather(self._pages(span), span.request, provider=self.title)
+        return dataclasses.replace(answer, missing=cut + answer.missing)
+
+    def requests(self, request: BarsRequest) -> int:
+        """How many requests `bars` would send now, at most.
+
+        Raises:
+            RangeError: As `bars`, before it asks.
+        """
+        span = self._span(request)
+        self._cut(span)
+        return self._count(span)
+
+    def search(self, text: str, *, limit: int = 20) -> Sequence[Hit]:
+        """Symbols and assets that have the text in them; downloads the listing each time.
+
+        Raises:
+            ConfigError, MalformedError, RateLimitedError, UnreachableError: As `bars`.
+        """
+        return crypto.fits(self.listing(), text, limit)
+
+    def symbols(self) -> Iterator[str]:
+        """None without a request: see `listing`."""
+        return iter(())
+
+    def close(self) -> None:
+        """Give back the connection."""
+        self._session.close()
+
+    def parse(
+        self,
+        payload: bytes,
+        *,
+        symbol: str | None = None,
+        interval: str | None = None,
+        received_at: datetime | None = None,
+    ) -> Answer:
+        """One recorded answer of any kind, bare or with its request around it, or a socket's talk.
+
+        Raises:
+            NotFoundError, RangeError, ConfigError, RateLimitedError, UnreachableError: What the
+                answer says.
+            MalformedError: No answer of this exchange's, or nobody says whose it is.
+        """
+        answers = []
+        for one in recorded(payload):
+            told = Told(
+                self.name,
+                self.title,
+                symbol or self._symbol_in(one),
+                interval or self._interval_in(one),
+                received_at or one.date,
+            )
+            answers.append(self._understood(one, told))
+        return crypto.joined(answers)
+
+    @abstractmethod
+    def listing(self) -> Sequence[Hit]:
+        """Every symbol.
+
+        Raises:
+            ConfigError, MalformedError, RateLimitedError, UnreachableError: As `bars`.
+        """
+
+    @abstractmethod
+    def _pages(self, span: crypto.Span) -> Iterator[Answer]:
+        """Ask for the range, request by request."""
+
+    @abstractmethod
+    def _count(self, span: crypto.Span) -> int:
+        """How many requests that is at most."""
+
+    @abstractmethod
+    def _read(self, document: Any, told: Told) -> Answer:  # noqa: ANN401 - JSON is any
+        """The records of a good answer."""
+
+    @abstractmethod
+    def _refusal(self, one: Recorded, symbol: str | None) -> TickerlakeError | None:
+        """The error that an answer tells by its status and body; None for a good one."""
+
+    @abstractmethod
+    def _currency(self, symbol: str) -> str | None:
+        """The quote asset, by the symbol."""
+
+    def _symbol_in(self, one: Recorded) -> str | None:
+        """The symbol that a recorded request names."""
+        return one.query.get("symbol")
+
+    def _interval_in(self, one: Recorded) -> str | None:
+        """The interval that a recorded request names."""
+        del one
+        return None
+
+    def _span(self, request: BarsRequest) -> crypto.Span:
+        self.limits.require(request.interval, source=self.name)
+        if not request.symbol.strip():
+            raise NotFoundError(
+                "A symbol is missing.", expected="a symbol", found="nothing", todo="name one"
+            )
+        return crypto.Span.of(request, first=self.first_day)
+
+    def _cut(self, span: crypto.Span) -> tuple[str, ...]:
+        """What of the range lies before the look-back, as `missing` has it.
+
+        Raises:
+            RangeError: All of it.
+        """
+        request = span.request
+        days = self.limits.look_back_days.get(request.interval)
+        if days is None or request.start is None:
+            return ()
+        earliest = clock.now() - timedelta(days=days)
+        if span.start >= crypto.milliseconds(earliest):
+            return ()
+        if span.end <= crypto.milliseconds(earliest):
+            raise RangeError(
+                f"{self.title} no longer has {request.symbol} {request.interval} that far back.",
+                expected=f"a range within the last {days:g} days",
+                found=f"an end at {request.end}",
+                todo="ask for a later range, or a longer interval",
+            )
+        part = f"{request.symbol} {request.interval} from {request.start} to {earliest:%F %R}Z"
+        return (f"{part}: {self.title} keeps {days:g} days",)
+
+    def _understood(self, one: Recorded, told: Told) -> Answer:
+        refused = self._refusal(one, told.symbol)
+        if refused is not None:
+            raise refused
+        return self._read(decoded(one.body, self.title, exact=self.exact), told)
+
+    def _ask(
+        self,
+        path: str,
+        asked: Mapping[str, str],
+        symbol: str | None = None,
+        interval: str | None = None,
+    ) -> Answer:
+        """One request, understood; of the symbol and interval that are named beside it."""
+        reply = self._session.get(path, asked)
+        received, notes = crypto.received_of(reply, self.title)
+        one = Recorded(reply.body, reply.status, reply.headers, reply.url)
+        told = Told(self.name, self.title, symbol, interval, received)
+        about = About(
+            exchange=self.name.upper(),
+            instrument_type="crypto",
+            currency=self._currency(symbol) if symbol else None,
+            as_of=reply.date,
+            url=reply.url,
+        )
+        return crypto.completed(self._understood(one, told), about, notes)
+
+    def _document(self, path: str) -> Any:  # noqa: ANN401 - JSON is any
+        """A good answer that has no records."""
+        reply = self._session.get(path, {})
+        refused = self._refusal(Recorded(reply.body, reply.status, reply.headers), None)
+        if refused is not None:
+            raise refused
+        return decoded(reply.body, self.title)
