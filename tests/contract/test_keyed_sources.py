@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -40,6 +41,60 @@ class TestTiingo(SourceSuite):
     def source(self) -> Iterator[Source]:
         with provider_server(tiingo) as server:
             yield open_source("tiingo", settings=keyed(server.base_url))
+
+
+def alphavantage(request: ProviderRequest) -> ProviderAnswer:
+    """The same ACME, with a premium key; newest first, all values texts."""
+    if request.query["function"] == "SYMBOL_SEARCH":
+        return ProviderAnswer({"bestMatches": []})
+    if request.query["symbol"] != "ACME":
+        return ProviderAnswer({"Error Message": "Invalid API call. Please retry or visit …"})
+    row = {"1. open": "10", "2. high": "11", "3. low": "9", "4. close": "10.5",
+           "5. adjusted close": "5.2", "6. volume": "100", "7. dividend amount": "0.0000",
+           "8. split coefficient": "1.0"}  # fmt: skip
+    days = weekdays(date(2024, 1, 1), date(2024, 2, 29))
+    return ProviderAnswer(
+        {
+            "Meta Data": {"2. Symbol": "ACME", "5. Time Zone": "US/Eastern"},
+            "Time Series (Daily)": {str(day): row for day in reversed(days)},
+        }
+    )
+
+
+class TestAlphaVantage(SourceSuite):
+    """Alpha Vantage keeps the contract, over HTTP."""
+
+    request_ = JANUARY
+
+    @pytest.fixture
+    def source(self) -> Iterator[Source]:
+        with provider_server(alphavantage) as server:
+            settings = keyed(server.base_url) | {"premium": True}
+            yield open_source("alphavantage", settings=settings)
+
+
+def stooq(request: ProviderRequest) -> ProviderAnswer:
+    """The same ACME, in CSV of Windows' line ends."""
+    if request.query["s"] != "acme.us":
+        return ProviderAnswer("No data", headers={"content-type": "text/plain"})
+    first, last = (
+        date.fromisoformat(request.query.get(name, default))
+        for name, default in (("d1", "20240101"), ("d2", "20241231"))
+    )
+    lines = ["Date,Open,High,Low,Close,Volume"]
+    lines += [f"{day},10,11,9,10.5,100" for day in weekdays(first, last)]
+    return ProviderAnswer("\r\n".join(lines) + "\r\n", headers={"content-type": "text/csv"})
+
+
+class TestStooq(SourceSuite):
+    """Stooq keeps the contract, over HTTP."""
+
+    request_ = dataclasses.replace(JANUARY, symbol="acme.us")
+
+    @pytest.fixture
+    def source(self) -> Iterator[Source]:
+        with provider_server(stooq) as server:
+            yield open_source("stooq", settings=keyed(server.base_url))
 
 
 def keyed(base_url: str) -> dict[str, object]:

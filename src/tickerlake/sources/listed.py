@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from fractions import Fraction
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -36,8 +37,10 @@ __all__ = [
     "key_of",
     "moments",
     "period_start",
+    "ratio",
     "received_of",
     "symbol_of",
+    "zone_of",
 ]
 
 NEW_YORK: Final = ZoneInfo("America/New_York")
@@ -112,6 +115,36 @@ class Series:
             "state": pa.array(_WORDS[ranks], pa.string()),
         }
         return self._bars(told, dates)
+
+    def events(self, days: pa.Array, cash: pa.Array, factor: pa.Array) -> pa.Table:
+        """Corporate actions from the rows of their ex-dates.
+
+        Args:
+            days: The rows' dates.
+            cash: What was paid for a share; 0 and null are nothing.
+            factor: New shares for an old one; 1, 0 and null are no split.
+        """
+        none = pa.scalar(False)
+        paid = pc.indices_nonzero(pc.coalesce(pc.not_equal(cash, 0.0), none))
+        is_split = pc.and_(pc.not_equal(factor, 1.0), pc.greater(factor, 0.0))
+        split = pc.indices_nonzero(pc.coalesce(is_split, none))
+        parts = [ratio(value) for value in factor.take(split).to_pylist()]
+        ex_dates = pa.concat_arrays([days.take(paid), days.take(split)])
+        no_parts, no_cash = [None] * len(paid), pa.nulls(len(split), pa.float64())
+        told = {
+            "provider": self.provider,
+            "symbol": self.symbol,
+            "currency": self.currency,
+            "fetched_at": self.received_at,
+            "ts": ex_dates.cast(pa.timestamp("us")).cast(_INSTANT),
+            "ex_date": ex_dates,
+            "action": pa.array(["dividend"] * len(paid) + ["split"] * len(split), pa.string()),
+            "amount": pa.concat_arrays([cash.take(paid), no_cash]),
+            "numerator": pa.array([*no_parts, *(new for new, _ in parts)], pa.float64()),
+            "denominator": pa.array([*no_parts, *(old for _, old in parts)], pa.float64()),
+        }
+        table = table_of("corporate_action", told, len(ex_dates))
+        return table.sort_by([("ex_date", "ascending"), ("action", "ascending")])
 
     def _bars(self, told: Mapping[str, Any], dates: pa.Array) -> pa.Table:
         bases = {"raw": dates, None: None}
@@ -200,6 +233,30 @@ def period_start(day: date, interval: str) -> date:
     if interval == "1wk":
         return day - timedelta(days=day.weekday())
     return day.replace(day=1) if interval == "1mo" else day
+
+
+def ratio(factor: float) -> tuple[float, float]:
+    """New and old shares: 4.0 is 4:1, 0.333333 is 1:3, the fraction that a rounded one means."""
+    near = Fraction(factor).limit_denominator(100)
+    # Factors are rounded at the sixth digit after the point.
+    if near > 0 and abs(float(near) - factor) <= 1e-6 * max(factor, 1.0):
+        return float(near.numerator), float(near.denominator)
+    return factor, 1.0
+
+
+def zone_of(exchange: str | None) -> ZoneInfo:
+    """The wall clock of an exchange, by the codes that `calendars.calendar_for` takes; else UTC."""
+    return ZoneInfo(_ZONES.get(exchange or "", "UTC"))
+
+
+_ZONES: Final = {
+    "US": "America/New_York", "LON": "Europe/London", "TOR": "America/Toronto",
+    "VAN": "America/Toronto", "XETRA": "Europe/Berlin", "FRA": "Europe/Berlin",
+    "BSE": "Asia/Kolkata", "NSE": "Asia/Kolkata", "SHH": "Asia/Shanghai", "SHZ": "Asia/Shanghai",
+    "PAR": "Europe/Paris", "AMS": "Europe/Amsterdam", "SAO": "America/Sao_Paulo",
+    "MIL": "Europe/Rome", "STO": "Europe/Stockholm", "WSE": "Europe/Warsaw", "TSE": "Asia/Tokyo",
+    "HKG": "Asia/Hong_Kong", "BUD": "Europe/Budapest",
+}  # fmt: skip
 
 
 def moments(

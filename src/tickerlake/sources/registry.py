@@ -26,6 +26,7 @@ GROUP = "tickerlake.sources"
 
 _OURS = {
     "alpaca": "tickerlake.sources.alpaca:AlpacaSource",
+    "alphavantage": "tickerlake.sources.alphavantage:AlphaVantageSource",
     "binance": "tickerlake.sources.binance:BinanceSource",
     "binance_us": "tickerlake.sources.binance:BinanceUsSource",
     "bitfinex": "tickerlake.sources.bitfinex:BitfinexSource",
@@ -34,6 +35,7 @@ _OURS = {
     "finnhub": "tickerlake.sources.finnhub:FinnhubSource",
     "kraken": "tickerlake.sources.kraken:KrakenSource",
     "sample": "tickerlake.sources.sample:SampleSource",
+    "stooq": "tickerlake.sources.stooq:StooqSource",
     "tiingo": "tickerlake.sources.tiingo:TiingoSource",
     "yahoo": "tickerlake.sources.yahoo:YahooSource",
 }

@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from fractions import Fraction
 from typing import Any, Final
 
 import numpy as np
@@ -35,7 +34,6 @@ from tickerlake.sources.columns import (
     floats,
     json_rows,
     malformed,
-    table_of,
 )
 from tickerlake.sources.listed import INTRADAY_SECONDS, NEW_YORK, Series, end_of, moments, symbol_of
 from tickerlake.sources.recordings import Recorded
@@ -231,7 +229,9 @@ def _daily(rows: _Rows, interval: str) -> Answer:
     if "adjClose" in rows.columns:
         bars["adj_close"] = rows.columns["adjClose"]
     # Weeks and months carry the sum of their dividends: only days tell when.
-    actions = _actions(series, days, rows.columns) if interval == "1d" else empty_answer().actions
+    nothing = pa.nulls(len(days), pa.float64())
+    cash, factor = (rows.columns.get(name, nothing) for name in ("divCash", "splitFactor"))
+    actions = series.events(days, cash, factor) if interval == "1d" else empty_answer().actions
     return rows.answer(series, series.days(days, bars), actions)
 
 
@@ -273,44 +273,6 @@ def _interval_of(starts: pa.Array, told: str | None) -> str:
     ):
         raise malformed(_NAME, "its times", f"bars of {told or 'a known interval'}", shortest)
     return told
-
-
-def _actions(series: Series, days: pa.Array, columns: Mapping[str, pa.Array]) -> pa.Table:
-    """Dividends and splits from the rows of their ex-dates."""
-    cash = columns.get("divCash", pa.nulls(len(days), pa.float64()))
-    factor = columns.get("splitFactor", pa.nulls(len(days), pa.float64()))
-    paid = pc.indices_nonzero(pc.fill_null(pc.not_equal(cash, 0.0), False))
-    split = pc.indices_nonzero(pc.fill_null(pc.not_equal(factor, 1.0), False))
-    parts = [_ratio(value) for value in factor.take(split).to_pylist()]
-    ex_dates = pa.concat_arrays([days.take(paid), days.take(split)])
-    table = table_of(
-        "corporate_action",
-        {
-            "provider": series.provider,
-            "symbol": series.symbol,
-            "currency": series.currency,
-            "fetched_at": series.received_at,
-            "ts": ex_dates.cast(pa.timestamp("us")).cast(pa.timestamp("us", tz="UTC")),
-            "ex_date": ex_dates,
-            "action": pa.array(["dividend"] * len(paid) + ["split"] * len(split), pa.string()),
-            "amount": pa.concat_arrays([cash.take(paid), pa.nulls(len(split), pa.float64())]),
-            **{
-                name: pa.array([None] * len(paid) + [part[at] for part in parts], pa.float64())
-                for at, name in enumerate(("numerator", "denominator"))
-            },
-        },
-        len(ex_dates),
-    )
-    return table.sort_by([("ex_date", "ascending"), ("action", "ascending")])
-
-
-def _ratio(factor: float) -> tuple[float, float]:
-    """4.0 is 4:1, 0.333333 is 1:3: the fraction that a rounded factor stands for."""
-    near = Fraction(factor).limit_denominator(100)
-    # Factors are rounded at the sixth digit after the point.
-    if near > 0 and abs(float(near) - factor) <= 1e-6 * max(factor, 1.0):
-        return float(near.numerator), float(near.denominator)
-    return factor, 1.0
 
 
 def hits(document: object, *, limit: int) -> list[Hit]:
