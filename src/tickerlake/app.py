@@ -274,7 +274,10 @@ class Workspace:
             if not (issubclass(kind, Searches) or issubclass(kind, Lists)):
                 continue
             settings = with_secrets(name, self._settings.sources.get(name, {}))
-            is_ready = bool(settings.get("api_key")) if kind.limits.needs_key else bool(settings)
+            needs_key = "api_key" in {
+                field.name for field in dataclasses.fields(kind.settings_type)
+            }
+            is_ready = bool(settings.get("api_key")) if needs_key else bool(settings)
             if name == "yahoo" or is_ready:
                 opened[name] = self.provider(name)
         return opened
