@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -109,5 +109,5 @@ def alpaca_server(alpaca: Alpaca, **settings: Any) -> Iterator[tuple[AlpacaSourc
             },
         )
         assert isinstance(source, AlpacaSource)
-        yield source, server
-        source.close()
+        with closing(source):
+            yield source, server

@@ -10,6 +10,8 @@ import pytest
 
 from alpaca_double import Alpaca, alpaca_server
 from alpaca_double import weekdays as alpaca_weekdays
+from massive_double import Massive, massive_server
+from massive_double import weekdays as massive_weekdays
 from tickerlake.sources import BarsRequest, Source, open_source
 from tickerlake.testing.source_suite import SourceSuite
 from yahoo_double import Answer, at, chart, encoded, error, yahoo_server
@@ -76,4 +78,16 @@ class TestAlpaca(SourceSuite):
     def source(self) -> Iterator[Source]:
         alpaca = Alpaca({"ACME": alpaca_weekdays(date(2024, 1, 1), 60)}, rows_per_page=7)
         with alpaca_server(alpaca) as (source, _):
+            yield source
+
+
+class TestMassive(SourceSuite):
+    """Massive keeps the contract, over HTTP."""
+
+    request_ = BarsRequest("ACME", "1d", date(2024, 1, 5), date(2024, 1, 31))
+
+    @pytest.fixture
+    def source(self) -> Iterator[Source]:
+        massive = Massive({"ACME": massive_weekdays(date(2024, 1, 1), 60)}, rows_per_page=7)
+        with massive_server(massive) as (source, _):
             yield source

@@ -313,5 +313,5 @@ def test_recordings_are_read_gzipped_and_wrapped() -> None:
     row = answer.bars.to_pylist()[0]
     assert (row["symbol"], row["interval"], row["state"]) == ("ACME", "5m", "forming")
     assert answer.notes == ("there are more pages",)
-    with pytest.raises(MalformedError, match="damaged"):
+    with pytest.raises(MalformedError):
         AlpacaSource().parse(gzip.compress(b"{}" * 1000)[:30])

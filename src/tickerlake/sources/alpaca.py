@@ -39,7 +39,9 @@ from tickerlake.sources.base import (
     select,
 )
 from tickerlake.sources.http import HttpSettings, Session
-from tickerlake.sources.recorded import open_recorded
+from tickerlake.sources.listed import joined as joined_answers
+from tickerlake.sources.listed import received_of
+from tickerlake.sources.recordings import Recorded, recorded
 from tickerlake.sources.us_market import NEW_YORK, guess_interval, us_bars, widened
 
 __all__ = ["AlpacaSettings", "AlpacaSource"]
@@ -97,6 +99,7 @@ class _Told:
 
     page: Page
     received_at: datetime
+    notes: tuple[str, ...]
     about: About
 
 
@@ -255,25 +258,32 @@ class AlpacaSource:
             TickerlakeError: What the answer says.
             MalformedError: No answer of Alpaca's, or bars whose length nobody tells.
         """
-        recorded = open_recorded(payload)
-        received = received_at or recorded.date or clock.now()
-        if recorded.body.lstrip()[:1] == b"[":
-            hits = read_assets(recorded.body, status=recorded.status)
+        answers = [
+            self._parsed(one, symbol, interval, received_at or one.date or clock.now())
+            for one in recorded(payload)
+        ]
+        return joined_answers(answers)
+
+    def _parsed(
+        self, told: Recorded, symbol: str | None, interval: str | None, received: datetime
+    ) -> Answer:
+        if told.body.lstrip()[:1] == b"[":
+            hits = read_assets(told.body, status=told.status)
             note = f"{len(hits)} assets, which are no records: search finds them"
             return dataclasses.replace(empty_answer(), notes=(note,))
-        page = open_page(recorded.body, symbol=symbol, status=recorded.status)
+        page = open_page(told.body, symbol=symbol, status=told.status)
         notes = ("there are more pages",) if page.token else ()
         if page.rows == "corporate_actions":
-            actions, told = actions_of(page.events, provider=self.name, received_at=received)
-            return dataclasses.replace(empty_answer(), actions=actions, notes=told + notes)
+            actions, odd = actions_of(page.events, provider=self.name, received_at=received)
+            return dataclasses.replace(empty_answer(), actions=actions, notes=odd + notes)
         if not page.count:
             return dataclasses.replace(empty_answer(), notes=("Alpaca answered without rows",))
         if page.rows != "bars":
             kind: Kind = "trade" if page.rows == "trades" else "quote"
             table = ticks_of(page, kind, provider=self.name, received_at=received)
             return dataclasses.replace(empty_answer(), ticks={kind: table}, notes=notes)
-        asked = {told: ours for ours, told in _TIMEFRAMES.items()}
-        interval = interval or asked.get(recorded.query.get("timeframe", ""))
+        asked = {theirs: ours for ours, theirs in _TIMEFRAMES.items()}
+        interval = interval or asked.get(told.query.get("timeframe", ""))
         bars = self._table(
             page.columns,
             interval or guess_interval(page.columns["start"], provider="Alpaca"),
@@ -320,7 +330,7 @@ class AlpacaSource:
             answers[symbol] = Answer(
                 bars=own,
                 actions=_of(actions, symbol),
-                notes=notes if own.num_rows else (*notes, nothing),
+                notes=told[-1].notes + (notes if own.num_rows else (*notes, nothing)),
                 missing=lost,
                 about=told[-1].about,
             )
@@ -408,7 +418,7 @@ class AlpacaSource:
             reply = self._session().get(path, {**params, **paged})
             page = open_page(reply.body, symbol=symbol, status=reply.status)
             about = About(currency="USD", as_of=reply.date, url=reply.url)
-            yield _Told(page, clock.now(), about)
+            yield _Told(page, *received_of(reply, "Alpaca"), about)
             token = page.token or None
 
     def _session(self) -> Session:

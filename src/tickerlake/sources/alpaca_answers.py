@@ -27,6 +27,9 @@ from tickerlake.errors import (
 )
 from tickerlake.records import SCHEMAS, Kind, conform
 from tickerlake.sources.base import Hit
+from tickerlake.sources.listed import symbol_of
+from tickerlake.sources.refusals import Rule
+from tickerlake.sources.refusals import refusal as told_refusal
 from tickerlake.sources.us_market import instants, latest_of_key
 
 __all__ = [
@@ -167,52 +170,39 @@ def refusal(
     digits = str(code or "")
     if len(digits) == 8 and digits.isdigit() and status == 200:
         status = int(digits[:3])
-    told = message.lower()
-    rule = next((rule for rule in _RULES if rule.fits(status, told)), None)
-    if rule is None and status < 400 and not (code or message):
-        return None
-    rule = rule or _RULES[-1]
-    return rule.error(
-        rule.problem.format(name=symbol or "this symbol"),
+    text = f"{digits} {message}".strip()
+    found = told_refusal(_RULES, status=status, text=text, symbol=symbol, expected="data")
+    if found is not None or not text:
+        return found
+    return MalformedError(
+        "Alpaca's answer is an error that we do not know.",
         expected="data",
-        found=" ".join(part for part in (f"HTTP {status}", digits, message[:120]) if part),
-        todo=rule.todo,
+        found=text[:200],
+        todo="report it, with what was found",
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    error: type[TickerlakeError]
-    problem: str
-    todo: str
-    statuses: tuple[int, ...] | range = ()
-    words: tuple[str, ...] = ()
-
-    def fits(self, status: int, told: str) -> bool:
-        return status in self.statuses or any(word in told for word in self.words)
 
 
 #: The first that fits counts: words say more than statuses.
 _RULES: Final = (
-    _Rule(RateLimitedError, "Alpaca asks us to come back later.", "wait a minute",
+    Rule(RateLimitedError, "Alpaca asks us to come back later.", "wait a minute",
           statuses=(429,), words=("too many requests", "rate limit")),
-    _Rule(ConfigError, "Your plan at Alpaca does not have the newest SIP data.",
+    Rule(ConfigError, "Your plan at Alpaca does not have the newest SIP data.",
           "set delay_seconds = 900 or feed = \"iex\" in [sources.alpaca], or change the plan",
           words=("querying recent sip",)),
-    _Rule(ConfigError, "Your plan at Alpaca does not have this data.",
+    Rule(ConfigError, "Your plan at Alpaca does not have this data.",
           "choose another feed in [sources.alpaca], or change the plan",
           words=("subscription does not permit",)),
-    _Rule(NotFoundError, "Alpaca does not know {name}.", "check the spelling of the symbol",
+    Rule(NotFoundError, "Alpaca does not know {name}.", "check the spelling of the symbol",
           statuses=(404,), words=("invalid symbol", "asset not found")),
-    _Rule(ConfigError, "Alpaca does not accept the key.",
+    Rule(ConfigError, "Alpaca does not accept the key.",
           "set TICKERLAKE_SOURCES_ALPACA_API_KEY and TICKERLAKE_SOURCES_ALPACA_API_SECRET; keys "
           "for paper trading and for live trading are different ones",
           statuses=(401, 403), words=("forbidden", "unauthorized")),
-    _Rule(RangeError, "Alpaca does not give {name} for this range.", "ask for another range",
-          words=("start", "end should", "end is", "timeframe")),
-    _Rule(UnreachableError, "Alpaca cannot answer at the moment.", "try again later",
+    Rule(RangeError, "Alpaca does not give {name} for this range.", "ask for another range",
+          words=("end should", "start should", "invalid start", "invalid end", "timeframe")),
+    Rule(UnreachableError, "Alpaca cannot answer at the moment.", "try again later",
           statuses=range(500, 600)),
-    _Rule(MalformedError, "Alpaca refuses this request.", "report it, with what was found",
+    Rule(MalformedError, "Alpaca refuses this request.", "report it, with what was found",
           statuses=range(400, 500)),
 )  # fmt: skip
 
@@ -383,9 +373,7 @@ def numbers(rows: Sequence[Any], name: str) -> pa.Array:
 def _by_symbol(told: Any, symbol: str | None) -> dict[str, list[Any]]:  # noqa: ANN401
     if isinstance(told, Mapping):
         return {name: rows or [] for name, rows in told.items()}
-    if told and symbol is None:
-        raise ValueError("a list of rows that does not say whose they are: give the symbol")
-    return {symbol: told} if told and symbol is not None else {}
+    return {symbol_of(symbol, "Alpaca"): told} if told else {}
 
 
 def _symbols(by_symbol: Mapping[str, Sequence[Any]]) -> pa.Array:

@@ -34,11 +34,15 @@ _OURS = {
     "files": "tickerlake.sources.files:FilesSource",
     "finnhub": "tickerlake.sources.finnhub:FinnhubSource",
     "kraken": "tickerlake.sources.kraken:KrakenSource",
+    "massive": "tickerlake.sources.massive:MassiveSource",
     "sample": "tickerlake.sources.sample:SampleSource",
     "stooq": "tickerlake.sources.stooq:StooqSource",
     "tiingo": "tickerlake.sources.tiingo:TiingoSource",
     "yahoo": "tickerlake.sources.yahoo:YahooSource",
 }
+
+#: What some were called before.
+_FORMERLY = {"polygon": "massive"}
 
 
 def names() -> list[str]:
@@ -85,6 +89,7 @@ def _theirs() -> dict[str, EntryPoint]:
 
 
 def _load(name: str) -> Any:  # noqa: ANN401 - a class of ours or of an outside package
+    name = _FORMERLY.get(name, name)
     if name in _OURS:  # ours first: no package may stand in for them unnoticed
         module, attribute = _OURS[name].split(":")
         return getattr(import_module(module), attribute)

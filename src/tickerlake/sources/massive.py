@@ -1,0 +1,467 @@
+"""Massive, which was Polygon: bars, trades and quotes of US stocks, splits, dividends, tickers.
+
+Facts are the vendor's documentation's and official SDK's of 2026-08, unless
+docs/sources/massive.md says otherwise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import urllib.parse
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import ClassVar, Final
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+
+from tickerlake import clock
+from tickerlake.errors import ConfigError, NotFoundError, TickerlakeError
+from tickerlake.records import SCHEMAS, Kind
+from tickerlake.sources.base import (
+    About,
+    Answer,
+    BarsRequest,
+    Hit,
+    Limits,
+    Rename,
+    TicksRequest,
+    empty_answer,
+    select,
+)
+from tickerlake.sources.http import HttpSettings, Session
+from tickerlake.sources.listed import joined as joined_answers
+from tickerlake.sources.listed import key_of, received_of
+from tickerlake.sources.massive_answers import (
+    Page,
+    What,
+    actions_of,
+    currency_of,
+    hits_of,
+    joined,
+    open_page,
+    renames_of,
+    ticks_of,
+)
+from tickerlake.sources.recordings import Recorded, recorded
+from tickerlake.sources.us_market import MINUTES, NEW_YORK, guess_interval, us_bars, widened
+
+__all__ = ["MassiveSettings", "MassiveSource"]
+
+_SPANS: Final = {
+    **{ours: (minutes, "minute") for ours, minutes in MINUTES.items()},
+    "1h": (1, "hour"), "4h": (4, "hour"),
+    "1d": (1, "day"), "1wk": (1, "week"), "1mo": (1, "month"), "3mo": (1, "quarter"),
+}  # fmt: skip
+#: A page's limit counts base bars: minutes for minutes and hours, days for the rest.
+_BASE_BARS: Final = 50_000
+_BASE: Final = {**MINUTES, "1d": 1, "1wk": 7, "1mo": 31, "3mo": 92}
+_TICKS_PER_PAGE: Final = 50_000
+#: The vendor's oldest bars of stocks.
+_BEGINNING: Final = date(2003, 9, 10)
+#: An empty answer for so many days makes us ask whether there is such a symbol.
+_DOUBTFUL_DAYS: Final = 8
+_HOSTS: Final = ("api.massive.com", "api.polygon.io")
+_EVENTS: Final[Mapping[What, tuple[str, tuple[str, ...]]]] = {
+    # By date; the older path first, which is still documented; the newer one where it is gone.
+    "splits": ("execution_date", ("/v3/reference/splits", "/stocks/v1/splits")),
+    "dividends": ("ex_dividend_date", ("/v3/reference/dividends", "/stocks/v1/dividends")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MassiveSettings(HttpSettings):
+    """`[sources.massive]`."""
+
+    #: The key of massive.com; those of polygon.io are the same.
+    api_key: str | None = None
+    #: Where the API is; https://api.polygon.io is the same.
+    base_url: str = "https://api.massive.com"
+    #: Where trades, quotes and bars come live; wss://delayed.massive.com for delayed plans.
+    socket_url: str = "wss://socket.massive.com"
+    #: Prices adjusted for splits instead of prices as traded.
+    adjusted: bool = False
+    #: How much later than the market the plan's data are; the free plan: 15 minutes.
+    delay_seconds: float = 900.0
+    #: How far back the plan reaches (free: about two years); null: do not look.
+    history_days: int | None = None
+    #: With days, ask for splits and dividends too: two requests more.
+    corporate_actions: bool = True
+    #: Our pace: the free plan has 5 a minute, paid ones none.
+    requests_per_second: float | None = 5 / 60
+
+
+class MassiveSource:
+    """US stocks as traded since 2003, extended hours too.
+
+    Not promised: that an empty answer means that there is nothing (AAPL came back empty under
+    load, seen by users in 2020).
+    """
+
+    name = "massive"
+    settings_type: ClassVar[type[MassiveSettings]] = MassiveSettings
+
+    def __init__(self, settings: MassiveSettings | None = None) -> None:
+        self._settings = settings = settings or MassiveSettings()
+        self._opened: Session | None = None
+        days = settings.history_days
+        self.limits = Limits(
+            intervals=tuple(_SPANS),
+            look_back_days={} if days is None else dict.fromkeys(_SPANS, days),
+            requests_per_second=settings.requests_per_second,
+            needs_key=True,
+            price_basis="splits" if settings.adjusted else "raw",
+            rows_per_page={name: _BASE_BARS // base for name, base in _BASE.items()},
+            delay_seconds=settings.delay_seconds,
+            history=("bar", "trade", "quote", "corporate_action"),
+        )
+
+    def bars(self, request: BarsRequest) -> Answer:
+        """Fetch the range page by page; with days, splits and dividends too.
+
+        What follows a page that failed after others had come is listed in `missing`. An empty
+        answer for more than a week is doubted: then the symbol is looked up, a request more.
+
+        Raises:
+            NotFoundError: Massive does not know the symbol.
+            RangeError: An interval that Massive does not have, or a range before the plan's.
+            ConfigError: No key, a wrong one, or a plan without this data.
+            MalformedError: An answer of another shape, or a next page on another host.
+            RateLimitedError: Massive asks us to come back later.
+            UnreachableError: Nobody answers.
+        """
+        self.limits.require(request.interval, source=self.name)
+        if not request.symbol.strip():
+            raise NotFoundError(
+                "A symbol is missing.", expected="a symbol", found="nothing", todo="name one"
+            )
+        request = widened(request)
+        first, last, missing = self._period(request)
+        if last < first:
+            return dataclasses.replace(
+                empty_answer(), notes=("the range lies in the future",), missing=missing
+            )
+        told: list[_Told] = []
+        failed: TickerlakeError | None = None
+        try:
+            told.extend(self._pages(self._path(request, first, last), self._asked(), "bars"))
+        except TickerlakeError as error:
+            if not any(one.page.count for one in told):
+                raise
+            failed = error
+        columns = joined([one.page for one in told])
+        if failed is not None:
+            after = columns["start"][-1].as_py()
+            part = f"{request.symbol} {request.interval} after {after:%F %R}Z"
+            missing += (f"{part}: {failed.problem} ({failed.todo})",)
+        answer = self._answer(request, columns, told)
+        if not columns and last - first >= timedelta(days=_DOUBTFUL_DAYS):
+            self._confirm(request.symbol)
+        if request.interval == "1d" and self._settings.corporate_actions:
+            actions, notes, lost = self._actions(request.symbol, first, last)
+            answer = dataclasses.replace(answer, actions=actions, notes=answer.notes + notes)
+            missing += lost
+        return dataclasses.replace(answer, missing=missing)
+
+    def requests(self, request: BarsRequest) -> int:
+        """How many requests `bars` would send now, were each answer one page.
+
+        Raises:
+            RangeError: As `bars`, before it asks.
+        """
+        self.limits.require(request.interval, source=self.name)
+        first, last, _ = self._period(widened(request))
+        if last < first:
+            return 0
+        return 3 if request.interval == "1d" and self._settings.corporate_actions else 1
+
+    def ticks(self, request: TicksRequest) -> Iterator[Answer]:
+        """Trades or quotes, page by page, in order of time.
+
+        Raises:
+            TickerlakeError: As `bars`.
+        """
+        what: What = "trades" if request.kind == "trade" else "quotes"
+        asked = {
+            "timestamp.gte": str(_nanoseconds(request.start)),
+            "timestamp.lt": str(_nanoseconds(request.end)),
+            "limit": str(_TICKS_PER_PAGE),
+            "order": "asc",
+            "sort": "timestamp",
+        }
+        for one in self._pages(f"/v3/{what}/{_quoted(request.symbol)}", asked, what):
+            page = dataclasses.replace(one.page, ticker=request.symbol)
+            table = ticks_of(page, request.kind, provider=self.name, received_at=one.received_at)
+            ticks: dict[Kind, pa.Table] = {request.kind: table}
+            yield dataclasses.replace(empty_answer(), ticks=ticks, notes=one.notes, about=one.about)
+
+    def search(self, text: str, *, limit: int = 20) -> Sequence[Hit]:
+        """Tickers whose symbol or name has the text; delisted ones where there is room left.
+
+        Raises:
+            TickerlakeError: As `bars`.
+        """
+        found: dict[str, Hit] = {}
+        for active in ("true", "false"):
+            if len(found) < limit:
+                count = str(min(1000, limit))
+                asked = {"search": text, "active": active, "market": "stocks", "limit": count}
+                page = next(iter(self._pages("/v3/reference/tickers", asked, "tickers"))).page
+                for hit in hits_of(page, provider=self.name):
+                    found.setdefault(hit.symbol, hit)
+        exact = text.strip().casefold()
+        ranked = sorted(found.values(), key=lambda hit: hit.symbol.casefold() != exact)
+        return ranked[:limit]
+
+    def renames(self, symbol: str) -> Sequence[Rename]:
+        """The changes of the symbol's firm: META's tell of FB.
+
+        Asked by a symbol, Massive tells of its holder today. One that nobody holds today is found
+        by the identifier of its last holder.
+
+        Raises:
+            TickerlakeError: As `bars`.
+        """
+        try:
+            return self._renames(symbol)
+        except NotFoundError:
+            asked = {"ticker": symbol, "active": "false", "market": "stocks"}
+            page = next(iter(self._pages("/v3/reference/tickers", asked, "tickers"))).page
+            figis = [hit.figi for hit in hits_of(page, provider=self.name) if hit.figi]
+            if not figis:
+                raise
+            return self._renames(figis[-1])
+
+    def symbols(self) -> Iterator[str]:
+        """None: tickers are searched, a thousand a page."""
+        return iter(())
+
+    def close(self) -> None:
+        """Give back the connection; the next request opens another."""
+        if self._opened is not None:
+            self._opened.close()
+
+    def parse(
+        self,
+        payload: bytes,
+        *,
+        symbol: str | None = None,
+        interval: str | None = None,
+        received_at: datetime | None = None,
+    ) -> Answer:
+        """One recorded answer, bare, gzipped, or wrapped with its request.
+
+        Raises:
+            TickerlakeError: What the answer says.
+            MalformedError: No answer of Massive's, or bars whose length nobody tells.
+        """
+        return joined_answers(
+            [
+                self._parsed(one, symbol, interval, received_at or one.date or clock.now())
+                for one in recorded(payload)
+            ]
+        )
+
+    def _parsed(
+        self, told: Recorded, symbol: str | None, interval: str | None, received: datetime
+    ) -> Answer:
+        parts = told.path.split("/")  # /v3/trades/AAPL, /v2/aggs/ticker/AAPL/range/5/minute/…
+        if symbol is None and len(parts) > 3 and parts[2] in ("trades", "quotes"):
+            symbol = urllib.parse.unquote(parts[3])
+        page = open_page(told.body, symbol=symbol, status=told.status)
+        notes = ("there are more pages",) if page.next_url else ()
+        nothing = empty_answer()
+        if not page.count:
+            return dataclasses.replace(nothing, notes=("Massive answered without results",))
+        if page.what in ("splits", "dividends", "events"):
+            actions = actions_of(page, provider=self.name, received_at=received)
+            return dataclasses.replace(nothing, actions=actions, notes=notes)
+        if page.what == "tickers":
+            note = f"{page.count} tickers, which are no records: search finds them"
+            return dataclasses.replace(nothing, notes=(note, *notes))
+        if page.what != "bars":
+            kind: Kind = "trade" if page.what == "trades" else "quote"
+            table = ticks_of(page, kind, provider=self.name, received_at=received)
+            return dataclasses.replace(nothing, ticks={kind: table}, notes=notes)
+        spans = {f"{number}/{unit}": ours for ours, (number, unit) in _SPANS.items()}
+        interval = interval or spans.get("/".join(parts[6:8]))
+        bars = self._table(
+            page.columns,
+            interval or guess_interval(page.columns["start"], provider="Massive"),
+            received,
+            adjusted=True if page.adjusted is None else page.adjusted,
+        )
+        return dataclasses.replace(nothing, bars=bars, notes=notes)
+
+    def _answer(
+        self, request: BarsRequest, columns: Mapping[str, pa.Array], told: Sequence[_Told]
+    ) -> Answer:
+        last = told[-1]
+        if not columns:
+            note = f"{request.symbol} {request.interval}: Massive answered without bars"
+            return dataclasses.replace(empty_answer(), notes=(*last.notes, note), about=last.about)
+        says = last.page.adjusted
+        bars = self._table(
+            {**columns, "symbol": pa.repeat(request.symbol, len(columns["start"]))},
+            request.interval,
+            last.received_at,
+            adjusted=self._settings.adjusted if says is None else says,
+        )
+        return dataclasses.replace(
+            empty_answer(), bars=select(bars, request), notes=last.notes, about=last.about
+        )
+
+    def _table(
+        self, columns: Mapping[str, pa.Array], interval: str, received: datetime, *, adjusted: bool
+    ) -> pa.Table:
+        today = received.astimezone(ZoneInfo(NEW_YORK)).date()
+        currency = currency_of(columns["symbol"][0].as_py())
+        return us_bars(
+            columns,
+            provider=self.name,
+            interval=interval,
+            received_at=received,
+            delay_seconds=self.limits.delay_seconds,
+            # Prices that are adjusted hold the splits up to the day of the answer.
+            common={"currency": currency, **({"split_basis": today} if adjusted else {})},
+        )
+
+    def _period(self, request: BarsRequest) -> tuple[datetime, datetime, tuple[str, ...]]:
+        """First and last instant, both included, and what lies before the plan's history."""
+        start: date | datetime = request.start or _BEGINNING
+        first = start if isinstance(start, datetime) else _midnight(start)
+        now = clock.now()
+        if request.end is None:
+            last = now
+        elif isinstance(request.end, datetime):
+            last = request.end - timedelta(milliseconds=1)
+        else:
+            last = _midnight(request.end + timedelta(days=1)) - timedelta(milliseconds=1)
+        last = min(last, now)
+        days = self._settings.history_days
+        if days is None:
+            return first, last, ()
+        earliest = now - timedelta(days=days) + timedelta(hours=1)
+        if first >= earliest:
+            return first, last, ()
+        part = f"{request.symbol} {request.interval} from {start} to {earliest:%F %R}Z"
+        lost = () if request.start is None else (f"{part}: the plan reaches back {days} days",)
+        return earliest, last, lost
+
+    def _path(self, request: BarsRequest, first: datetime, last: datetime) -> str:
+        number, unit = _SPANS[request.interval]
+        if request.interval in MINUTES:
+            edges = [str(_nanoseconds(edge) // 1_000_000) for edge in (first, last)]
+        else:  # days are asked for by their dates, whatever the time of day
+            zone = ZoneInfo(NEW_YORK)
+            edges = [edge.astimezone(zone).date().isoformat() for edge in (first, last)]
+            if isinstance(request.start, datetime):  # such as 00:00Z, which is evening there
+                edges[0] = request.start.astimezone(UTC).date().isoformat()
+            if request.interval == "1wk":  # stamped with the Sunday before
+                monday = date.fromisoformat(edges[0])
+                edges[0] = (monday - timedelta(days=1)).isoformat()
+        symbol = _quoted(request.symbol)
+        return f"/v2/aggs/ticker/{symbol}/range/{number}/{unit}/{edges[0]}/{edges[1]}"
+
+    def _asked(self) -> dict[str, str]:
+        adjusted = "true" if self._settings.adjusted else "false"
+        return {"adjusted": adjusted, "sort": "asc", "limit": str(_BASE_BARS)}
+
+    def _actions(
+        self, symbol: str, first: datetime, last: datetime
+    ) -> tuple[pa.Table, tuple[str, ...], tuple[str, ...]]:
+        """Splits and dividends, with notes, and what could not be had."""
+        found = [SCHEMAS["corporate_action"].empty_table()]
+        notes: tuple[str, ...] = ()
+        missing: tuple[str, ...] = ()
+        zone = ZoneInfo(NEW_YORK)
+        for what, (by, paths) in _EVENTS.items():
+            asked = {
+                "ticker": symbol,
+                f"{by}.gte": first.astimezone(zone).date().isoformat(),
+                f"{by}.lte": last.astimezone(zone).date().isoformat(),
+                "limit": "1000",
+                "order": "asc",
+                "sort": by,
+            }
+            try:
+                found += self._events(what, paths, asked)
+            except (ConfigError, NotFoundError) as error:  # not in this plan
+                notes += (f"{what} were not given: {error.problem}",)
+            except TickerlakeError as error:
+                missing += (f"{symbol} {what}: {error.problem} ({error.todo})",)
+        return pa.concat_tables(found), notes, missing
+
+    def _events(
+        self, what: What, paths: tuple[str, ...], asked: Mapping[str, str]
+    ) -> list[pa.Table]:
+        try:
+            told = list(self._pages(paths[0], asked, what))
+        except NotFoundError:
+            told = list(self._pages(paths[1], {**asked, "sort": f"{asked['sort']}.asc"}, what))
+        return [
+            actions_of(one.page, provider=self.name, received_at=one.received_at)
+            for one in told
+            if one.page.count
+        ]
+
+    def _confirm(self, symbol: str) -> None:
+        """Raises NotFoundError if Massive says that there is no such symbol."""
+        reply = self._session().get(f"/v3/reference/tickers/{_quoted(symbol)}", {})
+        if reply.status == 404:
+            open_page(reply.body, symbol=symbol, status=reply.status)
+
+    def _renames(self, identifier: str) -> Sequence[Rename]:
+        path = f"/vX/reference/tickers/{_quoted(identifier)}/events"
+        told = self._pages(path, {"types": "ticker_change"}, "events")
+        return [change for one in told for each in one.page.listed for change in renames_of(each)]
+
+    def _pages(self, path: str, params: Mapping[str, str], what: What) -> Iterator[_Told]:
+        reply = self._session().get(path, params)
+        while True:
+            name = urllib.parse.unquote(path.split("/")[4 if what == "bars" else -1])
+            page = open_page(reply.body, what=what, symbol=name, status=reply.status)
+            about = About(currency=currency_of(name), as_of=reply.date, url=reply.url)
+            yield _Told(page, *received_of(reply, "Massive"), about)
+            if page.next_url is None:
+                return
+            reply = self._session().follow(page.next_url, own_hosts=_HOSTS)
+
+    def _session(self) -> Session:
+        if self._opened is None:
+            headers = {"authorization": f"Bearer {self.key()}"}
+            settings = self._settings
+            self._opened = Session(settings.base_url, settings, provider="Massive", headers=headers)
+        return self._opened
+
+    def key(self) -> str:
+        """The key.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        return key_of(self._settings.api_key, self.name, "massive.com")
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """One page, and when it came."""
+
+    page: Page
+    received_at: datetime
+    notes: tuple[str, ...]
+    about: About
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), ZoneInfo(NEW_YORK)).astimezone(UTC)
+
+
+def _nanoseconds(instant: datetime) -> int:
+    since = instant - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400_000_000 + since.seconds * 1_000_000 + since.microseconds) * 1000
+
+
+def _quoted(symbol: str) -> str:
+    return urllib.parse.quote(symbol, safe=":")
