@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +20,7 @@ from tickerlake.errors import StorageError, hide
 from tickerlake.records import KINDS, TOPICS, Kind
 
 if TYPE_CHECKING:
+    from tickerlake.adjust import Adjust
     from tickerlake.cache import CachedSource
     from tickerlake.delivery import Copied, DeliveryReport, Event
     from tickerlake.flow import Flow
@@ -461,6 +462,42 @@ class Workspace:
         """
         instant = clock.parse_instant(as_of, name="as_of") if isinstance(as_of, str) else as_of
         return self.engine.sql(query, as_of=instant)
+
+    def bars(
+        self,
+        symbol: str,
+        interval: str = "1d",
+        start: date | datetime | None = None,
+        end: date | datetime | None = None,
+        *,
+        adjust: Adjust | None = None,
+        provider: str | None = None,
+        as_of: datetime | str | None = None,
+    ) -> Result:
+        """Bars of lake and stream, in order of time; of `provider`, or of all that gave them.
+
+        Dates are session dates and both ends are included; a timestamp must carry a zone, and its
+        end is excluded.
+
+        Args:
+            symbol: As the provider writes it.
+            interval: Such as `1m` or `1d`.
+            start: The first; None: as far as there are any.
+            end: The last; None: to the newest.
+            adjust: What prices are adjusted for: `none` (as traded), `splits`, or `all` (dividends
+                too), derived from what was given; None: as they were given.
+            provider: Whose bars.
+            as_of: What was known at this instant; as text, with its zone.
+
+        Raises:
+            AdjustmentError: What is known does not give the prices that were asked for.
+            RangeError: An interval that there is not, or a range that is none.
+        """
+        from tickerlake.query.adjusted import bars_query
+        from tickerlake.sources import BarsRequest
+
+        request = BarsRequest(symbol, interval, start, end)
+        return self.sql(bars_query(request, adjust=adjust, provider=provider), as_of=as_of)
 
 
 def with_secrets(source: str, settings: Mapping[str, Any]) -> dict[str, Any]:

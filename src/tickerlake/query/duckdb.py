@@ -27,6 +27,7 @@ from tickerlake.errors import (
 from tickerlake.lake.lake import Lake
 from tickerlake.lake.store import Store
 from tickerlake.query import views
+from tickerlake.query.adjusted import refused
 from tickerlake.query.base import VIEWS, Result
 from tickerlake.query.nearest import nearest
 from tickerlake.query.present import Present
@@ -91,13 +92,13 @@ class DuckDBEngine:
         with closing(self._database.cursor()) as cursor:
             checked = check(query, partial(_parse, cursor))
             present = Present(cursor, self._lake, self._tail, as_of)
-            statement = present.prepare(checked)
-            if self._files is not None:
-                self._files.prefetch(present.files)
             with (
                 _translated(cursor, checked),
                 _time_limit(cursor, self._settings.time_limit_seconds),
             ):
+                statement = present.prepare(checked)
+                if self._files is not None:
+                    self._files.prefetch(present.files)
                 table, truncated = _run_apart(cursor, statement, self._settings.rows_max)
         warnings = tuple(present.warnings())
         if truncated:
@@ -244,7 +245,8 @@ def _translated(cursor: duckdb.DuckDBPyConnection, checked: Checked) -> Iterator
             todo="query the views; `show tables` lists them",
         ) from error
     except (duckdb.Error, OSError, pa.ArrowException) as error:
-        raise _store_error(error) or _query_error(error, cursor, checked) from error
+        cause = refused(str(error)) or _store_error(error)
+        raise cause or _query_error(error, cursor, checked) from error
 
 
 def _store_error(error: Exception) -> StorageError | None:

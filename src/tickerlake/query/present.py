@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tickerlake.adjust import basis_of, steps
 from tickerlake.lake.derived import delivery_rows, latest_knows
 from tickerlake.lake.lake import Lake
 from tickerlake.lake.manifests import LiveFile
 from tickerlake.lake.tables import DELIVERIES, LATEST
-from tickerlake.query import views
+from tickerlake.query import adjusted, views
 from tickerlake.query.base import VIEWS
 from tickerlake.query.pruning import EVERYTHING, Wanted, wanted
 from tickerlake.query.sandbox import Checked
@@ -29,6 +30,7 @@ __all__ = ["Present"]
 
 _MACRO: Final = "bars_as_of"
 _LIVE: Final = "_live_deliveries"
+_STEPS: Final = "_steps_of_prices"
 #: Views in which a condition on ts takes or leaves all rows of a key.
 _KEYED_BY_TIME: Final = frozenset({"bars", "bars_history", "trades", "quotes"})
 _KEYED_BY_SYMBOL: Final = frozenset({"corporate_actions", "gaps", "latest"})
@@ -63,6 +65,8 @@ class Present:
         if _MACRO in checked.functions:
             body = views.as_of_macro(self._rows(_MACRO, EVERYTHING, "bar"))
             self._cursor.execute(f"create temp macro {_MACRO}(t) as table {body}").fetchall()
+        if adjusted.MACRO in checked.functions:
+            self._make_adjusted(wanted(checked, adjusted.MACRO))
         reading = checked.reading(definitions)
         if reading is not None:
             return reading
@@ -93,6 +97,20 @@ class Present:
                     f"missing until `tickerlake lake rewind {TABLES[kind]}` has run and they "
                     "were delivered again."
                 )
+
+    def _make_adjusted(self, needed: Wanted) -> None:
+        """The macro over the steps of the symbols that the query can need."""
+        of_symbols = Wanted(needed.symbols)
+        rows = self._rows(f"{adjusted.MACRO}_days", of_symbols, "bar")
+        days = self._arrow(adjusted.daily(views.bars(rows, ("adj_close",))))
+        rows = self._rows(adjusted.MACRO, of_symbols, "corporate_action")
+        self._cursor.register(_STEPS, steps(self._arrow(views.newest(rows)), days, bases=basis_of))
+        bars = views.bars(self._rows(adjusted.MACRO, needed, "bar"))
+        body = adjusted.adjusted(bars, _STEPS, views.columns_of("bar"))
+        self._cursor.execute(f"create temp macro {adjusted.MACRO}(how) as table {body}").fetchall()
+
+    def _arrow(self, query: str) -> pa.Table:
+        return self._cursor.sql(query).to_arrow_table()
 
     def _definition(self, view: str, needed: Wanted) -> str:
         if view == "deliveries":

@@ -49,16 +49,16 @@ EVERYTHING: Final = Wanted()
 
 
 def wanted(checked: Checked, view: str) -> Wanted:
-    """What of `view` the query can need."""
-    if checked.tables.get(view) != 1 or _is_shadowed(checked.tree, view):
+    """What of `view`, or of the table function of that name, the query can need."""
+    times = sum(_named(item) == view for item in walk(checked.tree))
+    if times != 1 or _is_shadowed(checked.tree, view):
         return EVERYTHING
     for item in walk(checked.tree):
         source = item.get("from_table")
         if (
             item.get("type") == "SELECT_NODE"
             and isinstance(source, dict)
-            and source.get("type") == "BASE_TABLE"
-            and str(source.get("table_name")).lower() == view
+            and _named(source) == view
             and not source.get("column_name_alias")  # `bars as b(a, b)` gives names anew
         ):
             alias = str(source.get("alias") or view).lower()
@@ -67,6 +67,15 @@ def wanted(checked: Checked, view: str) -> Wanted:
                 found = found & _of_condition(condition, alias)
             return found
     return EVERYTHING
+
+
+def _named(item: Tree) -> str | None:
+    """The name of a table or table function."""
+    if item.get("type") == "BASE_TABLE":
+        return str(item.get("table_name")).lower()
+    if item.get("type") == "TABLE_FUNCTION":
+        return str(item["function"]["function_name"]).lower()
+    return None
 
 
 def _is_shadowed(tree: Tree, view: str) -> bool:

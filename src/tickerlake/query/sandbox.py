@@ -22,8 +22,9 @@ Tree = dict[str, Any]
 #: functions that write, change settings or run SQL that is hidden in a string.
 _TABLE_FUNCTIONS: Final = frozenset(
     {
-        "bars_as_of", "duckdb_columns", "duckdb_functions", "duckdb_keywords", "duckdb_types",
-        "duckdb_views", "generate_series", "icu_calendar_names", "json_each", "json_tree",
+        "bars_adjusted", "bars_as_of", "duckdb_columns", "duckdb_functions", "duckdb_keywords",
+        "duckdb_types", "duckdb_views", "generate_series", "icu_calendar_names", "json_each",
+        "json_tree",
         "pg_timezone_names", "pragma_table_info", "pragma_version", "range", "repeat",
         "repeat_row", "unnest",
         # These open files: the engine lets them see the lake's folders only.

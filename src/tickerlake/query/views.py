@@ -89,11 +89,11 @@ def columns_of(kind: Kind) -> list[str]:
     return [*_HEAD, *middle, *_END]
 
 
-def bars(rows: Rows) -> str:
-    """`bars`: the newest state of each key."""
-    shown = _list(columns_of("bar"))
+def bars(rows: Rows, also: tuple[str, ...] = ()) -> str:
+    """`bars`: the newest state of each key; `also` are columns that the view does not show."""
+    shown = _list([*columns_of("bar"), *also])
     if rows.as_of is not None:
-        return _as_of(rows, literal(rows.as_of))
+        return _as_of(rows, literal(rows.as_of), also)
     sound = _where(rows, "dead_reason is null")
     current = _where(rows, "dead_reason is null and _superseded_at is null")
     parts = []
@@ -257,8 +257,8 @@ def literal(value: datetime | str) -> str:
     return f"timestamptz '{value.isoformat()}'"
 
 
-def _as_of(rows: Rows, instant: str) -> str:
-    shown = _list(columns_of("bar"))
+def _as_of(rows: Rows, instant: str, also: tuple[str, ...] = ()) -> str:
+    shown = _list([*columns_of("bar"), *also])
     everything = _relation(rows.kind, rows.files, None)
     known = f"fetched_at <= {instant} and (_superseded_at is null or _superseded_at > {instant})"
     wanted = _where(Rows("bar", wanted=rows.wanted), f"dead_reason is null and {known}")
