@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import date, datetime
 from functools import cached_property, partial
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from tickerlake import clock
 from tickerlake.config import Config, find_workspace, load
-from tickerlake.errors import StorageError, hide
+from tickerlake.errors import StorageError
 from tickerlake.records import KINDS, TOPICS, Kind
 
 if TYPE_CHECKING:
@@ -214,6 +213,7 @@ class Workspace:
             MissingExtraError: Its package is not installed; names the pip command.
         """
         from tickerlake.sources.registry import open_source
+        from tickerlake.sources.vault import with_secrets
 
         settings = with_secrets(name, self._settings.sources.get(name, {}))
         if "path" in settings:
@@ -265,6 +265,7 @@ class Workspace:
         from tickerlake.sources import Lists, Searches
         from tickerlake.sources.registry import names as every_name
         from tickerlake.sources.registry import source_class
+        from tickerlake.sources.vault import with_secrets
 
         wanted = names or self._settings.search.sources
         if wanted:
@@ -498,19 +499,3 @@ class Workspace:
 
         request = BarsRequest(symbol, interval, start, end)
         return self.sql(bars_query(request, adjust=adjust, provider=provider), as_of=as_of)
-
-
-def with_secrets(source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A source's settings; keys that the environment does not hold come from the keyring."""
-    from tickerlake.sources.registry import settings_type
-
-    declared = {field.name for field in dataclasses.fields(settings_type(source))}
-    wanted = sorted({"api_key", "api_secret"} & declared - set(settings))
-    if not wanted or find_spec("keyring") is None:
-        return dict(settings)
-    import keyring
-
-    kept = {key: keyring.get_password("tickerlake", f"sources.{source}.{key}") for key in wanted}
-    found = {key: secret for key, secret in kept.items() if secret is not None}
-    hide(found.values())
-    return {**settings, **found}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adjusting import NOON, RAW, YAHOO, Model, actions, bars, bases, paid, weekdays
@@ -187,6 +187,7 @@ def test_nothing_stays_nothing() -> None:
     assert adjusted(bars({}), actions(), "all", YAHOO).num_rows == 0
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     prices=st.lists(st.floats(5, 500), min_size=40, max_size=40),
     splits=st.dictionaries(st.integers(1, 39), st.sampled_from([0.1, 1.5, 2.0, 7.0]), max_size=4),

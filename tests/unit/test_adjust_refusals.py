@@ -144,4 +144,5 @@ def test_what_we_know_of_a_provider_is_what_its_limits_say() -> None:
     """Yahoo's ground is its own; of a name that is no source nothing is taken for granted."""
     assert basis_of("yahoo") == YAHOO
     assert basis_of("sample") == Basis("raw", "raw", tells_events=False)
-    assert basis_of("somebody") == Basis()
+    assert basis_of("somebody") == basis_of("some_body") == Basis()
+    assert basis_of("alpaca_iex") == basis_of("alpaca") == RAW

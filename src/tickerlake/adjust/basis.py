@@ -38,8 +38,13 @@ class Basis:
 
 @cache
 def basis_of(provider: str) -> Basis:
-    """What we know of a provider by its name; of one that is no source of ours, nothing."""
-    try:
-        return Basis.of(open_source(provider).limits)
-    except TickerlakeError:  # records of foreign producers carry names of their own
-        return Basis()
+    """What we know of a provider by its name; of one that is no source of ours, nothing.
+
+    Feeds of one provider are providers of their own: `alpaca_iex` is what `alpaca` is.
+    """
+    for name in (provider, provider.rpartition("_")[0]):
+        try:
+            return Basis.of(open_source(name).limits)
+        except TickerlakeError:  # records of foreign producers carry names of their own
+            continue
+    return Basis()
