@@ -477,14 +477,11 @@ class Workspace:
     ) -> Result:
         """Bars of lake and stream, in order of time; of `provider`, or of all that gave them.
 
-        Dates are session dates and both ends are included; a timestamp must carry a zone, and its
-        end is excluded.
-
         Args:
             symbol: As the provider writes it.
             interval: Such as `1m` or `1d`.
-            start: The first; None: as far as there are any.
-            end: The last; None: to the newest.
+            start: The first session date, or an instant with its zone; None: all there are.
+            end: The last session date, included, or an instant, excluded.
             adjust: What prices are adjusted for: `none` (as traded), `splits`, or `all` (dividends
                 too), derived from what was given; None: as they were given.
             provider: Whose bars.

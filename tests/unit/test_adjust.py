@@ -191,7 +191,7 @@ def test_nothing_stays_nothing() -> None:
 @given(
     prices=st.lists(st.floats(5, 500), min_size=40, max_size=40),
     splits=st.dictionaries(st.integers(1, 39), st.sampled_from([0.1, 1.5, 2.0, 7.0]), max_size=4),
-    dividends=st.dictionaries(st.integers(1, 39), st.floats(0.001, 2.0), max_size=4),
+    dividends=st.dictionaries(st.integers(1, 39), st.floats(0.001, 0.7), max_size=4),
     fetched=st.lists(st.integers(0, 39), min_size=40, max_size=40),
 )
 def test_any_history_from_any_bases(
