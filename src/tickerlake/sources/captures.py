@@ -189,7 +189,7 @@ def _wscat(line: str) -> re.Match[str] | None:
 def _decoded(line: str) -> Any:  # noqa: ANN401 - whatever a line says
     try:
         return msgspec.json.decode(line)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
 
 

@@ -42,7 +42,7 @@ def decoded(payload: bytes, provider: str) -> Any:  # noqa: ANN401 - JSON is any
     """
     try:
         return msgspec.json.decode(payload)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise malformed(provider, "", "JSON", payload[:60], why="no JSON, or was cut") from error
 
 
@@ -57,7 +57,8 @@ def json_rows(payload: bytes, fields: Mapping[str, pa.DataType], provider: str) 
     try:
         # Proven first: Arrow's reader takes more for JSON than JSON is, and may crash over it.
         rows = bytes(msgspec.json.decode(payload, type=msgspec.Raw)).strip()
-    except (msgspec.DecodeError, RecursionError) as error:
+        rows.decode()  # neither of the two looks at that
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise malformed(provider, "", "JSON", payload[:60], why="no JSON, or was cut") from error
     if not rows.startswith(b"["):
         raise malformed(provider, "", "a list of rows", rows[:60])

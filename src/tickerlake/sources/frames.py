@@ -151,7 +151,7 @@ def _document(data: str | bytes) -> str | None:
     text = data if isinstance(data, str) else data.decode(errors="replace")
     try:
         _PROVEN.decode(text)
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
     # Inside a JSON string no newline stands as itself.
     return text.replace("\n", " ").replace("\r", " ") if "\n" in text or "\r" in text else text

@@ -97,7 +97,7 @@ def _json(payload: bytes) -> Mapping[str, Any]:
     """The document, or nothing: then the provider says what is wrong with its body."""
     try:
         found = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return {}
     return found if isinstance(found, Mapping) else {}
 

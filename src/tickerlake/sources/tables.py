@@ -60,6 +60,7 @@ def read_rows(payload: bytes, *, file: str, delimiter: str = ",") -> Rows:
 def _parquet(payload: bytes, file: str) -> Rows:
     try:
         table = pyarrow.parquet.read_table(pa.BufferReader(payload))
+        table.validate(full=True)
     except (pa.ArrowException, OSError) as error:
         raise MalformedError(
             f"{file} is not a sound Parquet file.",
@@ -147,6 +148,7 @@ def _wrong_field_count(
 
 def _json_lines(payload: bytes, file: str, *, unit: str = "line") -> Rows:
     lines: list[int] = []
+    _text(payload, file)  # Arrow's reader takes any bytes for texts
 
     def place_of(row: int) -> str:
         if not lines:

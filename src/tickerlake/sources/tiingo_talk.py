@@ -91,7 +91,7 @@ class TiingoTalk:
                 continue
             try:
                 told = self._decoder.decode(frame.data)
-            except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
+            except (msgspec.MsgspecError, UnicodeError, RecursionError):
                 notes.append(f"a frame that we cannot read: {frame.data[:120]!r}")
                 continue
             if told.messageType in ("A", "U"):

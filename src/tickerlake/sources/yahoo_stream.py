@@ -145,7 +145,7 @@ def _pricing(data: str | bytes) -> Pricing:
     if data[:1] in ("{", b"{"):
         try:
             envelope = _DECODER.decode(data)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise ValueError("no JSON of this kind") from error
         if envelope.type != "pricing":
             raise ValueError(f"type {envelope.type[:40]!r}")
