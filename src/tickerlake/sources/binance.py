@@ -7,18 +7,22 @@ those of the vendor's documentation (2026-07) unless a line says otherwise.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, ClassVar, Final
 
 from tickerlake.errors import TickerlakeError
+from tickerlake.records import Kind
 from tickerlake.sources import crypto
+from tickerlake.sources import crypto_talk as talk
 from tickerlake.sources.base import Answer, Hit, Limits, TicksRequest
 from tickerlake.sources.binance_answers import listed, parse_answer, quote_of, refusal
+from tickerlake.sources.binance_talk import BinanceTalk
 from tickerlake.sources.crypto_shape import Told, malformed
 from tickerlake.sources.crypto_source import CryptoSource
 from tickerlake.sources.http import HttpSettings
+from tickerlake.sources.live import Dialect
 from tickerlake.sources.recordings import Recorded
 
 __all__ = ["BinanceSettings", "BinanceSource", "BinanceUsSettings", "BinanceUsSource"]
@@ -43,6 +47,8 @@ class BinanceSettings(HttpSettings):
     base_url: str = "https://api.binance.com"
     #: Where the streams are; `wss://data-stream.binance.vision` has the same public data.
     socket_url: str = "wss://stream.binance.com:9443"
+    #: No frame for so long, and the line is dead: a question is asked every 20 s.
+    silence_seconds: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,7 @@ class BinanceSource(CryptoSource):
         rows_per_page=dict.fromkeys(_INTERVALS, _ROWS),
         requests_per_second=10.0,
         history=("bar", "trade"),
+        live=("trade", "quote", "bar"),
     )
     settings_type: ClassVar[type[BinanceSettings]] = BinanceSettings
 
@@ -111,6 +118,23 @@ class BinanceSource(CryptoSource):
         """
         return listed(self._document("/api/v3/exchangeInfo"), Told(self.name, self.title))
 
+    def dialect(self, symbols: Sequence[str], kinds: Sequence[Kind]) -> Dialect:
+        """Aggregate trades, best bid and ask, and bars of 1m while they form.
+
+        Raises:
+            RangeError: Another kind, or more than 1024 streams.
+        """
+        talk.require_kinds(kinds, self.limits.live, self.title)
+        return BinanceTalk(
+            self.name,
+            self.title,
+            self._settings.socket_url,
+            symbols,
+            kinds,
+            currency=self._currency,
+            silence_seconds=self._settings.silence_seconds,
+        )
+
     def _pages(self, span: crypto.Span) -> Iterator[Answer]:
         request = span.request
         start = span.start
@@ -136,6 +160,10 @@ class BinanceSource(CryptoSource):
 
     def _refusal(self, one: Recorded, symbol: str | None) -> TickerlakeError | None:
         return refusal(one.status, one.body, one.headers, self.title, symbol)
+
+    def _is_frame(self, document: Any) -> bool:  # noqa: ANN401 - JSON is any
+        keys = document.keys() if isinstance(document, Mapping) else set()
+        return "stream" in keys or ("e" in keys and "s" in keys) or {"u", "s", "B", "A"} <= keys
 
     def _currency(self, symbol: str) -> str | None:
         return quote_of(symbol, self.name)

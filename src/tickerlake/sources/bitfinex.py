@@ -5,7 +5,7 @@ Limits are those of the vendor's documentation (2026) unless a line says otherwi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, ClassVar, Final
@@ -14,12 +14,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tickerlake.errors import MalformedError, NotFoundError, TickerlakeError
+from tickerlake.records import Kind
 from tickerlake.sources import crypto
+from tickerlake.sources import crypto_talk as talk
 from tickerlake.sources.base import Answer, Hit, Limits, TicksRequest
 from tickerlake.sources.bitfinex_answers import listed, parse_answer, quote_of, refusal
+from tickerlake.sources.bitfinex_talk import BitfinexTalk
 from tickerlake.sources.crypto_shape import Told
 from tickerlake.sources.crypto_source import CryptoSource
 from tickerlake.sources.http import HttpSettings
+from tickerlake.sources.live import Dialect
 from tickerlake.sources.recordings import Recorded
 
 __all__ = ["BitfinexSettings", "BitfinexSource"]
@@ -43,6 +47,8 @@ class BitfinexSettings(HttpSettings):
     base_url: str = "https://api-pub.bitfinex.com"
     #: Where the socket is.
     socket_url: str = "wss://api-pub.bitfinex.com/ws/2"
+    #: No frame for so long, and the line is dead: a heartbeat comes every 15 s.
+    silence_seconds: float = 40.0
 
 
 class BitfinexSource(CryptoSource):
@@ -59,6 +65,7 @@ class BitfinexSource(CryptoSource):
         rows_per_page=dict.fromkeys(_FRAMES, _ROWS),
         requests_per_second=25 / 60,
         history=("bar", "trade"),
+        live=("trade", "quote"),
     )
     settings_type: ClassVar[type[BitfinexSettings]] = BitfinexSettings
 
@@ -89,6 +96,23 @@ class BitfinexSource(CryptoSource):
                 return
             last = int(page["ts_ns"][-1].as_py()) // 1_000_000
             start, seen = max(last, start + int(last == start)), page["trade_id"]
+
+    def dialect(self, symbols: Sequence[str], kinds: Sequence[Kind]) -> Dialect:
+        """Trades, and the ticker as quotes.
+
+        Raises:
+            RangeError: Another kind, or more than 25 channels.
+        """
+        talk.require_kinds(kinds, self.limits.live, self.title)
+        settings = self._settings
+        return BitfinexTalk(
+            self.name,
+            self.title,
+            settings.socket_url,
+            symbols,
+            kinds,
+            silence_seconds=settings.silence_seconds,
+        )
 
     def listing(self) -> Sequence[Hit]:
         """Every pair that is traded.
@@ -125,6 +149,12 @@ class BitfinexSource(CryptoSource):
 
     def _refusal(self, one: Recorded, symbol: str | None) -> TickerlakeError | None:
         return refusal(one.status, one.body, self.title, symbol)
+
+    def _is_frame(self, document: Any) -> bool:  # noqa: ANN401 - JSON is any
+        if isinstance(document, list):
+            is_frame = len(document) > 1 and type(document[0]) is int
+            return is_frame and isinstance(document[1], list | str)
+        return isinstance(document, Mapping) and "event" in document
 
     def _currency(self, symbol: str) -> str | None:
         return quote_of(symbol)

@@ -5,7 +5,7 @@ Limits are those of the vendor's documentation (2026) unless a line says otherwi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, ClassVar, Final
@@ -14,12 +14,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tickerlake.errors import TickerlakeError
+from tickerlake.records import Kind
 from tickerlake.sources import crypto
+from tickerlake.sources import crypto_talk as talk
 from tickerlake.sources.base import Answer, Hit, Limits, TicksRequest
 from tickerlake.sources.coinbase_answers import listed, parse_answer, quote_of, refusal
+from tickerlake.sources.coinbase_talk import CoinbaseTalk
 from tickerlake.sources.crypto_shape import Told
 from tickerlake.sources.crypto_source import CryptoSource
 from tickerlake.sources.http import HttpSettings
+from tickerlake.sources.live import Dialect
 from tickerlake.sources.recordings import Recorded
 
 __all__ = ["CoinbaseSettings", "CoinbaseSource"]
@@ -41,6 +45,8 @@ class CoinbaseSettings(HttpSettings):
     base_url: str = "https://api.exchange.coinbase.com"
     #: Where the feed is.
     socket_url: str = "wss://ws-feed.exchange.coinbase.com"
+    #: No frame for so long, and the line is dead: a heartbeat comes each second.
+    silence_seconds: float = 30.0
 
 
 class CoinbaseSource(CryptoSource):
@@ -58,6 +64,7 @@ class CoinbaseSource(CryptoSource):
         span_days={"1m": 0.2, "5m": 1, "15m": 3, "1h": 12, "1d": _ROWS},
         requests_per_second=8.0,
         history=("bar", "trade"),
+        live=("trade", "quote"),
     )
     settings_type: ClassVar[type[CoinbaseSettings]] = CoinbaseSettings
 
@@ -95,6 +102,23 @@ class CoinbaseSource(CryptoSource):
             page = answer.ticks["trade"]
             if page.num_rows and crypto.reaches(page, request.end):
                 return
+
+    def dialect(self, symbols: Sequence[str], kinds: Sequence[Kind]) -> Dialect:
+        """Matches as trades, the ticker as quotes.
+
+        Raises:
+            RangeError: Another kind.
+        """
+        talk.require_kinds(kinds, self.limits.live, self.title)
+        settings = self._settings
+        return CoinbaseTalk(
+            self.name,
+            self.title,
+            settings.socket_url,
+            symbols,
+            kinds,
+            silence_seconds=settings.silence_seconds,
+        )
 
     def listing(self) -> Sequence[Hit]:
         """Every product; those whose trading ended are not `listed`.
@@ -147,6 +171,9 @@ class CoinbaseSource(CryptoSource):
 
     def _refusal(self, one: Recorded, symbol: str | None) -> TickerlakeError | None:
         return refusal(one.status, one.body, self.title, symbol)
+
+    def _is_frame(self, document: Any) -> bool:  # noqa: ANN401 - JSON is any
+        return isinstance(document, Mapping) and isinstance(document.get("type"), str)
 
     def _currency(self, symbol: str) -> str | None:
         return quote_of(symbol)

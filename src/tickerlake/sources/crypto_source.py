@@ -6,17 +6,24 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from tickerlake import clock
 from tickerlake.errors import NotFoundError, RangeError, TickerlakeError
+from tickerlake.records import Kind
 from tickerlake.sources import crypto
+from tickerlake.sources import crypto_talk as talk
 from tickerlake.sources.base import About, Answer, BarsRequest, Hit, Limits
+from tickerlake.sources.captures import is_capture, parse_capture
 from tickerlake.sources.crypto_shape import Told, decoded
 from tickerlake.sources.http import HttpSettings, Session
+from tickerlake.sources.live import Dialect
 from tickerlake.sources.recordings import Recorded, recorded
 
 __all__ = ["CryptoSource"]
+
+#: Larger documents are no frames.
+_FRAME_BYTES_MAX: Final = 1_000_000
 
 
 class CryptoSource(ABC):
@@ -93,6 +100,12 @@ class CryptoSource(ABC):
                 answer says.
             MalformedError: No answer of this exchange's, or nobody says whose it is.
         """
+        single = payload if len(payload) < _FRAME_BYTES_MAX else b""
+        document = talk.decoded_frame(single.decode(errors="replace"))
+        if is_capture(payload) or self._is_frame(document):
+            return parse_capture(
+                payload, lambda: self.dialect((), self.limits.live), received_at=received_at
+            )
         answers = []
         for one in recorded(payload):
             told = Told(
@@ -104,6 +117,14 @@ class CryptoSource(ABC):
             )
             answers.append(self._understood(one, told))
         return crypto.joined(answers)
+
+    @abstractmethod
+    def dialect(self, symbols: Sequence[str], kinds: Sequence[Kind]) -> Dialect:
+        """The talk of a new connection that asks for these.
+
+        Raises:
+            RangeError: A kind that does not come live, or more than one connection takes.
+        """
 
     @abstractmethod
     def listing(self) -> Sequence[Hit]:
@@ -128,6 +149,10 @@ class CryptoSource(ABC):
     @abstractmethod
     def _refusal(self, one: Recorded, symbol: str | None) -> TickerlakeError | None:
         """The error that an answer tells by its status and body; None for a good one."""
+
+    @abstractmethod
+    def _is_frame(self, document: Any) -> bool:  # noqa: ANN401 - JSON is any
+        """Whether a single document is a frame of the socket, and no answer over HTTP."""
 
     @abstractmethod
     def _currency(self, symbol: str) -> str | None:

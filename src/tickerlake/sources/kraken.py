@@ -5,13 +5,18 @@ Limits are those of the vendor's documentation (2026) unless a line says otherwi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, ClassVar, Final
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from tickerlake.errors import TickerlakeError
+from tickerlake.records import Kind
 from tickerlake.sources import crypto
+from tickerlake.sources import crypto_talk as talk
 from tickerlake.sources.base import Answer, Hit, Limits, TicksRequest
 from tickerlake.sources.crypto_shape import Told
 from tickerlake.sources.crypto_source import CryptoSource
@@ -24,6 +29,8 @@ from tickerlake.sources.kraken_answers import (
     quote_of,
     refusal,
 )
+from tickerlake.sources.kraken_talk import KrakenTalk
+from tickerlake.sources.live import Dialect
 from tickerlake.sources.recordings import Recorded
 
 __all__ = ["KrakenSettings", "KrakenSource"]
@@ -46,6 +53,8 @@ class KrakenSettings(HttpSettings):
     base_url: str = "https://api.kraken.com"
     #: Where the socket (v2) is.
     socket_url: str = "wss://ws.kraken.com/v2"
+    #: No frame for so long, and the line is dead: a heartbeat comes each second.
+    silence_seconds: float = 15.0
 
 
 class KrakenSource(CryptoSource):
@@ -62,6 +71,7 @@ class KrakenSource(CryptoSource):
         look_back_days={name: _ROWS * minutes / 1440 for name, minutes in _MINUTES.items()},
         requests_per_second=1.0,
         history=("bar", "trade"),
+        live=("trade", "quote"),
     )
     exact = True
     settings_type: ClassVar[type[KrakenSettings]] = KrakenSettings
@@ -76,20 +86,37 @@ class KrakenSource(CryptoSource):
         """
         crypto.require_trades(request, self.title)
         # What is asked for is after `since`, which is excluded.
-        since = str(crypto.milliseconds(request.start) * 1_000_000 - 1)
+        since = crypto.milliseconds(request.start) * 1_000_000 - 1
+        seen = pa.array([], pa.string())
         while True:
-            asked = {"pair": pair_of(request.symbol), "since": since, "count": str(_TRADES)}
+            asked = {"pair": pair_of(request.symbol), "since": str(since), "count": str(_TRADES)}
             answer = crypto.with_trades(self._ask("/0/public/Trades", asked, request.symbol))
             page = answer.ticks["trade"]
-            if not page.num_rows:
-                return
-            inside = crypto.within(answer, request)
+            # Times are cut to µs, so a page begins with trades of the end of the one before.
+            fresh = page.filter(pc.invert(pc.is_in(page["trade_id"], seen)))
+            inside = crypto.within(crypto.with_trades(answer, fresh), request)
             if inside is not None:
                 yield inside
-            newest = str(page["ts_ns"][-1].as_py())
-            if page.num_rows < _TRADES or crypto.reaches(page, request.end) or newest == since:
+            if page.num_rows < _TRADES or not fresh.num_rows or crypto.reaches(page, request.end):
                 return
-            since = newest
+            since, seen = int(page["ts_ns"][-1].as_py()), page["trade_id"]
+
+    def dialect(self, symbols: Sequence[str], kinds: Sequence[Kind]) -> Dialect:
+        """Trades, and the ticker as quotes.
+
+        Raises:
+            RangeError: Another kind, or a symbol without a slash.
+        """
+        talk.require_kinds(kinds, self.limits.live, self.title)
+        settings = self._settings
+        return KrakenTalk(
+            self.name,
+            self.title,
+            settings.socket_url,
+            symbols,
+            kinds,
+            silence_seconds=settings.silence_seconds,
+        )
 
     def listing(self) -> Sequence[Hit]:
         """Every pair that is traded, by its name of the socket's second version: BTC/USD.
@@ -120,6 +147,12 @@ class KrakenSource(CryptoSource):
 
     def _refusal(self, one: Recorded, symbol: str | None) -> TickerlakeError | None:
         return refusal(one.status, one.body, self.title, symbol)
+
+    def _is_frame(self, document: Any) -> bool:  # noqa: ANN401 - JSON is any
+        if isinstance(document, list):
+            return len(document) >= 4 and isinstance(document[-1], str)
+        keys = document.keys() if isinstance(document, Mapping) else set()
+        return bool({"channel", "event", "method"} & keys)
 
     def _currency(self, symbol: str) -> str | None:
         return quote_of(symbol)

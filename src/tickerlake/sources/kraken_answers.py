@@ -223,6 +223,8 @@ def _trades(rows: list[Any], told: Told) -> Answer:
 def seconds_ns(times: Sequence[Any], title: str) -> shape.Int64s:
     """Seconds as decimal text with up to nine digits, as ns: a float would lose some.
 
+    Cut to µs: that is all that the socket tells of the same trade, and both must agree.
+
     Raises:
         MalformedError: They are none, or not of this age.
     """
@@ -231,7 +233,7 @@ def seconds_ns(times: Sequence[Any], title: str) -> shape.Int64s:
         nanos = pc.multiply(texts.cast(_SECONDS), _PER_SECOND).cast(pa.int64())
     except pa.ArrowInvalid as error:
         raise shape.malformed(title, "the time of a trade", "seconds", error) from error
-    return shape.nanoseconds(nanos, title, "the time of a trade")
+    return shape.nanoseconds(nanos, title, "the time of a trade") // 1000 * 1000
 
 
 _SECONDS: Final = pa.decimal128(19, 9)

@@ -1,0 +1,300 @@
+"""Bitfinex's socket: trades, tickers and candles on numbered channels, with sequence numbers.
+
+Arrays of channel, payload, and at the end what the flags of the connection ask for: a sequence
+number over all frames (SEQ_ALL), and a time in ms (TIMESTAMP).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from tickerlake.errors import MalformedError, RangeError, RateLimitedError, UnreachableError
+from tickerlake.records import Kind
+from tickerlake.sources import crypto_talk as talk
+from tickerlake.sources.bitfinex_answers import quote_of
+from tickerlake.sources.crypto import INTERVAL_SECONDS
+from tickerlake.sources.crypto_shape import floats
+from tickerlake.sources.live import Frame, Heard, Suspicion
+
+__all__ = ["CHANNELS_MAX", "BitfinexTalk"]
+
+#: Channels of one connection: 25 now, 50 in 2018 (doc).
+CHANNELS_MAX: Final = 25
+_SEQUENCE: Final = 65_536
+_CHANNELS: Final[Mapping[Kind, str]] = {"trade": "trades", "quote": "ticker"}
+_FRAMES: Final = {
+    "1m": "1m", "5m": "5m", "15m": "15m", "30m": "30m", "1h": "1h", "1D": "1d", "1W": "1wk",
+    "7D": "1wk",
+}  # fmt: skip
+#: Trades told at once (te) come again settled (tu): so many ids are remembered a channel.
+_IDS_MAX: Final = 2000
+_MS_MIN: Final = 10**11
+#: 1973 to 2200.
+_TIMES_MS: Final = range(10**11, 7_258_118_400_000)
+_INSTANT: Final = pa.timestamp("us", tz="UTC")
+
+
+@dataclass(slots=True)
+class _Channel:
+    kind: Kind | None
+    symbol: str
+    interval: str = ""
+    ids: OrderedDict[int, None] = field(default_factory=OrderedDict)
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Columns that grow while frames are read; a list a field."""
+
+    received: list[datetime] = field(default_factory=list)
+    symbols: list[str] = field(default_factory=list)
+    values: list[Sequence[Any]] = field(default_factory=list)
+
+    def add(self, received: datetime, symbol: str, values: Sequence[Any]) -> None:
+        self.received.append(received)
+        self.symbols.append(symbol)
+        self.values.append(values)
+
+
+class BitfinexTalk:
+    """One connection, whose channels have other numbers than those of the one before."""
+
+    #: A heartbeat comes every 15 s on each channel (doc).
+    silence_seconds: float
+    keep_alive_seconds: float | None = None
+
+    def __init__(
+        self,
+        provider: str,
+        title: str,
+        url: str,
+        symbols: Sequence[str],
+        kinds: Sequence[Kind],
+        *,
+        silence_seconds: float,
+    ) -> None:
+        asked = [(_CHANNELS[kind], symbol) for symbol in symbols for kind in kinds]
+        if len(asked) > CHANNELS_MAX:
+            raise RangeError(
+                f"{title} takes no more channels on one connection.",
+                expected=f"at most {CHANNELS_MAX}: symbols times kinds",
+                found=str(len(asked)),
+                todo="ask for fewer symbols or kinds",
+            )
+        self.url = url
+        self.headers: Mapping[str, str] = {}
+        self.silence_seconds = silence_seconds
+        self._provider, self._title = provider, title
+        self._asked = asked
+        self._channels: dict[int, _Channel] = {}
+        #: The last sequence number, and when it came.
+        self._sequence: tuple[int, datetime] | None = None
+
+    def hello(self) -> Sequence[str | bytes]:
+        """The flags first: they count for what is subscribed after them."""
+        asks = [
+            {"event": "subscribe", "channel": channel, "symbol": symbol}
+            for channel, symbol in self._asked
+        ]
+        return [json.dumps(ask) for ask in [{"event": "conf", "flags": _SEQUENCE}, *asks]]
+
+    def keep_alive(self) -> Sequence[str | bytes]:
+        """Nothing."""
+        return ()
+
+    def read(self, frames: Sequence[Frame]) -> Heard:
+        """One by one, for a number means nothing without what its channel was; then as columns."""
+        said = talk.Said()
+        trades, quotes, bars = _Rows(), _Rows(), _Rows()
+        rows = {"trade": trades, "quote": quotes, "bar": bars}
+        for frame in talk.incoming(frames):
+            document = talk.decoded_frame(talk.text_of(frame))
+            if isinstance(document, Mapping):
+                self._read_event(document, said)
+            elif isinstance(document, list) and len(document) > 1:
+                try:
+                    self._read_data(frame, document, rows, said)
+                except (MalformedError, TypeError, ValueError, IndexError, OverflowError):
+                    said.odd(frame.data)
+            else:
+                said.odd(frame.data)
+        self._add_trades(trades, said)
+        self._add_quotes(quotes, said)
+        self._add_bars(bars, said)
+        return said.heard()
+
+    def _read_event(self, document: Mapping[str, Any], said: talk.Said) -> None:
+        event, code = document.get("event"), document.get("code")
+        platform = document.get("platform")
+        if event == "subscribed":
+            self._subscribe(document, said)
+        elif event == "info" and isinstance(platform, Mapping) and platform.get("status") == 0:
+            said.error = self._ends("it is under maintenance", document)
+        elif event == "info" and code in (20051, 20060, 20061):
+            why = {20051: "it restarts", 20060: "maintenance begins", 20061: "maintenance is over"}
+            said.error = self._ends(why[code], document)
+        elif event == "error" and code == 10301:
+            said.note(f"{self._title} says: {str(document.get('msg'))[:120]}")
+        elif event == "error" and (code == 11010 or "ratelimit" in str(document.get("msg"))):
+            said.error = RateLimitedError(
+                f"{self._title} says: later.", expected="records", found=str(dict(document))[:160],
+                todo="wait a minute",
+            )  # fmt: skip
+        elif event == "error":
+            found = f"{document.get('msg')} ({code}) {document.get('symbol', '')}"
+            said.error = talk.refused_subscription(self._title, found)
+        elif event not in ("info", "conf", "pong", "unsubscribed"):
+            said.note(f"a frame that we do not know: {str(dict(document))[:120]}")
+
+    def _subscribe(self, document: Mapping[str, Any], said: talk.Said) -> None:
+        number, channel = document.get("chanId"), document.get("channel")
+        symbol, key = document.get("symbol"), document.get("key")
+        if not isinstance(number, int):
+            said.note(f"a subscription without a channel's number: {str(dict(document))[:120]}")
+            return
+        said.ready = True
+        kinds: dict[object, Kind] = {"trades": "trade", "ticker": "quote", "candles": "bar"}
+        kind, interval = kinds.get(channel), ""
+        if kind == "bar" and isinstance(key, str) and key.count(":") >= 2:
+            _, frame, symbol = key.split(":", 2)
+            interval = _FRAMES.get(frame, "")
+        if not isinstance(symbol, str) or not symbol.startswith("t"):
+            kind = None  # funding is another market
+        if kind is None or (kind == "bar" and not interval):
+            said.note(f"the channel {channel!r}, which holds no records of ours, was passed over")
+            kind = None
+        self._channels[number] = _Channel(kind, str(symbol), interval)
+
+    def _ends(self, why: str, document: Mapping[str, Any]) -> UnreachableError:
+        return UnreachableError(
+            f"{self._title} ends this connection: {why}.", expected="records",
+            found=str(dict(document))[:160], todo="nothing: a new connection follows",
+        )  # fmt: skip
+
+    def _read_data(
+        self, frame: Frame, document: list[Any], rows: Mapping[str, _Rows], said: talk.Said
+    ) -> None:
+        word = document[1] if isinstance(document[1], str) else ""
+        payload_at = 2 if word in ("te", "tu") else 1
+        self._count(frame, document[payload_at + 1 :], said)
+        channel = self._channels.get(document[0]) if isinstance(document[0], int) else None
+        if channel is None:
+            if word != "hb":
+                said.odd(frame.data)
+            return
+        if channel.kind is None or word in ("hb", "cs"):
+            return
+        payload = document[payload_at]
+        told = payload if payload and isinstance(payload[0], list) else [payload]
+        if channel.kind == "trade":
+            # A snapshot stands newest first.
+            for row in reversed(told):
+                self._add_trade(frame, channel, row, rows["trade"])
+        elif payload:
+            for row in told:
+                if channel.kind == "quote":
+                    _require_numbers(row, 4)
+                    values = row[:4]
+                else:
+                    _require_numbers(row, 6, time_at=0)
+                    values = [*row[:6], channel.interval]
+                rows[channel.kind].add(frame.received_at, channel.symbol, values)
+
+    def _add_trade(self, frame: Frame, channel: _Channel, row: Any, rows: _Rows) -> None:  # noqa: ANN401
+        if row == []:
+            return  # a snapshot of a market without trades
+        _require_numbers(row, 4, time_at=1)
+        number = int(row[0])
+        if number in channel.ids:
+            return  # told at once before, and now settled
+        rows.add(frame.received_at, channel.symbol, row[:4])
+        channel.ids[number] = None
+        if len(channel.ids) > _IDS_MAX:
+            channel.ids.popitem(last=False)
+
+    def _count(self, frame: Frame, extra: list[Any], said: talk.Said) -> None:
+        """The sequence rises by one over all frames of the connection, heartbeats included."""
+        number = next((n for n in extra if type(n) is int and 0 <= n < _MS_MIN), None)
+        if number is None:
+            return
+        before = self._sequence
+        if before is None or number > before[0]:
+            self._sequence = (number, frame.received_at)
+        if before is not None and number > before[0] + 1:
+            why = f"frames {before[0] + 1} to {number - 1} of the connection did not come"
+            said.suspicions += [
+                Suspicion(channel.symbol, channel.kind, before[1], frame.received_at, why)
+                for channel in self._channels.values()
+                if channel.kind is not None
+            ]
+
+    def _add_trades(self, rows: _Rows, said: talk.Said) -> None:
+        if not rows.values:
+            return
+        ids, times, amounts, prices = (list(column) for column in zip(*rows.values, strict=True))
+        said.add(
+            "trade",
+            talk.trades(
+                self._provider, pa.array(rows.received, _INSTANT), currency=quote_of,
+                symbol=_texts(rows.symbols),
+                ts_ns=pa.array([time * 1_000_000 for time in times], pa.int64()),
+                price=floats(prices, self._title, "a trade"),
+                size=floats([abs(amount) for amount in amounts], self._title, "a trade"),
+                trade_id=pa.array(ids, pa.int64()).cast(pa.string()),
+                conditions=pa.array(["sell" if amount < 0 else "buy" for amount in amounts]),
+            ),
+        )  # fmt: skip
+
+    def _add_quotes(self, rows: _Rows, said: talk.Said) -> None:
+        if rows.values:
+            names = ("bid", "bid_size", "ask", "ask_size")
+            told = {
+                name: floats(column, self._title, "a quote")
+                for name, column in zip(names, zip(*rows.values, strict=True), strict=True)
+            }
+            received = pa.array(rows.received, _INSTANT)
+            table = talk.quotes(
+                self._provider, received, currency=quote_of, symbol=_texts(rows.symbols), **told
+            )
+            said.add("quote", table)
+
+    def _add_bars(self, rows: _Rows, said: talk.Said) -> None:
+        """A row may also mend the bar before the running one."""
+        if not rows.values:
+            return
+        times, opened, close, high, low, volume, intervals = zip(*rows.values, strict=True)
+        prices = {"open": opened, "high": high, "low": low, "close": close, "volume": volume}
+        starts = np.array(times, np.int64) * 1000
+        received = pa.array(rows.received, _INSTANT)
+        lengths = [INTERVAL_SECONDS[interval] * 1_000_000 for interval in intervals]
+        closed = starts + lengths <= received.cast(pa.int64()).to_numpy()
+        said.add(
+            "bar",
+            talk.bars(
+                self._provider, received, currency=quote_of, symbol=_texts(rows.symbols),
+                starts=pa.array(starts).cast(_INSTANT), closed=pa.array(closed),
+                interval=pa.array(intervals, pa.string()),
+                **{name: floats(column, self._title, "a bar") for name, column in prices.items()},
+            ),
+        )  # fmt: skip
+
+
+def _require_numbers(row: Any, count: int, *, time_at: int | None = None) -> None:  # noqa: ANN401
+    """What columns can hold, and a time in ms where one is; anything else is an odd frame."""
+    told = row[:count]
+    if len(told) < count or any(type(n) not in (int, float) or abs(n) > 1e18 for n in told):
+        raise ValueError(row)
+    if time_at is not None and (type(told[time_at]) is not int or told[time_at] not in _TIMES_MS):
+        raise ValueError(row)
+
+
+def _texts(values: list[str]) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(values, pa.string())])
