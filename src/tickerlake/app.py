@@ -201,9 +201,17 @@ class Workspace:
             MissingExtraError: Its package is not installed; names the pip command.
         """
         from tickerlake.cache import CachedSource
+        from tickerlake.sources.registry import host_of
 
-        folder = self.folder / self._settings.cache.folder
-        return CachedSource(self.provider(name), folder, offline=offline)
+        cached = CachedSource(
+            self.provider(name),
+            self.folder / self._settings.cache.folder,
+            offline=offline,
+            host=host_of(name, self._settings.sources.get(name, {}).get("base_url")),
+            settings=self._settings.cache,
+        )
+        self._opened.callback(cached.close)
+        return cached
 
     def provider(self, name: str) -> Source:
         """The source `name` itself, without a cache.

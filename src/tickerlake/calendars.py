@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from exchange_calendars import ExchangeCalendar
 
-__all__ = ["Session", "calendar_for", "sessions"]
+__all__ = ["Session", "calendar_for", "sessions", "zone_of"]
 
 _BY_CALENDAR: Final[dict[str, str]] = {
     # Yahoo's exchange codes, then ISO 10383 codes and names that people use.
@@ -111,6 +111,11 @@ def sessions(calendar: str | None, first: date, last: date) -> list[Session]:
     before = _every_day(first, min(last, begin - _DAY))
     after = _every_day(max(first, end + _DAY), last)
     return [*before, *inside, *after]
+
+
+def zone_of(calendar: str) -> str:
+    """The IANA name of the zone in which a calendar's dates are dates."""
+    return str(_calendar(calendar).tz)
 
 
 def _every_day(first: date, last: date) -> list[Session]:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from tickerlake.cache import CachedSource
 from tickerlake.errors import NewerVersionError, NotFoundError, RangeError, StorageError
 from tickerlake.sources import BarsRequest, Source, open_source
 from tickerlake.testing.source_suite import SourceSuite
-from yahoo_double import Answer, at, chart, encoded, yahoo_server
 
 FB = BarsRequest("FB", "1d", date(2013, 2, 1))
 
@@ -45,7 +45,7 @@ def offline(folder: Path, source: str = "sample", **settings: Any) -> CachedSour
 
 
 def files(folder: Path) -> int:
-    return len(list(folder.glob("*.parquet")))
+    return len(list(folder.glob("rows/*")))
 
 
 def test_offline_gives_what_was_given(tmp_path: Path) -> None:
@@ -60,6 +60,7 @@ def test_what_was_never_fetched_is_not_there(tmp_path: Path) -> None:
     """An empty cache, another symbol or interval: the error says to fetch first."""
     with pytest.raises(NotFoundError, match="without --offline"):
         offline(tmp_path / "none").bars(FB)
+    assert not (tmp_path / "none").exists()
     CachedSource(open_source("sample"), tmp_path).bars(FB)
     with pytest.raises(NotFoundError, match="'IBM' from sample"):
         offline(tmp_path).bars(BarsRequest("IBM"))
@@ -67,43 +68,24 @@ def test_what_was_never_fetched_is_not_there(tmp_path: Path) -> None:
         offline(tmp_path).bars(BarsRequest("FB", "1m"))
 
 
-def test_the_same_rows_are_kept_once(tmp_path: Path) -> None:
-    """Asking again writes nothing; a longer range writes only what it adds."""
-    source = CachedSource(open_source("sample"), tmp_path)
-    for _ in range(3):
-        source.bars(FB)
-    assert files(tmp_path) == 1
-    source.bars(BarsRequest("FB", "1d", date(2013, 1, 31)))
-    assert files(tmp_path) == 2
-    assert offline(tmp_path).bars(BarsRequest("FB")).bars.num_rows == 21
+def test_a_source_of_this_machine_is_always_asked(tmp_path: Path) -> None:
+    """A file that somebody edits is read again; the copy for offline follows, and stays one."""
+    table = tmp_path / "bars.csv"
+    for close in ("10.5", "10.5", "10.75"):
+        table.write_text(
+            f"Ticker,Date,Open,High,Low,Close,Volume\nX,2024-01-02,10,11,9,{close},5\n"
+        )
+        source = CachedSource(open_source("files", settings={"path": str(table)}), tmp_path / "c")
+        assert source.bars(BarsRequest("X")).bars["close"].to_pylist() == [float(close)]
+        assert source.plan([BarsRequest("X")]).requests_max == 0
+        assert files(tmp_path / "c") == 1
+    copy = offline(tmp_path / "c", "files", path=str(table)).bars(BarsRequest("X"))
+    assert copy.bars["close"].to_pylist() == [10.75]
 
 
-def test_the_newest_values_are_given_and_actions_with_days(tmp_path: Path) -> None:
-    """A value that changed at the provider replaces the old one; events are kept as well."""
-    closes = [10.5, 10.75]
-    events = {"dividends": {"1": {"amount": 0.25, "date": at("2024-02-28T14:30")}}}
-
-    def yahoo(symbol: str, query: dict[str, str]) -> Answer:
-        row = (10.0, 11.0, 9.0, closes.pop(0), 100.0)
-        return Answer(encoded(chart({"2024-02-28T14:30": row}, symbol=symbol, events=events)))
-
-    with yahoo_server(yahoo) as server:
-        settings = {"base_url": server.base_url, "requests_per_second": None}
-        source = CachedSource(open_source("yahoo", settings=settings), tmp_path)
-        for _ in range(2):
-            source.bars(BarsRequest("ACME"))
-    answer = offline(tmp_path, "yahoo").bars(BarsRequest("ACME"))
-    assert answer.bars["close"].to_pylist() == [10.75]
-    assert answer.actions["amount"].to_pylist() == [0.25]
-
-
-def test_damage_and_newer_versions_are_named(tmp_path: Path) -> None:
-    """A lost file, and an index of a later version, say what to do instead of giving holes."""
+def test_a_newer_version_is_named(tmp_path: Path) -> None:
+    """An index of a later version says what to do instead of giving holes."""
     CachedSource(open_source("sample"), tmp_path).bars(FB)
-    for file in tmp_path.glob("*.parquet"):
-        file.write_bytes(b"")
-    with pytest.raises(StorageError, match="can be fetched again"):
-        offline(tmp_path).bars(FB)
     index = sqlite3.connect(tmp_path / "index.sqlite")
     index.execute("pragma user_version = 99")
     index.close()
@@ -114,7 +96,7 @@ def test_damage_and_newer_versions_are_named(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     """A cache whose place is taken by a file says so; the answer is not given as if kept."""
     (tmp_path / "cache").write_text("a file")
-    with pytest.raises(StorageError, match="cannot be written"):
+    with pytest.raises(StorageError, match="cannot be used"):
         CachedSource(open_source("sample"), tmp_path / "cache").bars(FB)
 
 
@@ -125,3 +107,23 @@ def test_recordings_are_parsed_as_by_the_source(tmp_path: Path) -> None:
     assert isinstance(table, pa.Table)
     assert table["symbol"].to_pylist() == ["X"]
     assert files(tmp_path) == 0
+
+
+def test_the_first_versions_rows_are_taken_over(tmp_path: Path) -> None:
+    """What the first version kept is served offline; it is no reason not to ask."""
+    bars = open_source("sample").bars(FB).bars
+    pyarrow.parquet.write_table(bars, tmp_path / "bar-1.parquet")
+    index = sqlite3.connect(tmp_path / "index.sqlite")
+    index.execute(
+        "create table kept (id integer primary key, source text not null, kind text not null,"
+        " symbol text not null, file text not null, row_count integer not null)"
+    )
+    index.executemany(
+        "insert into kept (source, kind, symbol, file, row_count) values (?, 'bar', 'FB', ?, 1)",
+        [("sample", "bar-1.parquet"), ("sample", "bar-lost.parquet")],
+    )
+    index.execute("pragma user_version = 1")
+    index.commit()
+    index.close()
+    assert offline(tmp_path).bars(FB).bars.equals(bars)
+    assert (tmp_path / "bar-1.parquet").exists()

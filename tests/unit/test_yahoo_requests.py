@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
@@ -206,9 +206,11 @@ def test_a_part_before_the_listing_is_no_failure() -> None:
 def test_the_plan_counts_the_requests_that_are_sent(request_: BarsRequest, tmp_path: Path) -> None:
     """What `fetch --plan` says is what the provider then hears."""
     with yahoo(good) as (source, server):
-        planned = CachedSource(source, tmp_path).requests(request_)
+        cached = CachedSource(source, tmp_path)
+        planned = cached.requests(request_)
         assert server.requests == []
-        source.bars(request_)
+        with suppress(RangeError):  # the double knows one week only
+            cached.bars(request_)
         assert len(server.requests) == planned
 
 

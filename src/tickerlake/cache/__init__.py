@@ -1,5 +1,7 @@
 """A source that remembers: wraps a Source and is a Source."""
 
 from tickerlake.cache.cached import CachedSource
+from tickerlake.cache.plan import Part, Plan, Planned
+from tickerlake.cache.settings import CacheSettings
 
-__all__ = ["CachedSource"]
+__all__ = ["CacheSettings", "CachedSource", "Part", "Plan", "Planned"]

@@ -1,32 +1,56 @@
-"""A source that keeps what it was given: wraps a Source and is a Source."""
+"""A source that never downloads a settled bar twice: wraps a Source and is a Source."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-import pyarrow.compute as pc
-
+from tickerlake.cache.axis import FOREVER, instant, request_for
+from tickerlake.cache.coverage import Coverage
+from tickerlake.cache.fetching import Fetching
+from tickerlake.cache.flight import flight
+from tickerlake.cache.local import keep_copy
+from tickerlake.cache.looks import Look, look_at, sketched
+from tickerlake.cache.plan import Plan, Planned, cost, parts_of
+from tickerlake.cache.reading import answer_from
+from tickerlake.cache.settings import CacheSettings
 from tickerlake.cache.store import Store
 from tickerlake.errors import NotFoundError
-from tickerlake.sources import Answer, BarsRequest, Limits, Source, select
+from tickerlake.sources import Answer, BarsRequest, Limits, Source
 
 __all__ = ["CachedSource"]
 
 
 class CachedSource:
-    """Writes every answer through to disk, and answers from disk alone when `offline`.
+    """Answers from what is held, and asks the provider only for what is not.
 
-    Online it always asks the provider: coverage, plans that skip what is settled, and overlap
-    checks are a later piece of work, and this class is their place. Rows that say nothing new are
-    not kept twice. Not promised: that an offline answer has no holes; it has what was ever given.
+    Promise: a bar that is settled and held is not asked for again, but for the few that prove it is
+    still true; a range that two ask for at once is fetched once; after a crash at any moment
+    nothing is half believed. The same requests in another order give the same bars, but for
+    `fetched_at` and the noise of floats. Where the provider cannot be asked, what is held is
+    served, `stale`, and `missing` says what is not there. Offline nobody is asked.
+
+    Not promised: that providers drop no bars, or that prices which nothing explains are wrong; they
+    are kept apart (`cache status`), and what was held is served as suspect.
     """
 
-    def __init__(self, source: Source, folder: Path, *, offline: bool = False) -> None:
+    def __init__(
+        self,
+        source: Source,
+        folder: Path,
+        *,
+        offline: bool = False,
+        host: str | None = None,
+        settings: CacheSettings | None = None,
+    ) -> None:
         self._source = source
         self._store = Store(folder)
         self._offline = offline
+        self._host = host or source.name
+        self._settings = settings or CacheSettings()
+        self._extended = bool(getattr(source, "extended_hours", False))
 
     @property
     def name(self) -> str:
@@ -38,59 +62,73 @@ class CachedSource:
         """The wrapped source's limits."""
         return self._source.limits
 
+    def close(self) -> None:
+        """Give back the cache's files."""
+        self._store.close()
+
     def bars(self, request: BarsRequest) -> Answer:
-        """Ask the source and keep its answer; offline, see `cached`.
+        """The range, from the cache and, where it lacks something, from the provider.
 
         Raises:
-            StorageError: The answer could not be kept.
-            TickerlakeError: What the source raises.
+            NotFoundError: The provider does not know the symbol, and nothing of it is held.
+            RangeError: The interval, or all of the range, is beyond the provider's limits, and
+                nothing of it is held.
+            RateLimitedError, UnreachableError, MalformedError: The provider could not be asked,
+                and nothing of the range is held.
+            StorageError: The cache cannot be read or written.
         """
+        self._require(request)
         if self._offline:
             return self.cached(request)
-        answer = self._source.bars(request)
-        self._store.keep(self.name, "bar", answer.bars)
-        self._store.keep(self.name, "corporate_action", answer.actions)
-        return answer
+        if self.limits.local:
+            return keep_copy(self._store, self._source, request)
+        look = self._look(request)
+        if not look.missing:
+            answer = self._served(look)
+            if answer is not None:
+                return answer
+        with flight(self._store.folder, look.flight):
+            fetching = Fetching(self._store, self._source, self._settings, self._look)
+            return fetching.bars(request)
 
     def cached(self, request: BarsRequest) -> Answer:
-        """The newest row of each bar inside the range that was ever kept; asks nobody.
-
-        `fetched_at` is when those values first came.
+        """What is held of the range; asks nobody.
 
         Raises:
-            NotFoundError: Nothing is kept of this symbol and interval.
+            NotFoundError: Nothing is held of this symbol and interval.
             RangeError: The source does not have this interval.
         """
-        self.limits.require(request.interval, source=self.name)
-        symbol = self._store.symbol_like(self.name, request.symbol)
-        kept = self._store.rows(self.name, "bar", symbol or request.symbol)
-        of_interval = kept.filter(pc.equal(kept["interval"], request.interval))
-        if not of_interval.num_rows:
+        self._require(request)
+        look = self._look(request)
+        rows, damaged = self._store.rows(look.series, *look.wanted)
+        if look.series.id is None:
             raise NotFoundError(
                 f"No {request.interval} bars of {request.symbol!r} from {self.name} are cached.",
                 expected="bars that were fetched before",
                 found="none",
                 todo="fetch once without --offline",
             )
-        actions = self._store.rows(self.name, "corporate_action", symbol or request.symbol)
-        has_actions = request.interval == "1d"
-        return Answer(
-            bars=select(of_interval, request),
-            actions=actions if has_actions else actions.slice(0, 0),
-            notes=(f"{request.symbol} {request.interval}: from the cache alone",),
-        )
+        answer = answer_from(self._store, look, self.limits, rows)
+        notes = (f"{request.symbol} {request.interval}: from the cache alone", *answer.notes)
+        if damaged:
+            notes += (f"{len(damaged)} damaged files of the cache were left out: cache repair",)
+        return dataclasses.replace(answer, notes=notes)
 
-    def requests(self, request: BarsRequest) -> int:
-        """How many requests `bars` would send; one, where the source does not tell.
+    def plan(self, requests: Sequence[BarsRequest]) -> Plan:
+        """What `bars` of each would send now, and what it would cost; asks nobody.
 
         Raises:
-            RangeError: The source does not have this interval, or nothing of this range.
+            RangeError: The source does not have an interval.
         """
-        self.limits.require(request.interval, source=self.name)
-        if self._offline:
-            return 0
-        told = getattr(self._source, "requests", None)  # no part of what a source must have
-        return 1 if told is None else int(told(request))
+        return Plan(tuple(self._planned(request) for request in requests))
+
+    def requests(self, request: BarsRequest) -> int:
+        """How many requests `bars` would send now, at most.
+
+        Raises:
+            RangeError: The source does not have this interval.
+        """
+        return self.plan([request]).requests_max
 
     def symbols(self) -> Iterator[str]:
         """The wrapped source's symbols."""
@@ -107,4 +145,68 @@ class CachedSource:
         """As the wrapped source; a parsed recording is not kept."""
         return self._source.parse(
             payload, symbol=symbol, interval=interval, received_at=received_at
+        )
+
+    def _require(self, request: BarsRequest) -> None:
+        self.limits.require(request.interval, source=self.name)
+        if not request.symbol.strip():
+            raise NotFoundError(
+                "A symbol is missing.", expected="a symbol", found="nothing", todo="name one"
+            )
+
+    def _look(self, request: BarsRequest) -> Look:
+        return look_at(
+            self._store,
+            request,
+            source=self.name,
+            limits=self.limits,
+            settings=self._settings,
+            extended=self._extended,
+        )
+
+    def _served(self, look: Look) -> Answer | None:
+        """The answer, if nothing that it needs is damaged."""
+        rows, damaged = self._store.rows(look.series, *look.wanted)
+        return None if damaged else answer_from(self._store, look, self.limits, rows)
+
+    def _planned(self, request: BarsRequest) -> Planned:
+        self._require(request)
+        look = self._look(request)
+        covered = look.series.held.coverage.within(*look.wanted)
+        planned = Planned(request, self.name, self._host, cached=parts_of(covered))
+        if self._offline or self.limits.local:
+            return planned
+        denial = self._store.index.denial(self.name, look.series.key.symbol)
+        if denial is not None and look.now < denial.until:
+            why = f"{denial.why} Asked again after {instant(denial.until):%F %R}Z."
+            return dataclasses.replace(planned, out_of_reach=parts_of(look.missing, why))
+        rows, _ = self._store.rows(look.series)
+        plan = sketched(look, rows)
+        asks = tuple(
+            request_for(
+                request,
+                ask.start,
+                ask.end,
+                begins=request.start is None,
+                is_open=ask.is_open and look.wanted[1] == FOREVER,
+            )
+            for ask in plan.asks
+        )
+        most, bytes_, seconds = cost(
+            len(asks),
+            Coverage.of((ask.start, ask.end) for ask in plan.asks),
+            request.interval,
+            self.limits,
+            round_the_clock=look.market.calendar is None,
+        )
+        days = self.limits.look_back_days.get(request.interval)
+        why = f"{self.name} keeps {days} days of {request.interval}"
+        return dataclasses.replace(
+            planned,
+            asks=asks,
+            requests_min=len(asks),
+            requests_max=most,
+            out_of_reach=parts_of(plan.out_of_reach, why),
+            bytes=bytes_,
+            seconds=seconds,
         )

@@ -1,175 +1,166 @@
-"""Rows that a source gave, on disk: immutable Parquet files and an index of them in SQLite.
+"""What one folder keeps: immutable files of rows, and the index that says which of them count.
 
-A file is complete, fsynced with its folder, and only then named in the index, in one transaction:
-after a crash a file may lie there that the index does not name, never the other way round.
+index.sqlite        series, coverage, rechecks, file names (`tickerlake.cache.index`)
+rows/*.arrow        rows that count, once the index names them
+quarantine/*.arrow  answers that contradict what is held
+damaged/*           files that were not what was written
+locks/*             who fetches what at the moment
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import sqlite3
-import uuid
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet
 
-from tickerlake.errors import NewerVersionError, StorageError
-from tickerlake.records import KEYS, SCHEMAS, Kind, with_event_ids
+from tickerlake import clock
+from tickerlake.cache.coverage import Coverage
+from tickerlake.cache.index import Change, Index, Series, unusable
+from tickerlake.cache.row_files import RowFile, read_rows, sync_folder, write_rows
+from tickerlake.cache.rows import CHUNKS, between, chunked
+from tickerlake.records import SCHEMAS
 
 __all__ = ["Store"]
 
-_VERSION: Final = 1
-_BUSY_SECONDS: Final = 30.0
+_READINGS: Final = 5
+#: A file of a writer that lives is never so old.
+_ORPHAN_SECONDS: Final = 3600
 
 
 class Store:
-    """What one folder keeps. Safe to use from several processes at once."""
+    """Safe to use from several threads and processes; who changes a series holds its lock.
+
+    Promise: what a change names is on the disk before, so a crash at any moment leaves the state
+    before it or after it. Files that no index names are orphans; `sweep` removes them.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
+        self.index = Index(folder)
 
-    def keep(self, source: str, kind: Kind, rows: pa.Table) -> int:
-        """Keep the rows that are not there yet with the same values; returns their number.
+    def close(self) -> None:
+        """Give back the index's connection."""
+        self.index.close()
+
+    def rows(
+        self, series: Series, low: int = -(2**62), high: int = 2**62
+    ) -> tuple[pa.Table, list[RowFile]]:
+        """The rows in `[low, high)` in order of time, and the files that turned out damaged.
 
         Raises:
-            StorageError: The disk is full or not writable; nothing was kept.
+            StorageError: The disk cannot be read.
         """
-        kept = 0
-        for symbol in pc.unique(rows["symbol"]).to_pylist():
-            own = rows.filter(pc.equal(rows["symbol"], symbol))
-            fresh = _unlike(own, self.rows(source, kind, symbol), kind)
-            if fresh.num_rows:
-                self._write(source, kind, symbol, fresh)
-                kept += fresh.num_rows
+        for _ in range(_READINGS):
+            files = self.index.files(series, low, high)
+            tables: list[pa.Table] = []
+            damaged: list[RowFile] = []
+            lost = False
+            for file in files:
+                table, is_lost = self._read(file, series)
+                lost |= is_lost
+                if table is None:
+                    damaged.append(file)
+                else:
+                    tables.append(between(table, low, high))
+            # A file that is gone was replaced a moment ago, unless the index still names it.
+            if not lost or {f.name for f in self.index.files(series, low, high)} == {
+                f.name for f in files
+            }:
+                break
+        schema = SCHEMAS[series.key.kind]
+        return pa.concat_tables([schema.empty_table(), *tables]), damaged
+
+    def _read(self, file: RowFile, series: Series) -> tuple[pa.Table | None, bool]:
+        try:
+            return read_rows(self.folder / "rows", file, series.key.kind), False
+        except FileNotFoundError:
+            return None, True
+        except OSError as error:
+            raise unusable(self.folder, error) from error
+
+    def replacing(
+        self, series: Series, low: int, high: int, rows: pa.Table
+    ) -> tuple[tuple[RowFile, ...], tuple[RowFile, ...]]:
+        """Write files in which `rows` stand in the place of all rows in `[low, high)`.
+
+        Returns the files that shall go and those that shall come, for a `Change`.
+
+        Raises:
+            StorageError: The disk is full or not writable; nothing has changed.
+        """
+        files = self.index.files(series, low, high)
+        outside = [rows]
+        for file in files:
+            table, _ = self._read(file, series)
+            if table is not None:
+                outside += [between(table, -(2**62), low), between(table, high, 2**62)]
+        whole = pa.concat_tables(outside).sort_by([("ts", "ascending")])
+        months = CHUNKS.get(series.key.interval)
+        try:
+            added = tuple(
+                write_rows(self.folder / "rows", part, start, end)
+                for start, end, part in chunked(whole, months)
+            )
+        except OSError as error:
+            raise unusable(self.folder, error) from error
+        return tuple(files), added
+
+    def quarantined(self, rows: pa.Table) -> RowFile:
+        """Write rows that shall not count.
+
+        Raises:
+            StorageError: The disk is full or not writable.
+        """
+        try:
+            return write_rows(self.folder / "quarantine", rows, -(2**62), 2**62)
+        except OSError as error:
+            raise unusable(self.folder, error) from error
+
+    def commit(self, changes: Sequence[Change]) -> tuple[Series, ...]:
+        """All changes in one transaction; then the files that went are deleted.
+
+        Raises:
+            StorageError: Nothing has changed.
+        """
+        kept = self.index.commit(changes)
+        for change in changes:
+            for file in change.remove:
+                (self.folder / "rows" / file.name).unlink(missing_ok=True)
         return kept
 
-    def rows(self, source: str, kind: Kind, symbol: str) -> pa.Table:
-        """The newest row of each key that was kept of a symbol, in order of time.
+    def set_aside(self, series: Series, damaged: Sequence[RowFile]) -> Series:
+        """Take damaged files out of the index, and what they held out of the coverage."""
+        target = self.folder / "damaged"
+        target.mkdir(parents=True, exist_ok=True)
+        lost = Coverage.of((file.low, file.high) for file in damaged)
+        held = replace(series.held, coverage=series.held.coverage - lost, quiet=None)
+        change = Change(replace(series, held=held), remove=tuple(damaged))
+        (kept,) = self.index.commit([change])
+        for file in damaged:
+            with contextlib.suppress(FileNotFoundError):
+                (self.folder / "rows" / file.name).rename(target / file.name)
+        sync_folder(target)
+        return kept
 
-        Raises:
-            StorageError: A file that the index names cannot be read.
-        """
-        if not (self._folder / "index.sqlite").exists():
-            return SCHEMAS[kind].empty_table()
-        with self._index() as index:
-            found = index.execute(
-                "select file from kept where source = ? and kind = ? and symbol = ? order by id",
-                (source, kind, symbol),
-            ).fetchall()
-        tables = [SCHEMAS[kind].empty_table(), *(self._read(file, kind) for (file,) in found)]
-        return _newest(pa.concat_tables(tables), kind)
+    def orphans(self) -> list[Path]:
+        """Files that no index names and no living writer can be about to name."""
+        counted, aside = self.index.names()
+        youngest = clock.real_now().timestamp() - _ORPHAN_SECONDS
+        found = []
+        for folder, names in (("rows", counted), ("quarantine", aside)):
+            for path in sorted((self.folder / folder).glob("*.arrow")):
+                with contextlib.suppress(FileNotFoundError):
+                    if path.name not in names and path.stat().st_mtime < youngest:
+                        found.append(path)
+        return found
 
-    def symbol_like(self, source: str, symbol: str) -> str | None:
-        """The symbol as it is kept, whatever its case; None if nothing is."""
-        if not (self._folder / "index.sqlite").exists():
-            return None
-        with self._index() as index:
-            found = index.execute(
-                "select symbol from kept where source = ? and upper(symbol) = upper(?) limit 1",
-                (source, symbol),
-            ).fetchone()
-        return found[0] if found else None
-
-    def _write(self, source: str, kind: Kind, symbol: str, rows: pa.Table) -> None:
-        name = f"{kind}-{uuid.uuid4().hex}.parquet"
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            unnamed = self._folder / f".{name}"
-            with unnamed.open("wb") as file:
-                pyarrow.parquet.write_table(rows, file, compression="zstd")
-                file.flush()
-                os.fsync(file.fileno())
-            unnamed.rename(self._folder / name)
-            _sync(self._folder)
-            with self._index() as index:
-                index.execute(
-                    "insert into kept (source, kind, symbol, file, row_count)"
-                    " values (?, ?, ?, ?, ?)",
-                    (source, kind, symbol, name, rows.num_rows),
-                )
-        except OSError as error:
-            raise self._unusable(error) from error
-
-    def _unusable(self, error: Exception) -> StorageError:
-        return StorageError(
-            f"The cache in {self._folder} cannot be written.",
-            expected="room and the right to write",
-            found=str(error),
-            todo="free some room, or mend the folder's rights",
-        )
-
-    def _read(self, file: str, kind: Kind) -> pa.Table:
-        try:
-            return pyarrow.parquet.read_table(self._folder / file, schema=SCHEMAS[kind])
-        except (OSError, pa.ArrowException) as error:
-            raise StorageError(
-                f"The cache's file {file} cannot be read.",
-                expected="the rows that the index names",
-                found=str(error),
-                todo=f"delete the folder {self._folder}: everything in it can be fetched again",
-            ) from error
-
-    @contextlib.contextmanager
-    def _index(self) -> Iterator[sqlite3.Connection]:
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            index = sqlite3.connect(self._folder / "index.sqlite", timeout=_BUSY_SECONDS)
-        except (OSError, sqlite3.Error) as error:
-            raise self._unusable(error) from error
-        try:
-            index.execute("pragma journal_mode = wal")
-            (version,) = index.execute("pragma user_version").fetchone()
-            if version > _VERSION:
-                raise NewerVersionError(
-                    f"The cache in {self._folder} was written by a later tickerlake.",
-                    expected=f"version {_VERSION}",
-                    found=f"version {version}",
-                    todo="upgrade tickerlake, or use another folder",
-                )
-            with index:
-                index.execute(
-                    "create table if not exists kept (id integer primary key, source text not null,"
-                    " kind text not null, symbol text not null, file text not null,"
-                    " row_count integer not null)"
-                )
-                index.execute("create index if not exists of on kept (source, kind, symbol)")
-                index.execute(f"pragma user_version = {_VERSION}")
-            with index:
-                yield index
-        except sqlite3.Error as error:
-            raise self._unusable(error) from error
-        finally:
-            index.close()
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _newest(rows: pa.Table, kind: Kind) -> pa.Table:
-    """Of each key the row that was kept last."""
-    if not rows.num_rows:
-        return rows
-    numbered = rows.append_column("row", pa.array(range(rows.num_rows), pa.int64()))
-    last = numbered.group_by(list(KEYS[kind])).aggregate([("row", "max")])["row_max"]
-    return rows.take(last.combine_chunks()).sort_by([("ts", "ascending")])
-
-
-def _unlike(rows: pa.Table, kept: pa.Table, kind: Kind) -> pa.Table:
-    """The rows that say something else than what is kept; when they were fetched says nothing."""
-    if not kept.num_rows:
-        return rows
-    said, before = (
-        with_event_ids(table.drop_columns(["event_id", "fetched_at"]), kind)["event_id"]
-        for table in (rows, kept)
-    )
-    return rows.filter(pc.invert(pc.is_in(said, value_set=before.combine_chunks())))
+    def sweep(self) -> int:
+        """Delete orphans; returns their number."""
+        orphans = self.orphans()
+        for path in orphans:
+            path.unlink(missing_ok=True)
+        return len(orphans)

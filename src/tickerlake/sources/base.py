@@ -140,6 +140,8 @@ class Limits:
     live: tuple[Kind, ...] = ()
     #: What its search resolves beside names and symbols: isin, sedol, cusip, figi.
     identifiers: tuple[str, ...] = ()
+    #: On this machine: asking costs nothing, so the cache always asks.
+    local: bool = False
 
     def require(self, interval: str, *, source: str) -> None:
         """Refuse an interval that the provider does not have.
@@ -183,7 +185,8 @@ class Answer:
 
     `notes` are sentences for the user: rows that were dropped and why. `missing` are the parts of
     the asked range that the provider cannot give; a verb that meets any is partly done (exit 3).
-    `ticks` holds trades, quotes and gaps by their kind, where there are any.
+    `ticks` holds trades, quotes and gaps by their kind, where there are any. `stale`: the provider
+    could not be asked, and what was cached before is all there is.
     """
 
     bars: pa.Table
@@ -192,6 +195,7 @@ class Answer:
     missing: tuple[str, ...] = ()
     ticks: Mapping[Kind, pa.Table] = field(default_factory=dict)
     about: About = field(default_factory=About)
+    stale: bool = False
 
     def tables(self) -> list[tuple[Kind, pa.Table]]:
         """All records by kind, bars first; kinds without any are left out."""

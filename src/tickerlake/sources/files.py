@@ -80,7 +80,7 @@ class FilesSource:
     """Bars that somebody already has. Not promised: that a file is complete, or still the same."""
 
     name = "files"
-    limits = Limits(intervals=INTERVALS)
+    limits = Limits(intervals=INTERVALS, local=True)
     settings_type: ClassVar[type[FilesSettings]] = FilesSettings
 
     def __init__(self, settings: FilesSettings | None = None) -> None:

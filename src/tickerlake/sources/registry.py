@@ -15,12 +15,13 @@ from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
+from urllib.parse import urlsplit
 
 from tickerlake.errors import ConfigError, hide
 from tickerlake.sources.base import Source
 from tickerlake.sources.settings import settings_from
 
-__all__ = ["GROUP", "names", "open_source", "settings_type", "source_class"]
+__all__ = ["GROUP", "host_of", "names", "open_source", "settings_type", "source_class"]
 
 GROUP = "tickerlake.sources"
 
@@ -82,6 +83,16 @@ def open_source(name: str, *, settings: Mapping[str, Any] | None = None) -> Sour
     filled = settings_from(source_class.settings_type, told, source=name)
     source: Source = source_class(filled)
     return source
+
+
+def host_of(name: str, base_url: str | None = None) -> str | None:
+    """The host that a source asks, at another `base_url` than its own if told; None for none.
+
+    Raises:
+        ConfigError: No source has this name, or it cannot be loaded.
+    """
+    own = getattr(settings_type(name)(), "base_url", "")
+    return urlsplit(base_url or own).netloc or None
 
 
 def _theirs() -> dict[str, EntryPoint]:

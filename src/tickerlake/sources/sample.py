@@ -50,7 +50,7 @@ class SampleSource:
     """Real daily bars that need no network. Complete and final: asking again gives the same."""
 
     name = "sample"
-    limits = Limits(intervals=("1d",))
+    limits = Limits(intervals=("1d",), local=True)
     settings_type: ClassVar[type[SampleSettings]] = SampleSettings
 
     def __init__(self, settings: SampleSettings | None = None) -> None:

@@ -86,6 +86,11 @@ class YahooSource:
         self._session = self._open_session("base", {})
         self._quotes = Crumbs(self._open_session)
 
+    @property
+    def extended_hours(self) -> bool:
+        """Whether intraday answers hold bars before the open and after the close."""
+        return self._settings.prepost
+
     def bars(self, request: BarsRequest) -> Answer:
         """Fetch the range in as many requests as its span needs, and clean every answer.
 

@@ -1,0 +1,247 @@
+"""What an answer does to what is held: `Change`s of bars and corporate actions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tickerlake.cache.axis import DAY, SECOND, anchor, instant, is_intraday
+from tickerlake.cache.basis import Splits, days_of, proven
+from tickerlake.cache.coverage import Coverage
+from tickerlake.cache.identity import as_of_answer, identified, market_of
+from tickerlake.cache.index import Change, Series
+from tickerlake.cache.life import merged, rechecks_after
+from tickerlake.cache.looks import Look
+from tickerlake.cache.market import Market
+from tickerlake.cache.overlap import Verdict, compared
+from tickerlake.cache.planner import Ask, Held, Recheck
+from tickerlake.cache.rows import between, newest, stamps
+from tickerlake.records import KEYS, Kind
+from tickerlake.sources import Answer, Limits
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from tickerlake.cache.store import Store
+
+__all__ = ["Absorbed", "Case", "absorb", "emptied"]
+
+_HOUR: Final = 3600 * SECOND
+_TWO_DAYS: Final = 2 * DAY
+#: How long after each "nothing there" the provider is asked again; the third one is believed.
+_EMPTY_WAITS: Final = (_HOUR, DAY)
+#: As long for prices that nothing explains, and for events that vanished.
+_DOUBT_WAITS: Final = (_HOUR, DAY)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One ask: what was held when it was sent (its lock is held since), and of whom it was.
+
+    `live` is how long a live tail stays, in microseconds.
+    """
+
+    store: Store
+    look: Look
+    ask: Ask
+    limits: Limits
+    live: int
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """What the answer replaces; of an open ask, all that follows."""
+        return self.look.span_of(self.ask)
+
+    def quiet(self, market: Market, series: Series, as_of: int) -> tuple[int, int] | None:
+        """Beyond the horizon all is told for a while, if it was asked for."""
+        if not self.ask.is_open:
+            return series.held.quiet
+        now, interval = self.look.now, series.key.interval
+        horizon = market.horizon(as_of, interval)
+        behind = horizon < market.horizon(now, interval)  # the provider's clock
+        until = now + self.live if behind else market.quiet_until(now, self.live)
+        return min(horizon, self.ask.end), until
+
+
+@dataclass(frozen=True, slots=True)
+class Absorbed:
+    """What shall be kept, and what the user should know. `doubt` = nothing explains the prices."""
+
+    changes: tuple[Change, ...]
+    notes: tuple[str, ...] = ()
+    doubt: bool = False
+
+
+def absorb(case: Case, answer: Answer, *, insist: bool) -> Absorbed:
+    """Judge and merge one answer that has bars.
+
+    Args:
+        case: What was asked for.
+        answer: What came; at least one bar, or see `emptied`.
+        insist: The answer was given twice: if nothing explains it, it is quarantined.
+    """
+    look, limits = case.look, case.limits
+    series, notes = identified(look.series, answer, limits)
+    market = market_of(series, limits, extended=look.market.extended)
+    as_of, skew = as_of_answer(answer, look.now)
+    notes += skew
+    interval = series.key.interval
+    start, end = case.span
+    new = between(answer.bars.sort_by([("ts", "ascending")]), start, end)
+    held, _ = case.store.rows(series, start, end)
+    seen = (start, min(end, max(start, market.horizon(as_of, interval))))
+    if answer.missing:
+        seen = _between_bars(new, *seen)
+    events = _Events.of(case, answer, series, (start, min(end, as_of)))
+    verdict = compared(held, new, _dates_that_move(events.rows, limits))
+    if not verdict.explained and not insist:
+        return Absorbed((), notes, doubt=True)
+    if not verdict.explained:
+        return _quarantined(case, series, new, (start, min(seen[1], case.ask.end)), notes)
+    new = _with_basis(new, events.rows, verdict, as_of, limits)
+    series = _with_newest_basis(series, new)
+    rows = merged(held, new, series.held.coverage, readjusted=verdict.readjusted)
+    rechecks = rechecks_after(
+        series.held, (start, end), rows, market=market, as_of=as_of, interval=interval
+    )
+    coverage = series.held.coverage
+    if verdict.readjusted and limits.price_basis == "all":
+        coverage = Coverage()  # prices that dividends move cannot be converted: all is asked again
+    coverage |= Coverage.of([seen])
+    changed = replace(series, held=Held(coverage, rechecks, case.quiet(market, series, as_of)))
+    bars = Change(changed, *case.store.replacing(series, start, end, rows.rows))
+    if verdict.readjusted:
+        notes += (f"{look.request.symbol} {interval}: the provider re-adjusted its prices",)
+    return Absorbed((bars, *events.changes(case, seen, series)), notes)
+
+
+def emptied(case: Case) -> tuple[Change, ...]:
+    """What an answer without bars says: of sessions that are long over, that there is nothing."""
+    look, series = case.look, case.look.series
+    market, now, interval = look.market, look.now, series.key.interval
+    start, end = case.span
+    over = market.closed_before(now - market.delay - _TWO_DAYS)
+    until = min(end, over if is_intraday(interval) else anchor(over, interval))
+    before = [
+        r for r in series.held.rechecks if r.why == "empty" and r.start < end and r.end > start
+    ]
+    tries = 1 + max((r.tries for r in before), default=0)
+    rechecks = tuple(r for r in series.held.rechecks if r not in before)
+    covered = Coverage.of([(start, until)])
+    if covered and tries <= len(_EMPTY_WAITS):
+        rechecks += (Recheck(start, until, now + _EMPTY_WAITS[tries - 1], "empty", tries),)
+    held = Held(series.held.coverage | covered, rechecks, case.quiet(market, series, now))
+    changes = [Change(replace(series, held=held))]
+    if look.actions is not None:
+        known = replace(look.actions.held, coverage=look.actions.held.coverage | covered)
+        changes.append(Change(replace(look.actions, held=known)))
+    return tuple(changes)
+
+
+def _between_bars(rows: pa.Table, start: int, until: int) -> tuple[int, int]:
+    """Of an answer that lacks parts, what lies between its first and its last bar is known."""
+    at = stamps(rows)
+    return (max(start, int(at[0])), min(until, int(at[-1]) + 1)) if len(at) else (start, start)
+
+
+def _dates_that_move(actions: pa.Table, limits: Limits) -> npt.NDArray[np.int64]:
+    """Ex-dates of the events that may move the provider's prices."""
+    if limits.price_basis == "raw":
+        return np.zeros(0, dtype=np.int64)
+    if limits.price_basis == "splits":
+        actions = actions.filter(pc.equal(actions["action"], "split"))
+    return days_of(actions, "ex_date")
+
+
+def _with_basis(
+    new: pa.Table, actions: pa.Table, verdict: Verdict, as_of: int, limits: Limits
+) -> pa.Table:
+    if limits.price_basis == "raw" or not new.num_rows:
+        return new
+    overlap = (verdict.dates, verdict.held_basis, verdict.ratio) if len(verdict.dates) else None
+    return proven(new, Splits.of(actions), as_of // DAY, overlap)
+
+
+def _with_newest_basis(series: Series, new: pa.Table) -> Series:
+    """To the newest basis all rows are converted when they are read."""
+    latest = pc.max(new["split_basis"]).as_py()
+    if latest is None or latest.isoformat() <= series.about.get("split_basis", ""):
+        return series
+    return replace(series, about=series.about | {"split_basis": latest.isoformat()})
+
+
+def _quarantined(
+    case: Case, series: Series, new: pa.Table, part: tuple[int, int], notes: tuple[str, ...]
+) -> Absorbed:
+    """Keep the new rows apart, serve the old ones, and ask again later."""
+    (low, high), now = part, case.look.now
+    before = [
+        r for r in series.held.rechecks if r.why == "suspect" and r.start < high and r.end > low
+    ]
+    tries = 1 + max((r.tries for r in before), default=0)
+    wait = _DOUBT_WAITS[min(tries, len(_DOUBT_WAITS)) - 1]
+    others = tuple(r for r in series.held.rechecks if r not in before)
+    rechecks = (*others, Recheck(low, high, now + wait, "suspect", tries))
+    covered = series.held.coverage | Coverage.of([part])
+    why = f"prices from {instant(low):%F} on contradict what is held, and no event explains it"
+    change = Change(
+        replace(series, held=Held(covered, rechecks, series.held.quiet)),
+        quarantine=(case.store.quarantined(new),),
+        why=why,
+        at=now,
+    )
+    actions = case.look.actions
+    changes = [change]
+    if actions is not None:
+        known = replace(actions.held, coverage=actions.held.coverage | Coverage.of([part]))
+        changes.append(Change(replace(actions, held=known)))
+    return Absorbed(tuple(changes), (*notes, f"{series.key.symbol} {series.key.interval}: {why}"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Events:
+    """All known corporate actions with the answer's; `vanished` = some were not told again."""
+
+    rows: pa.Table
+    held: pa.Table
+    vanished: bool
+
+    @classmethod
+    def of(cls, case: Case, answer: Answer, series: Series, asked: tuple[int, int]) -> _Events:
+        look, store = case.look, case.store
+        kind: Kind = "corporate_action"
+        none = answer.actions.slice(0, 0)
+        if look.actions is None:
+            key = replace(series.key, kind=kind, interval="", session="regular")
+            told = store.index.current(key)
+            return cls(store.rows(told)[0] if told else none, none, False)
+        if series.generation != look.series.generation:
+            return cls(newest(answer.actions, kind), none, False)
+        held, _ = store.rows(look.actions)
+        keys = list(KEYS[kind])
+        expected = between(held, *asked).select(keys)
+        lost = expected.join(answer.actions.select(keys), keys, join_type="left anti")
+        return cls(newest(pa.concat_tables([held, answer.actions]), kind), held, lost.num_rows > 0)
+
+    def changes(self, case: Case, seen: tuple[int, int], bars: Series) -> tuple[Change, ...]:
+        """What shall be kept of them; events that vanished are kept, and asked for again."""
+        series = case.look.actions
+        if series is None:
+            return ()
+        if bars.generation != case.look.series.generation:
+            series = Series(series.key, generation=series.generation + 1)
+        before = [r for r in series.held.rechecks if r.start < seen[1] and r.end > seen[0]]
+        rechecks = tuple(r for r in series.held.rechecks if r not in before)
+        if self.vanished:
+            tries = 1 + max((r.tries for r in before), default=0)
+            wait = _DOUBT_WAITS[min(tries, len(_DOUBT_WAITS)) - 1]
+            rechecks += (Recheck(*seen, case.look.now + wait, "events", tries),)
+        held = Held(series.held.coverage | Coverage.of([seen]), rechecks)
+        changed = replace(series, held=held)
+        if self.rows.drop("fetched_at").equals(self.held.drop("fetched_at")):
+            return (Change(changed),)
+        return (Change(changed, *case.store.replacing(series, -(2**62), 2**62, self.rows)),)

@@ -1,0 +1,170 @@
+"""Up to which split a row's prices are adjusted, and how rows of different bases become comparable.
+
+A split invalidates nothing that is held: rows keep the values and the `split_basis` that they came
+with, and reading multiplies by the splits between their basis and the newest one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tickerlake.records import SCHEMAS
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+    Days = npt.NDArray[np.int64]
+
+__all__ = ["NOISE", "Splits", "converted", "days_of", "proven"]
+
+#: 32-bit floats divided by a split differ by up to 4.1e-7 (seen).
+NOISE: Final = 2e-6
+_PRICES: Final = ("open", "high", "low", "close", "adj_close")
+_NONE: Final = -(2**31)
+#: Providers lost splits for days (seen): so young a one is believed only where prices prove it.
+_YOUNG_DAYS: Final = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """Ex-dates in days since 1970, in order, and what each does to the prices before it."""
+
+    dates: tuple[int, ...] = ()
+    factors: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, actions: pa.Table) -> Splits:
+        """The splits among corporate actions, the last told of each date."""
+        told = actions.filter(pc.equal(actions["action"], "split")).select(
+            ["ex_date", "numerator", "denominator"]
+        )
+        found = {}
+        for ex_date, new, old in zip(
+            days_of(told, "ex_date").tolist(),
+            told["numerator"].to_pylist(),
+            told["denominator"].to_pylist(),
+            strict=True,
+        ):
+            if new and old:
+                found[ex_date] = old / new
+        dates = tuple(sorted(found))
+        return cls(dates, tuple(found[date] for date in dates))
+
+    def factor(self, dates: Days, since: Days, until: int) -> Floats:
+        """What turns prices of session `dates` with the basis `since` into those of `until`."""
+        total = np.ones(len(dates))
+        for ex_date, factor in zip(self.dates, self.factors, strict=True):
+            before = dates < ex_date
+            total[before & (since < ex_date) & (ex_date <= until)] *= factor
+            total[before & (since >= ex_date) & (ex_date > until)] /= factor
+        return total
+
+
+def days_of(rows: pa.Table, name: str) -> Days:
+    """A date column in days since 1970; null is long ago."""
+    column = rows[name].cast(pa.int32()).cast(pa.int64())
+    return pc.fill_null(column, _NONE).to_numpy()
+
+
+def converted(rows: pa.Table, target: int, splits: Splits) -> pa.Table:
+    """Rows whose basis is known, as if all had been adjusted up to `target` (days since 1970)."""
+    basis = days_of(rows, "split_basis")
+    known = basis != _NONE
+    if not known.any() or bool((basis[known] == target).all()):
+        return rows
+    factor = splits.factor(days_of(rows, "session_date"), basis, target)
+    factor[~known] = 1.0
+    if bool((factor != 1.0).any()):
+        for name in _PRICES:
+            rows = _with(rows, name, pc.multiply(rows[name], pa.array(factor)))
+        rows = _with(rows, "volume", pc.divide(rows["volume"], pa.array(factor)))
+    days = pa.array(np.where(known, target, 0).astype(np.int32), mask=~known)
+    return _with(rows, "split_basis", days.cast(pa.date32()))
+
+
+def proven(
+    rows: pa.Table,
+    splits: Splits,
+    as_of_day: int,
+    overlap: tuple[Days, Days, Floats] | None,
+) -> pa.Table:
+    """The rows of one answer with the basis that they provably have; null where none fits.
+
+    Args:
+        rows: An answer of a provider that adjusts for splits, each row with the basis it claims.
+        splits: All that are known.
+        as_of_day: The answer's own day.
+        overlap: Session dates, held basis and new/held price ratio of bars that both have.
+    """
+    claimed = days_of(rows, "split_basis")
+    dates = days_of(rows, "session_date")
+    for ex_date, factor in reversed(list(zip(splits.dates, splits.factors, strict=True))):
+        touched = (dates < ex_date) & (claimed >= ex_date)
+        if not touched.any():
+            continue
+        verdict = _overlap_says(ex_date, splits, overlap)
+        if verdict is None:
+            verdict = _prices_say(rows, dates, ex_date, factor)
+        if verdict is None and as_of_day - ex_date <= _YOUNG_DAYS:
+            claimed = np.where(touched, _NONE, claimed)
+        elif verdict is False:
+            claimed = np.where(touched, ex_date - 1, claimed)
+    if overlap is not None and not _fits(overlap, splits, dates, claimed):
+        claimed = np.where(dates <= overlap[0].max(), _NONE, claimed)
+    days = pa.array(claimed.clip(0).astype(np.int32), mask=claimed == _NONE)
+    return _with(rows, "split_basis", days.cast(pa.date32()))
+
+
+def _overlap_says(
+    ex_date: int, splits: Splits, overlap: tuple[Days, Days, Floats] | None
+) -> bool | None:
+    """Whether the answer is adjusted for a split, by bars before it that are held as well."""
+    if overlap is None:
+        return None
+    dates, held, ratio = overlap
+    before = dates < ex_date
+    if not before.any():
+        return None
+    with_it = splits.factor(dates[before], held[before], ex_date)
+    without = splits.factor(dates[before], held[before], ex_date - 1)
+    if np.allclose(ratio[before], with_it, rtol=10 * NOISE, atol=0):
+        return True
+    return False if np.allclose(ratio[before], without, rtol=10 * NOISE, atol=0) else None
+
+
+def _prices_say(rows: pa.Table, dates: Days, ex_date: int, factor: float) -> bool | None:
+    """The same by the step of the prices over the split, where the split is a large one."""
+    before, after = np.flatnonzero(dates < ex_date), np.flatnonzero(dates >= ex_date)
+    if not len(before) or not len(after) or abs(np.log(factor)) < np.log(1.4):
+        return None
+    closed, opened = rows["close"][int(before[-1])].as_py(), rows["open"][int(after[0])].as_py()
+    if not closed or not opened or closed * opened <= 0:
+        return None
+    step = abs(np.log(opened / closed))
+    return bool(step < abs(np.log(opened / closed / factor)))
+
+
+def _fits(overlap: tuple[Days, Days, Floats], splits: Splits, dates: Days, claimed: Days) -> bool:
+    """Whether known splits explain the ratio of every bar of the overlap."""
+    days, held, ratio = overlap
+    basis = claimed[np.searchsorted(dates, days).clip(0, len(dates) - 1)]
+    expected = np.array(
+        [
+            1.0
+            if new == _NONE
+            else splits.factor(days[at : at + 1], held[at : at + 1], int(new))[0]
+            for at, new in enumerate(basis)
+        ]
+    )
+    return bool(np.allclose(ratio, expected, rtol=10 * NOISE, atol=0))
+
+
+def _with(rows: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
+    at = rows.schema.get_field_index(name)
+    return rows.set_column(at, SCHEMAS["bar"].field(name), values)

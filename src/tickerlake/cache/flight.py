@@ -1,0 +1,38 @@
+"""One fetch of one thing at a time: a lock in the process, and a file lock across processes.
+
+Whoever waited finds what the other fetched, and asks for nothing. A process that dies gives its
+locks back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["flight"]
+
+_GUARD = threading.Lock()
+_LOCKS: dict[str, threading.Lock] = {}
+
+
+@contextlib.contextmanager
+def flight(folder: Path, name: str) -> Iterator[None]:
+    """Alone, in this process and among all others, with the thing of this name in the folder."""
+    path = folder / "locks" / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.lock"
+    with _GUARD:
+        lock = _LOCKS.setdefault(str(path.absolute()), threading.Lock())
+    with lock, _file_lock(path):
+        yield
+
+
+@contextlib.contextmanager
+def _file_lock(path: Path) -> Iterator[None]:
+    import fcntl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed, or the process dies
+        yield

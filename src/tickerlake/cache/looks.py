@@ -1,0 +1,129 @@
+"""What the cache knows of a request before it asks anybody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from tickerlake import clock
+from tickerlake.cache.axis import (
+    BEGINNING,
+    DAY,
+    FOREVER,
+    SECOND,
+    is_intraday,
+    micros,
+    wanted,
+)
+from tickerlake.cache.coverage import Coverage
+from tickerlake.cache.identity import market_of
+from tickerlake.cache.index import Key, Series
+from tickerlake.cache.market import Market
+from tickerlake.cache.overlap import settled
+from tickerlake.cache.planner import Ask, Bars, Rules, Sketch, gaps, sketch
+from tickerlake.cache.rows import stamps
+from tickerlake.cache.settings import CacheSettings
+from tickerlake.sources import BarsRequest, Limits
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tickerlake.cache.store import Store
+
+__all__ = ["Look", "look_at", "sketched"]
+
+#: A request is on its way for a while: this much away from the look-back's edge.
+_EDGE: Final = 3600 * SECOND
+_MINUTE: Final = 60 * SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One request and what is held for it: `missing` is what is wanted and not held, or due."""
+
+    request: BarsRequest
+    series: Series
+    actions: Series | None
+    wanted: tuple[int, int]
+    missing: Coverage
+    market: Market
+    rules: Rules
+    now: int
+    #: The end of what can be asked for: now, or the day that trades now.
+    limit: int
+
+    @property
+    def flight(self) -> str:
+        """The name under which only one fetches at a time."""
+        key = self.series.key
+        return "/".join((key.provider, key.symbol, key.interval, key.session))
+
+    def span_of(self, ask: Ask) -> tuple[int, int]:
+        """What an ask replaces: an open one all that follows."""
+        return ask.start, max(ask.end, self.wanted[1]) if ask.is_open else ask.end
+
+
+def look_at(
+    store: Store,
+    request: BarsRequest,
+    *,
+    source: str,
+    limits: Limits,
+    settings: CacheSettings,
+    extended: bool,
+) -> Look:
+    """Look a request up; reads no rows, and asks for no calendar unless something is missing."""
+    intraday = is_intraday(request.interval)
+    session = "extended" if extended and intraday else "regular"
+    symbol = request.symbol.strip().upper()
+    key = Key(source, symbol, "bar", request.interval, session)
+    series = store.index.current(key) or Series(key)
+    actions = None
+    if request.interval == "1d":
+        action_key = Key(source, symbol, "corporate_action", "", "regular")
+        actions = store.index.current(action_key) or Series(action_key)
+    now = micros(clock.now())
+    range_ = wanted(request, series.zone, series.lead)
+    held = series.held
+    if actions is not None:
+        held = replace(held, coverage=held.coverage & actions.held.coverage)
+    missing = gaps(held, range_, now)
+    look_back = limits.look_back_days.get(request.interval)
+    span = limits.span_days.get(request.interval)
+    edge = None if look_back is None else now - look_back * DAY + _EDGE
+    rules = Rules(
+        request.interval,
+        span=None if span is None else span * DAY,
+        # A request takes a moment to be sent, and the provider's edge moves on meanwhile.
+        edge=None if edge is None else -(-edge // _MINUTE) * _MINUTE + 5 * _MINUTE,
+        merge_bars=settings.merge_bars,
+    )
+    market = market_of(series, limits, extended=extended)
+    limit = FOREVER
+    if missing:
+        limit = market.limit(now, request.interval)
+        if intraday:
+            limit = min(limit, now)
+        missing = missing.within(BEGINNING, limit)
+    return Look(request, series, actions, range_, missing, market, rules, now, limit)
+
+
+def sketched(look: Look, rows: pa.Table) -> Sketch:
+    """The requests that a look needs, with all rows that are held of its series."""
+    if not look.missing:
+        return Sketch((), Coverage())
+    low, high = look.missing.parts[0][0], look.missing.parts[-1][1]
+    held = look.series.held
+    if look.actions is not None:
+        held = replace(held, coverage=held.coverage & look.actions.held.coverage)
+    plan = sketch(
+        held,
+        look.missing,
+        now=look.now,
+        limit=look.limit,
+        closed=look.market.closed(low - 20 * DAY, high + 20 * DAY, look.request.interval),
+        bars=Bars(stamps(rows), settled(rows)),
+        rules=look.rules,
+    )
+    lost = plan.out_of_reach - held.coverage  # what is held outlives the look-back
+    return Sketch(plan.asks, Coverage() if look.request.start is None else lost)

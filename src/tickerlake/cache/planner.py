@@ -1,0 +1,208 @@
+"""Which requests a range needs: pure, so that it can be printed before anything runs.
+
+    asked = wanted less covered, with due rechecks and the live tail, less days without a session
+
+What lies before the provider's look-back is out of reach. Gaps whose hole costs less than a
+request become one; a gap that touches older coverage overlaps it by settled bars that prove it is
+still true; what is longer than the provider's span is cut.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+
+from tickerlake.cache.axis import DAY, is_intraday, length, period_after
+from tickerlake.cache.coverage import Coverage
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["OVERLAP_BARS", "Ask", "Bars", "Held", "Recheck", "Rules", "Sketch", "gaps", "sketch"]
+
+#: Settled bars that a gap shares with older coverage.
+OVERLAP_BARS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Recheck:
+    """`[start, end)` is to be asked for again from `due` on, if it is wanted.
+
+    `why`: "provisional" bars; bars "revised" after they were final; an "empty" answer; a "hole"
+    where a session should be; "suspect" prices; "events" that vanished. `tries` counts.
+    """
+
+    start: int
+    end: int
+    due: int
+    why: Literal["provisional", "revised", "empty", "hole", "suspect", "events"]
+    tries: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is held of one series. `quiet` = (from, until): beyond `from` all is told until then."""
+
+    coverage: Coverage = field(default_factory=Coverage)
+    rechecks: tuple[Recheck, ...] = ()
+    quiet: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What bounds the requests: of the provider, the interval and the settings."""
+
+    interval: str
+    #: Longest request, and earliest place that the provider still has, in microseconds.
+    span: int | None = None
+    edge: int | None = None
+    #: A hole of at most so many bars is cheaper than a request.
+    merge_bars: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request, for `[start, end)`; an open one reaches all that can be asked for."""
+
+    start: int
+    end: int
+    is_open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """The requests, in order of time, and the parts that the provider no longer has."""
+
+    asks: tuple[Ask, ...]
+    out_of_reach: Coverage
+
+
+def gaps(held: Held, wanted: tuple[int, int], now: int) -> Coverage:
+    """What is wanted and not held, or due; needs no calendar."""
+    known = held.coverage
+    if held.quiet is not None and now < held.quiet[1]:
+        known |= Coverage.of([(held.quiet[0], max(held.quiet[0], wanted[1]))])
+    missing = Coverage.of([wanted]) - known
+    return missing | Coverage.of(
+        (max(r.start, wanted[0]), min(r.end, wanted[1])) for r in held.rechecks if r.due <= now
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """Where the held bars lie, in order, and which of them are final."""
+
+    stamps: npt.NDArray[np.int64]
+    settled: npt.NDArray[np.bool_]
+
+    def between(self, low: int, high: int) -> int:
+        """How many lie in `[low, high)`."""
+        first, last = np.searchsorted(self.stamps, [low, high])
+        return int(last - first)
+
+
+def sketch(
+    held: Held,
+    missing: Coverage,
+    *,
+    now: int,
+    limit: int,
+    closed: Coverage,
+    bars: Bars,
+    rules: Rules,
+) -> Sketch:
+    """The requests for what is missing.
+
+    Args:
+        held: Coverage and rechecks.
+        missing: What `gaps` found.
+        now: The story's time.
+        limit: The end of what can be asked for.
+        closed: Whole days without a session.
+        bars: What is held.
+        rules: Of the provider and the settings.
+    """
+    missing = missing.within(-(2**62), limit)
+    out_of_reach = Coverage()
+    if rules.edge is not None:
+        lost = missing.within(-(2**62), rules.edge)
+        out_of_reach = lost if lost - closed else out_of_reach
+        missing = missing.within(rules.edge, 2**62)
+    missing -= closed
+    if not missing:
+        return Sketch((), out_of_reach)
+    known = (held.coverage | closed) - missing
+    due = [r for r in held.rechecks if r.due <= now]
+    wide = [_overlapped(part, known, due, bars, rules) for part in _merged(missing, bars, rules)]
+    asks = tuple(
+        Ask(start, end, is_open=end >= limit)
+        for part in Coverage.of(wide)  # two that came to overlap are one
+        for start, end in _cut(part, rules)
+    )
+    return Sketch(asks, out_of_reach)
+
+
+def _merged(parts: Coverage, bars: Bars, rules: Rules) -> list[tuple[int, int]]:
+    """Join neighbours where the bars between them cost less than the request that it saves."""
+    merged: list[tuple[int, int]] = []
+    for part in parts:
+        if merged:
+            before, whole = merged[-1], (merged[-1][0], part[1])
+            saves = _count(whole, rules) < _count(before, rules) + _count(part, rules)
+            if saves and bars.between(before[1], part[0]) <= rules.merge_bars:
+                merged[-1] = whole
+                continue
+        merged.append(part)
+    return merged
+
+
+def _overlapped(
+    part: tuple[int, int], known: Coverage, due: list[Recheck], bars: Bars, rules: Rules
+) -> tuple[int, int]:
+    """Widen a gap by settled bars of the coverage that it touches, on either side."""
+    start, end = part
+    finals = bars.stamps[bars.settled]
+    before = known.holding(start - 1)
+    if before is not None:
+        least = before[0] if rules.edge is None else max(before[0], rules.edge)
+        behind = finals[(finals >= least) & (finals < start)][-OVERLAP_BARS:]
+        start = int(behind[0]) if len(behind) else start
+        if not is_intraday(rules.interval):
+            start = _back_to_due(start, due, bars, rules)
+    after = known.holding(end)
+    if after is not None:
+        ahead = finals[(finals >= end) & (finals < after[1])][:OVERLAP_BARS]
+        end = _end_of(int(ahead[-1]), rules.interval) if len(ahead) else end
+    return start, end
+
+
+def _back_to_due(start: int, due: list[Recheck], bars: Bars, rules: Rules) -> int:
+    """Bars that are due ride along where the way to the oldest is cheap."""
+    for recheck in sorted(due, key=lambda r: -r.start):
+        reachable = rules.edge is None or recheck.start >= rules.edge
+        if (
+            recheck.start < start
+            and reachable
+            and bars.between(recheck.start, start) <= rules.merge_bars
+        ):
+            start = recheck.start
+    return start
+
+
+def _end_of(at: int, interval: str) -> int:
+    if is_intraday(interval):
+        return at + length(interval)
+    return at + DAY if interval == "1d" else period_after(at, interval)
+
+
+def _count(part: tuple[int, int], rules: Rules) -> int:
+    return 1 if rules.span is None else -(-(part[1] - part[0]) // rules.span)
+
+
+def _cut(part: tuple[int, int], rules: Rules) -> list[tuple[int, int]]:
+    if rules.span is None:
+        return [part]
+    starts = range(part[0], part[1], rules.span)
+    return [(start, min(start + rules.span, part[1])) for start in starts]

@@ -1,0 +1,120 @@
+"""Answers out of what is held, as if the provider had given them today."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tickerlake.cache.axis import DAY, instant
+from tickerlake.cache.basis import Splits, converted, days_of
+from tickerlake.cache.looks import Look
+from tickerlake.records import SCHEMAS
+from tickerlake.sources import About, Answer, Limits, select
+
+if TYPE_CHECKING:
+    from tickerlake.cache.store import Store
+
+__all__ = ["about_of", "all_actions", "answer_from"]
+
+
+def answer_from(store: Store, look: Look, limits: Limits, bars: pa.Table) -> Answer:
+    """What is held of a look's range, with the doubts that lie on it.
+
+    Args:
+        store: Where corporate actions are.
+        look: The request and its series.
+        limits: Of the provider.
+        bars: The rows that are held in the look's range.
+    """
+    notes: list[str] = []
+    name = f"{look.request.symbol} {look.request.interval}"
+    if limits.price_basis != "raw" and bars.num_rows:
+        bars = _on_one_basis(store, look, bars)
+        unknown = bars["split_basis"].null_count
+        if unknown:
+            notes.append(
+                f"{name}: of {unknown} bars it is not proven up to which split they are adjusted"
+            )
+    edge = look.rules.edge
+    if edge is not None and bars.num_rows:
+        bars, count = _unconfirmed(bars, edge)
+        if count:
+            notes.append(f"{name}: {count} final bars are unconfirmed: too old to be asked again")
+    low, high = look.wanted
+    notes += [
+        f"{name}: suspect: the provider's new prices from {instant(recheck.start):%F} on"
+        f" contradict these; asked again at {instant(recheck.due):%F %R}Z"
+        for recheck in look.series.held.rechecks
+        if recheck.why == "suspect" and recheck.start < high and recheck.end > low
+    ]
+    return Answer(
+        bars=select(bars, look.request),
+        actions=_actions(store, look),
+        notes=tuple(notes),
+        about=about_of(look.series.about),
+    )
+
+
+def about_of(told: dict[str, str]) -> About:
+    """What the provider last told of the instrument."""
+    listed = told.get("listed")
+    return About(
+        name=told.get("name"),
+        exchange=told.get("exchange"),
+        instrument_type=told.get("instrument_type"),
+        currency=told.get("currency"),
+        isin=told.get("isin"),
+        figi=told.get("figi"),
+        listed=date.fromisoformat(listed) if listed else None,
+        url=told.get("url"),
+    )
+
+
+def _on_one_basis(store: Store, look: Look, bars: pa.Table) -> pa.Table:
+    target = look.series.about.get("split_basis")
+    if target is None:
+        return bars
+    target_day = (date.fromisoformat(target) - date(1970, 1, 1)).days
+    ends = pc.min_max(bars["split_basis"]).as_py()
+    if ends["min"] == ends["max"] == date.fromisoformat(target):
+        return bars
+    actions = all_actions(store, look)
+    return converted(bars, target_day, Splits.of(actions))
+
+
+def all_actions(store: Store, look: Look) -> pa.Table:
+    """Every corporate action that is known of the symbol."""
+    series = look.actions
+    if series is None:
+        key = replace(look.series.key, kind="corporate_action", interval="", session="regular")
+        series = store.index.current(key)
+    if series is None:
+        return SCHEMAS["corporate_action"].empty_table()
+    return store.rows(series)[0]
+
+
+def _actions(store: Store, look: Look) -> pa.Table:
+    """Those of the range, by their own date; with 1d alone."""
+    if look.actions is None or look.actions.id is None:
+        return SCHEMAS["corporate_action"].empty_table()
+    rows, _ = store.rows(look.actions)
+    at = days_of(rows, "ex_date") * DAY
+    low, high = look.wanted
+    return rows.filter(pa.array((at >= low) & (at < high)))
+
+
+def _unconfirmed(bars: pa.Table, edge: int) -> tuple[pa.Table, int]:
+    """Bars that left the look-back before they were seen again are final, but unconfirmed."""
+    old = pc.and_(
+        pc.equal(bars["state"], "provisional"), pc.less(bars["ts"], pa.scalar(instant(edge)))
+    )
+    count = pc.sum(old).as_py() or 0
+    if not count:
+        return bars, 0
+    at = bars.schema.get_field_index("state")
+    states = pc.if_else(old, "final", bars["state"])
+    return bars.set_column(at, bars.schema.field(at), states), count
