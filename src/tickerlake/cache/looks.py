@@ -90,10 +90,10 @@ def look_at(
     missing = gaps(held, range_, now)
     look_back = limits.look_back_days.get(request.interval)
     span = limits.span_days.get(request.interval)
-    edge = None if look_back is None else now - look_back * DAY + _EDGE
+    edge = None if look_back is None else now - round(look_back * DAY) + _EDGE
     rules = Rules(
         request.interval,
-        span=None if span is None else span * DAY,
+        span=None if span is None else round(span * DAY),
         # A request takes a moment to be sent, and the provider's edge moves on meanwhile.
         edge=None if edge is None else -(-edge // _MINUTE) * _MINUTE + 5 * _MINUTE,
         merge_bars=settings.merge_bars,
