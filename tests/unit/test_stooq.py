@@ -104,6 +104,7 @@ def test_todays_row_is_forming() -> None:
         ("<html><body>Welcome</body></html>", 200, MalformedError),
         ("Date,Open,High\n2024-01-02,10,12\n", 200, MalformedError),
         ("Date,Open,High,Low,Close\n2024-01-02,10,12,9,much\n", 200, MalformedError),
+        ("Date,Open,High,Low,Close\n2024-01-02,10,12,9,1e999\n", 200, MalformedError),
         ("Date,Open,High,Low,Close\n2024-01-02,10,12\n", 200, MalformedError),
         ("Date,Open,High,Low,Close\n2024-02-31,10,12,9,11\n", 200, MalformedError),
         ("", 200, MalformedError),

@@ -142,11 +142,16 @@ def floats(
             column = column.combine_chunks()
         if pa.types.is_string(column.type):
             plain = pc.utf8_trim_whitespace(column)
-            nothing = pc.is_in(plain, value_set=pa.array(["", "None", "null", "-", "N/A"]))
+            nothing = pc.is_in(
+                plain, value_set=pa.array(["", "None", "null", "NaN", "nan", "-", "N/A"])
+            )
             column = pc.if_else(nothing, pa.scalar(None, pa.string()), plain)
-        return column.cast(pa.float64())
+        numbers = column.cast(pa.float64())
     except (pa.ArrowException, OverflowError, UnicodeError) as error:
         raise malformed(provider, where, "numbers", str(error)) from error
+    if pc.all(pc.is_finite(numbers)).as_py() is False:
+        raise malformed(provider, where, "finite numbers", "one that is not")
+    return numbers
 
 
 def _column(values: Sequence[Any]) -> pa.Array:

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from itertools import compress
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,16 +29,38 @@ from tickerlake.sources.live import Frame, Heard
 __all__ = ["TiingoTalk"]
 
 _NAME: Final = "tiingo"
-_WIDTH: Final = 16
-_FLAGS: Final = ("halted", "after_hours", "sweep", "odd_lot", "not_rule_611")
 _INSTANT: Final = SCHEMAS["trade"].field("fetched_at").type
-_NUMBERS: Final = (int, float, type(None))
+#: Conditions of a trade, by position from item 11 on; a break goes before them.
+_FLAGS: Final = ("break", "halted", "after_hours", "sweep", "odd_lot", "not_rule_611")
+_WORDS: Final = np.array(
+    [",".join(compress(_FLAGS, map(int, f"{code:06b}"))) or None for code in range(64)],
+    dtype=object,
+)
 
 
 class _Told(msgspec.Struct):
     messageType: str | None = None  # noqa: N815 - Tiingo's name
-    data: Any = None
+    data: msgspec.Raw = msgspec.Raw(b"null")
     response: Any = None
+
+
+# Decoding checks every item and the length, so that what fits is sound as it is.
+_Stamp: TypeAlias = Annotated[int, msgspec.Meta(gt=0, le=2**63 - 1)] | None
+_Number: TypeAlias = float | None
+_Flag: TypeAlias = bool | int | None
+_Full: TypeAlias = tuple[
+    Literal["T", "Q", "B"], str, _Stamp, str,
+    _Number, _Number, _Number, _Number, _Number, _Number, _Number,
+    _Flag, _Flag, _Flag, _Flag, _Flag,
+]  # fmt: skip
+_Reference: TypeAlias = tuple[str, str, float]
+_ONE: Final = msgspec.json.Decoder(_Told)
+_MANY: Final = msgspec.json.Decoder(list[_Told])
+_LAYOUTS: Final[Mapping[str, tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[Any]]]] = {
+    "full": (msgspec.json.Decoder(_Full), msgspec.json.Decoder(list[_Full])),
+    "reference": (msgspec.json.Decoder(_Reference), msgspec.json.Decoder(list[_Reference])),
+}
+_Data: TypeAlias = list[tuple[bytes, datetime]]
 
 
 class TiingoTalk:
@@ -67,7 +91,6 @@ class TiingoTalk:
         self._names = {symbol.lower(): symbol for symbol in symbols}
         self._kinds = frozenset(kinds)
         self._level = threshold_level
-        self._decoder = msgspec.json.Decoder(_Told)
 
     def hello(self) -> Sequence[str | bytes]:
         """One subscription for all symbols."""
@@ -82,112 +105,141 @@ class TiingoTalk:
     def read(self, frames: Sequence[Frame]) -> Heard:
         """Trades and quotes, in the order in which they came."""
         notes: list[str] = []
-        full: list[tuple[list[Any], datetime]] = []
-        references: list[tuple[list[Any], datetime]] = []
+        data: dict[str, _Data] = {"full": [], "reference": []}
         error: TickerlakeError | None = None
         ready = False
-        for frame in frames:
-            if frame.direction == "out":
-                continue
-            try:
-                told = self._decoder.decode(frame.data)
-            except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        incoming = [frame for frame in frames if frame.direction == "in"]
+        for frame, told in zip(incoming, _decoded(incoming), strict=True):
+            if told is None:
                 notes.append(f"a frame that we cannot read: {frame.data[:120]!r}")
-                continue
-            if told.messageType in ("A", "U"):
-                if _is_full(told.data):
-                    full.append((told.data, frame.received_at))
-                elif _is_reference(told.data):
-                    references.append((told.data, frame.received_at))
-                else:
-                    notes.append(f"data of a form that we do not know: {told.data!r:.120}")
+            elif told.messageType in ("A", "U"):
+                # Both begin with a text: of a type, or of the time.
+                text = bytes(told.data)
+                layout = "full" if text[:8].strip(b'[ "')[:1] in _TYPES else "reference"
+                data[layout].append((text, frame.received_at))
             elif told.messageType == "I":
                 ready = True
             elif told.messageType == "E":
                 error = _refused(told.response)
             elif told.messageType != "H":
                 notes.append(f"a frame that we do not know: {frame.data[:120]!r}")
-        tables = self._tables(full, references)
+        tables = self._tables(data, notes)
         return Heard(
-            tables={kind: table for kind, table in tables.items() if table.num_rows},
+            tables={kind: table for kind, table in tables.items() if kind in self._kinds},
             error=error,
-            ready=ready or bool(full or references),
+            ready=ready or bool(tables),
             notes=tuple(dict.fromkeys(notes)),
         )
 
-    def _tables(
-        self,
-        full: list[tuple[list[Any], datetime]],
-        references: list[tuple[list[Any], datetime]],
-    ) -> dict[Kind, pa.Table]:
-        quotes: list[pa.Table] = []
-        tables: dict[Kind, pa.Table] = {}
-        if full:
-            rows, received = zip(*full, strict=True)
-            columns = _Columns(rows, received, self._names)
-            if "trade" in self._kinds:
-                tables["trade"] = columns.trades()
-            quotes.append(columns.quotes())
-        if references:
-            rows, received = zip(*references, strict=True)
-            quotes.append(_references(rows, received, self._names))
-        if quotes and "quote" in self._kinds:
-            tables["quote"] = pa.concat_tables(quotes)
-        return tables
+    def _tables(self, data: Mapping[str, _Data], notes: list[str]) -> dict[Kind, pa.Table]:
+        tables: dict[Kind, list[pa.Table]] = {"trade": [], "quote": []}
+        if data["full"]:
+            rows = _Rows(_sound("full", data["full"], notes), self._names)
+            tables = {"trade": [rows.trades()], "quote": [rows.quotes()]}
+        if data["reference"]:
+            sound = _sound("reference", data["reference"], notes)
+            tables["quote"].append(_references(sound, self._names))
+        joined = {k: _placed(pa.concat_tables(t), k, notes) for k, t in tables.items() if t}
+        return {kind: table for kind, table in joined.items() if table.num_rows}
 
 
-class _Columns:
+_TYPES: Final = (b"T", b"Q", b"B")
+
+
+def _decoded(frames: Sequence[Frame]) -> list[_Told | None]:
+    """Each frame, or None: all in one go, or one by one where one of them is odd."""
+    texts = [
+        frame.data.encode(errors="replace") if isinstance(frame.data, str) else frame.data
+        for frame in frames
+    ]
+    try:
+        many = _MANY.decode(b"[" + b",".join(texts) + b"]")
+        if len(many) == len(texts):  # else a frame held several documents
+            return list(many)
+    except (ValueError, RecursionError):
+        pass
+    return [_one(_ONE, text) for text in texts]
+
+
+def _one(decoder: msgspec.json.Decoder[Any], text: bytes) -> Any:  # noqa: ANN401 - what it decodes
+    try:
+        return decoder.decode(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _sound(layout: str, data: _Data, notes: list[str]) -> list[tuple[Any, datetime]]:
+    """Rows of the layout and when they came; others are noted."""
+    one, many = _LAYOUTS[layout]
+    texts = [text for text, _ in data]
+    try:
+        rows = many.decode(b"[" + b",".join(texts) + b"]")
+    except (ValueError, RecursionError):
+        rows = [_one(one, text) for text in texts]
+    found = []
+    for row, (text, at) in zip(rows, data, strict=True):
+        if row is None:
+            notes.append(f"data of a form that we do not know: {text[:120]!r}")
+        else:
+            found.append((row, at))
+    return found
+
+
+def _placed(table: pa.Table, kind: Kind, notes: list[str]) -> pa.Table:
+    """Rows that have a time, and a price where they must."""
+    whole = pc.is_valid(table["ts_ns"])
+    if kind == "trade":
+        whole = pc.and_(whole, pc.is_valid(table["price"]))
+    if pc.all(whole).as_py() is not False:
+        return table
+    notes.append(f"a {kind} without its time or price was left out")
+    return table.filter(whole)
+
+
+class _Rows:
     """Rows of sixteen, as columns."""
 
-    def __init__(
-        self, rows: Sequence[list[Any]], received: Sequence[datetime], names: Mapping[str, str]
-    ) -> None:
-        self._told = list(zip(*rows, strict=True))
-        self._received = pa.array(received, _INSTANT)
+    def __init__(self, rows: list[tuple[Any, datetime]], names: Mapping[str, str]) -> None:
+        self._told = list(zip(*(row for row, _ in rows), strict=True)) or [()] * 16
+        self._received = pa.array([at for _, at in rows], _INSTANT)
         self._symbols = _symbols(self._told[3], names)
         # The text's nanoseconds are exact; the number may have been through a double.
         numbers = pa.array(self._told[2], pa.int64())
         self._ns = pc.coalesce(text_ns(pa.array(self._told[1], pa.string())), numbers)
-        self._types = np.array(self._told[0])
+        self._types = np.array(self._told[0], dtype="U1")
 
     def trades(self) -> pa.Table:
         """T and B."""
-        breaks = self._types == "B"
-        rows = np.flatnonzero(breaks | (self._types == "T"))
-        flags = zip(*(self._told[11 + at] for at in range(len(_FLAGS))), strict=True)
-        words = [
-            ",".join([name for name, on in zip(_FLAGS, told, strict=True) if on]) for told in flags
-        ]
-        marked = [
-            ",".join(filter(None, ("break" if broken else "", word))) or None
-            for broken, word in zip(breaks.tolist(), words, strict=True)
-        ]
-        sizes = pc.if_else(pa.array(breaks), None, self._numbers(10))
+        rows = np.flatnonzero(self._types != "Q")
+        breaks = self._types[rows] == "B"
+        flags = [breaks]
+        flags += [np.array(self._told[11 + at], dtype=object)[rows].astype(bool) for at in range(5)]
+        codes = sum(flag.astype(np.int64) << (5 - at) for at, flag in enumerate(flags))
+        words = _WORDS[codes] if len(rows) else np.array([], dtype=object)
+        sizes = self._numbers(10, rows)
         return self._ticks(
             "trade",
             rows,
-            price=self._numbers(9),
-            size=sizes,
-            venue=pa.repeat(pa.scalar("IEXG"), len(breaks)),
-            conditions=pa.array(marked, pa.string()),
+            price=self._numbers(9, rows),
+            size=pc.if_else(pa.array(breaks), None, sizes),
+            venue="IEXG",
+            conditions=pa.array(words, pa.string()),
         )
 
     def quotes(self) -> pa.Table:
         """Q."""
-        return self._ticks(
-            "quote",
-            np.flatnonzero(self._types == "Q"),
-            bid_size=self._numbers(4),
-            bid=self._numbers(5),
-            ask=self._numbers(7),
-            ask_size=self._numbers(8),
-        )
+        rows = np.flatnonzero(self._types == "Q")
+        items = {"bid_size": 4, "bid": 5, "ask": 7, "ask_size": 8}
+        columns = {name: self._numbers(item, rows) for name, item in items.items()}
+        return self._ticks("quote", rows, **columns)
 
-    def _numbers(self, column: int) -> pa.Array:
-        return pa.array(self._told[column], pa.float64())
+    def _numbers(self, item: int, rows: npt.NDArray[np.int64]) -> pa.Array:
+        return pa.array(self._told[item], pa.float64()).take(pa.array(rows))
 
-    def _ticks(self, kind: Kind, rows: Any, **columns: pa.Array) -> pa.Table:  # noqa: ANN401
-        at = pa.array(rows, pa.int64())
+    def _ticks(
+        self, kind: Kind, rows: npt.NDArray[np.int64], **columns: pa.Array | str
+    ) -> pa.Table:
+        at = pa.array(rows)
         return ticks(
             kind,
             _NAME,
@@ -195,19 +247,17 @@ class _Columns:
             symbol=self._symbols.take(at),
             ts_ns=self._ns.take(at),
             currency="USD",
-            **{name: column.take(at) for name, column in columns.items()},
+            **columns,
         )
 
 
-def _references(
-    rows: Sequence[list[Any]], received: Sequence[datetime], names: Mapping[str, str]
-) -> pa.Table:
-    stamps, tickers, told = zip(*rows, strict=True)
+def _references(rows: list[tuple[Any, datetime]], names: Mapping[str, str]) -> pa.Table:
+    stamps, tickers, told = list(zip(*(row for row, _ in rows), strict=True)) or [()] * 3
     prices = pa.array(told, pa.float64())
     return ticks(
         "quote",
         _NAME,
-        pa.array(received, _INSTANT),
+        pa.array([at for _, at in rows], _INSTANT),
         symbol=_symbols(tickers, names),
         ts_ns=text_ns(pa.array(stamps, pa.string())),
         bid=prices,
@@ -220,51 +270,6 @@ def _symbols(tickers: Sequence[str], names: Mapping[str, str]) -> pa.Array:
     coded = pa.array(tickers, pa.string()).dictionary_encode()
     words = [names.get(ticker, ticker.upper()) for ticker in coded.dictionary.to_pylist()]
     return pa.array(words, pa.string()).take(coded.indices)
-
-
-def _is_full(data: Any) -> bool:  # noqa: ANN401 - whatever a frame says
-    """Sixteen items, each of which may be null where its type has none."""
-    return (
-        type(data) is list
-        and len(data) == _WIDTH
-        and data[0] in ("T", "Q", "B")
-        and type(data[1]) is str
-        and type(data[3]) is str
-        and all(type(data[at]) in _NUMBERS for at in range(4, 11))
-        and _has_a_time(data)
-        and (data[0] == "Q" or data[9] is not None)
-    )
-
-
-def _has_a_time(data: list[Any]) -> bool:
-    number = data[2]
-    return (type(number) is int and 0 < number < 2**63) or (number is None and _is_time(data[1]))
-
-
-def _is_reference(data: Any) -> bool:  # noqa: ANN401 - whatever a frame says
-    return (
-        type(data) is list
-        and len(data) == 3
-        and type(data[1]) is str
-        and type(data[2]) in (int, float)
-        and _is_time(data[0])
-    )
-
-
-def _is_time(text: object) -> bool:
-    """ISO 8601 with a zone and up to nine digits of a second."""
-    if type(text) is not str:
-        return False
-    try:
-        return datetime.fromisoformat(_cut(text)).tzinfo is not None
-    except ValueError:
-        return False
-
-
-def _cut(text: str) -> str:
-    whole, dot, rest = text.partition(".")
-    digits = len(rest) - len(rest.lstrip("0123456789"))
-    return whole + rest[digits:] if dot else whole
 
 
 def _refused(response: Any) -> TickerlakeError:  # noqa: ANN401 - whatever a frame says
