@@ -25,9 +25,11 @@ from tickerlake.sources.alpaca_answers import (
     actions_of,
     joined,
     open_page,
+    ranked,
     read_assets,
     ticks_of,
 )
+from tickerlake.sources.alpaca_talk import AlpacaTalk
 from tickerlake.sources.base import (
     About,
     Answer,
@@ -38,10 +40,13 @@ from tickerlake.sources.base import (
     empty_answer,
     select,
 )
+from tickerlake.sources.captures import is_capture, parse_capture
 from tickerlake.sources.http import HttpSettings, Session
 from tickerlake.sources.listed import joined as joined_answers
 from tickerlake.sources.listed import received_of
+from tickerlake.sources.live import Dialect
 from tickerlake.sources.recordings import Recorded, recorded
+from tickerlake.sources.tagged import has_tag, refuse_kinds
 from tickerlake.sources.us_market import NEW_YORK, guess_interval, us_bars, widened
 
 __all__ = ["AlpacaSettings", "AlpacaSource"]
@@ -79,6 +84,8 @@ class AlpacaSettings(HttpSettings):
     asof: str | None = None
     #: With days, ask for splits, dividends and name changes too: a request more.
     corporate_actions: bool = True
+    #: No frame for so long, and the line is dead; seldom traded symbols need more.
+    silence_seconds: float = 120.0
     #: Our pace: the free plan has 200 a minute, a paid one 10,000 (documented).
     requests_per_second: float | None = 3.0
 
@@ -128,6 +135,7 @@ class AlpacaSource:
             symbols_per_request=100,
             delay_seconds=delay if settings.delay_seconds is None else settings.delay_seconds,
             history=("bar", "trade", "quote", "corporate_action"),
+            live=("trade", "quote", "bar"),
         )
 
     def bars(self, request: BarsRequest) -> Answer:
@@ -209,15 +217,9 @@ class AlpacaSource:
         Raises:
             TickerlakeError: As `bars`.
         """
-        words = text.casefold().split()
         if self._assets is None:
             self._assets = self.listing()
-        ranked = [
-            (rank, not hit.listed, len(hit.symbol), hit.symbol, hit)
-            for hit in self._assets
-            if (rank := _rank(hit, words)) is not None
-        ]
-        return [found[-1] for found in sorted(ranked, key=lambda found: found[:-1])[:limit]]
+        return ranked(self._assets, text)[:limit]
 
     def listing(self) -> Sequence[Hit]:
         """All assets, those no longer traded among them, in one request.
@@ -240,6 +242,16 @@ class AlpacaSource:
         if self._data is not None:
             self._data.close()
 
+    def dialect(self, symbols: Sequence[str], kinds: Sequence[Kind]) -> Dialect:
+        """Trades, quotes and minute bars; `*` stands for all symbols.
+
+        Raises:
+            RangeError: Another kind.
+            ConfigError: The key is missing.
+        """
+        refuse_kinds(kinds, self.limits.live, "Alpaca")
+        return self._talk(symbols, kinds, *self.key_and_secret())
+
     def symbols(self) -> Iterator[str]:
         """None without a search."""
         return iter(())
@@ -252,17 +264,35 @@ class AlpacaSource:
         interval: str | None = None,
         received_at: datetime | None = None,
     ) -> Answer:
-        """One recorded answer, bare, gzipped, or wrapped with its request.
+        """A recorded answer, bare, gzipped, or wrapped with its request; or a recorded socket.
 
         Raises:
             TickerlakeError: What the answer says.
             MalformedError: No answer of Alpaca's, or bars whose length nobody tells.
         """
+        if is_capture(payload) or has_tag(payload, "T"):
+            return parse_capture(
+                payload, lambda: self._talk((), (), "", ""), received_at=received_at
+            )
         answers = [
             self._parsed(one, symbol, interval, received_at or one.date or clock.now())
             for one in recorded(payload)
         ]
         return joined_answers(answers)
+
+    def _talk(
+        self, symbols: Sequence[str], kinds: Sequence[Kind], key: str, secret: str
+    ) -> AlpacaTalk:
+        settings = self._settings
+        return AlpacaTalk(
+            f"{settings.socket_url.rstrip('/')}/v2/{settings.feed}",
+            key,
+            secret,
+            symbols,
+            kinds,
+            provider=self.name,
+            silence_seconds=settings.silence_seconds,
+        )
 
     def _parsed(
         self, told: Recorded, symbol: str | None, interval: str | None, received: datetime
@@ -464,14 +494,3 @@ def _midnight(day: date) -> datetime:
 
 def _rfc3339(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def _rank(hit: Hit, words: Sequence[str]) -> int | None:
-    symbol, name = hit.symbol.casefold(), (hit.name or "").casefold()
-    if words == [symbol]:
-        return 0
-    if len(words) == 1 and symbol.startswith(words[0]):
-        return 1
-    if not words or not all(word in name for word in words):
-        return None
-    return 2 if name.startswith(words[0]) else 3

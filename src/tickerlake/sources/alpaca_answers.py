@@ -39,6 +39,7 @@ __all__ = [
     "nanoseconds",
     "numbers",
     "open_page",
+    "ranked",
     "read_assets",
     "refusal",
     "ticks_of",
@@ -335,6 +336,28 @@ def read_assets(body: bytes, *, status: int = 200) -> list[Hit]:
         )
         for asset in assets
     ]
+
+
+def ranked(hits: Sequence[Hit], text: str) -> list[Hit]:
+    """Those that fit: the exact symbol first, then prefixes, then names; listed ones before."""
+    words = text.casefold().split()
+    found = [
+        (rank, not hit.listed, len(hit.symbol), hit.symbol, hit)
+        for hit in hits
+        if (rank := _rank(hit, words)) is not None
+    ]
+    return [one[-1] for one in sorted(found, key=lambda one: one[:-1])]
+
+
+def _rank(hit: Hit, words: Sequence[str]) -> int | None:
+    symbol, name = hit.symbol.casefold(), (hit.name or "").casefold()
+    if words == [symbol]:
+        return 0
+    if len(words) == 1 and symbol.startswith(words[0]):
+        return 1
+    if not words or not all(word in name for word in words):
+        return None
+    return 2 if name.startswith(words[0]) else 3
 
 
 def _told(body: bytes, status: int) -> TickerlakeError | None:

@@ -11,6 +11,7 @@ import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from typing import ClassVar, Final
 from zoneinfo import ZoneInfo
 
@@ -30,9 +31,11 @@ from tickerlake.sources.base import (
     empty_answer,
     select,
 )
+from tickerlake.sources.captures import is_capture, parse_capture
 from tickerlake.sources.http import HttpSettings, Session
 from tickerlake.sources.listed import joined as joined_answers
 from tickerlake.sources.listed import key_of, received_of
+from tickerlake.sources.live import Dialect
 from tickerlake.sources.massive_answers import (
     Page,
     What,
@@ -44,7 +47,9 @@ from tickerlake.sources.massive_answers import (
     renames_of,
     ticks_of,
 )
+from tickerlake.sources.massive_talk import MassiveTalk
 from tickerlake.sources.recordings import Recorded, recorded
+from tickerlake.sources.tagged import has_tag, refuse_kinds
 from tickerlake.sources.us_market import MINUTES, NEW_YORK, guess_interval, us_bars, widened
 
 __all__ = ["MassiveSettings", "MassiveSource"]
@@ -88,6 +93,8 @@ class MassiveSettings(HttpSettings):
     history_days: int | None = None
     #: With days, ask for splits and dividends too: two requests more.
     corporate_actions: bool = True
+    #: No frame for so long, and the line is dead; seldom traded symbols need more.
+    silence_seconds: float = 120.0
     #: Our pace: the free plan has 5 a minute, paid ones none.
     requests_per_second: float | None = 5 / 60
 
@@ -115,6 +122,7 @@ class MassiveSource:
             rows_per_page={name: _BASE_BARS // base for name, base in _BASE.items()},
             delay_seconds=settings.delay_seconds,
             history=("bar", "trade", "quote", "corporate_action"),
+            live=("trade", "quote", "bar"),
         )
 
     def bars(self, request: BarsRequest) -> Answer:
@@ -233,6 +241,16 @@ class MassiveSource:
                 raise
             return self._renames(figis[-1])
 
+    def dialect(self, symbols: Sequence[str], kinds: Sequence[Kind]) -> Dialect:
+        """Trades, quotes and minute bars; `*` stands for all symbols.
+
+        Raises:
+            RangeError: Another kind.
+            ConfigError: The key is missing.
+        """
+        refuse_kinds(kinds, self.limits.live, "Massive")
+        return self._talk(symbols, kinds, self.key())
+
     def symbols(self) -> Iterator[str]:
         """None: tickers are searched, a thousand a page."""
         return iter(())
@@ -250,17 +268,31 @@ class MassiveSource:
         interval: str | None = None,
         received_at: datetime | None = None,
     ) -> Answer:
-        """One recorded answer, bare, gzipped, or wrapped with its request.
+        """A recorded answer, bare, gzipped, or wrapped with its request; or a recorded socket.
 
         Raises:
             TickerlakeError: What the answer says.
             MalformedError: No answer of Massive's, or bars whose length nobody tells.
         """
+        if is_capture(payload) or has_tag(payload, "ev"):
+            keyless = partial(self._talk, (), (), "")
+            return parse_capture(payload, keyless, received_at=received_at)
         return joined_answers(
             [
                 self._parsed(one, symbol, interval, received_at or one.date or clock.now())
                 for one in recorded(payload)
             ]
+        )
+
+    def _talk(self, symbols: Sequence[str], kinds: Sequence[Kind], key: str) -> MassiveTalk:
+        settings = self._settings
+        return MassiveTalk(
+            f"{settings.socket_url.rstrip('/')}/stocks",
+            key,
+            symbols,
+            kinds,
+            provider=self.name,
+            silence_seconds=settings.silence_seconds,
         )
 
     def _parsed(

@@ -132,7 +132,6 @@ class _Envelope(msgspec.Struct):
 
 
 _ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
-_LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _NAMES: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -181,9 +180,11 @@ def open_page(
         if envelope.status is None and bytes(envelope.results) == b"null":
             raise ValueError("neither status nor results")  # noqa: TRY301 - told as the others
         raw = bytes(envelope.results)
-        first, is_list = _first(raw)
-        what = what if first else "nothing"
-        what = what or _shown_by(first)
+        is_list = raw[:1] == b"["
+        if raw == b"null" or not raw.strip(b"[] \t\r\n"):
+            what = "nothing"
+        elif what is None:
+            what = _shown_by(_names(raw))
         page = _page(what, raw if is_list else b"[" + raw + b"]", envelope.ticker or symbol)
         return dataclasses.replace(
             page, adjusted=envelope.adjusted, next_url=envelope.next_url or None
@@ -194,14 +195,17 @@ def open_page(
         raise refusal(status, None, page_says, symbol) or _malformed(body, error) from error
 
 
-def _first(raw: bytes) -> tuple[set[str], bool]:
-    """The names in the first result (none: there is none), and whether it is one of a list."""
-    if not raw or raw == b"null":
-        return set(), True
-    if raw[:1] == b"{":
-        return set(_NAMES.decode(raw)), False
-    rows = _LIST.decode(raw)
-    return (set(_NAMES.decode(rows[0])) if rows else set()), True
+def _names(raw: bytes) -> set[str]:
+    """The names in the first result."""
+    if raw[:1] == b"[":
+        # The first `}` that ends a whole object: results are many, and are read once only.
+        at = raw.find(b"}")
+        while at >= 0:
+            try:
+                return set(_NAMES.decode(raw[1 : at + 1]))
+            except msgspec.DecodeError:
+                at = raw.find(b"}", at + 1, 10_000)
+    return set(_NAMES.decode(raw))
 
 
 def _shown_by(names: set[str]) -> What:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from tickerlake.calendars import sessions
 from tickerlake.errors import MalformedError
-from tickerlake.records import KEYS, SCHEMAS, Kind, conform
+from tickerlake.records import KEYS, SCHEMAS, Kind, conform, is_constant
 from tickerlake.sources.base import BarsRequest
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MINUTES",
     "NEW_YORK",
+    "bars_as_told",
     "guess_interval",
     "instants",
     "latest_of_key",
@@ -76,10 +77,9 @@ def us_bars(
     interval: str,
     received_at: datetime,
     delay_seconds: float = 0.0,
-    state: str | None = None,
     common: Mapping[str, Any] | None = None,
 ) -> pa.Table:
-    """Bars in our schema, each key once (the last told counts), in order of symbol and time.
+    """Bars of an answer, each key once (the last told counts), in order of symbol and time.
 
     Args:
         columns: `symbol`, `start` (the provider's stamp, UTC), `open`, `high`, `low`, `close` and
@@ -88,9 +88,37 @@ def us_bars(
         interval: How long they are.
         received_at: When the answer came: what bars are by then (ADR 0017).
         delay_seconds: How much later than the market the provider is.
-        state: The state of all, where it is known otherwise.
         common: Further columns with one value each. Without `split_basis`, prices are as traded.
     """
+    bars = bars_as_told(
+        columns,
+        provider=provider,
+        interval=interval,
+        received_at=pa.repeat(pa.scalar(received_at, _UTC), len(columns["start"])),
+        state="final",
+        common=common,
+    )
+    as_of = received_at - timedelta(seconds=delay_seconds)
+    place = bars.schema.get_field_index("state")
+    states = _states(bars["ts"], bars["session_date"], interval, as_of)
+    bars = bars.set_column(place, bars.schema.field(place), states)
+    stamps = bars["ts"].cast(pa.int64()).to_numpy()
+    if is_constant(bars["symbol"].combine_chunks()) and (stamps[1:] > stamps[:-1]).all():
+        return bars  # as nearly all answers come: nothing to sort, nothing twice
+    order = [("symbol", "ascending"), ("ts", "ascending")]
+    return latest_of_key(bars, "bar").sort_by(order)
+
+
+def bars_as_told(
+    columns: Mapping[str, pa.Array],
+    *,
+    provider: str,
+    interval: str,
+    received_at: pa.Array,
+    state: str,
+    common: Mapping[str, Any] | None = None,
+) -> pa.Table:
+    """As `us_bars`, but all of them, in their order, of one state, each received by itself."""
     starts, count = columns["start"].cast(_UTC), len(columns["start"])
     dates = new_york_date(starts)
     if interval in MINUTES:
@@ -99,29 +127,24 @@ def us_bars(
         dates = _anchors(dates, interval)
         ts = dates.cast(pa.timestamp("us")).cast(_UTC)
         words = pa.repeat("regular", count)
-    if state is None:
-        states = _states(ts, dates, interval, received_at - timedelta(seconds=delay_seconds))
-    else:
-        states = pa.repeat(state, count)
     schema = SCHEMAS["bar"]
     told = {
         "currency": "USD",
         **(common or {}),
         "provider": provider,
         "interval": interval,
-        "fetched_at": received_at,
+        "state": state,
     }
     made = {
         **{name: values for name, values in columns.items() if name != "start"},
+        "fetched_at": received_at,
         "ts": ts,
         "session_date": dates,
         "session": words,
-        "state": states,
         "split_basis": dates,
         **{name: _all(value, schema.field(name).type, count) for name, value in told.items()},
     }
-    order = [("symbol", "ascending"), ("ts", "ascending")]
-    return latest_of_key(conform(pa.table(made), "bar"), "bar").sort_by(order)
+    return conform(pa.table(made), "bar")
 
 
 def guess_interval(starts: pa.Array, *, provider: str) -> str:

@@ -1,0 +1,276 @@
+"""What Massive says on its stocks socket: T, Q, A, AM, LULD and status.
+
+Sources: the vendor's pages and SDK (2026-08), its published samples, frames captured live on
+2026-09-08. `q` grows but has holes: it orders, and proves no gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from tickerlake.errors import ConfigError, TickerlakeError, UnreachableError
+from tickerlake.records import Kind
+from tickerlake.sources.frames import epoch_ns, ticks
+from tickerlake.sources.live import Frame, Heard
+from tickerlake.sources.tagged import Pile, TaggedFrames, column, texts
+from tickerlake.sources.us_market import bars_as_told, instants
+
+__all__ = ["MassiveTalk"]
+
+_CHANNELS: Final[Mapping[Kind, str]] = {"trade": "T", "quote": "Q", "bar": "AM"}
+
+
+class _Told(msgspec.Struct, tag_field="ev", gc=False):
+    pass
+
+
+class _Status(_Told, tag="status"):
+    status: str = ""
+    message: str = ""
+
+
+class _Trade(_Told, tag="T"):
+    sym: str
+    t: int
+    x: int | str | None = None
+    i: int | str | None = None
+    p: float | None = None
+    s: float | None = None
+    ds: str | None = None
+    c: list[int] | None = None
+
+
+class _Quote(_Told, tag="Q", rename={"ask_size": "as"}):
+    sym: str
+    t: int
+    bp: float | None = None
+    bs: float | None = None
+    ap: float | None = None
+    ask_size: float | None = None
+
+
+class _Minute(_Told, tag="AM"):
+    sym: str
+    s: int
+    o: float | None = None
+    h: float | None = None
+    l: float | None = None  # noqa: E741 - the vendor's name
+    c: float | None = None
+    v: float | None = None
+    dv: str | None = None
+
+
+class _Second(_Minute, tag="A"):
+    pass
+
+
+class _Bands(_Told, tag="LULD"):
+    T: str
+    t: int
+    h: float | None = None
+    l: float | None = None  # noqa: E741 - the vendor's name
+
+
+_FRAMES: Final = TaggedFrames(_Trade | _Quote | _Minute | _Second | _Bands | _Status)
+
+
+class MassiveTalk:
+    """One connection: waits for the welcome, logs in, subscribes, and is ready when confirmed."""
+
+    keep_alive_seconds: float | None = None  # pings of the protocol are enough
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        symbols: Sequence[str],
+        kinds: Sequence[Kind],
+        *,
+        provider: str,
+        silence_seconds: float,
+    ) -> None:
+        self.url = url
+        self.headers: Mapping[str, str] = {}
+        self.silence_seconds = silence_seconds
+        self._provider = provider
+        topics = ",".join(f"{_CHANNELS[kind]}.{symbol}" for kind in kinds for symbol in symbols)
+        self._login = msgspec.json.encode({"action": "auth", "params": key}).decode()
+        self._subscribe = msgspec.json.encode({"action": "subscribe", "params": topics}).decode()
+
+    def hello(self) -> Sequence[str | bytes]:
+        """Nothing: Massive speaks first."""
+        return ()
+
+    def keep_alive(self) -> Sequence[str | bytes]:
+        """Nothing."""
+        return ()
+
+    def read(self, frames: Sequence[Frame]) -> Heard:
+        """Trades, quotes and minute bars; seconds and price bands are told in the notes."""
+        trades, quotes, bars = Pile(), Pile(), Pile()
+        piles: dict[type, Pile] = {_Trade: trades, _Quote: quotes, _Minute: bars}
+        notes: list[str] = []
+        replies: list[str | bytes] = []
+        error: TickerlakeError | None = None
+        ready = False
+        for place, events in _FRAMES.read(frames, notes):
+            for event in events:
+                pile = piles.get(type(event))
+                if pile is not None:
+                    pile.add(event, place)
+                elif isinstance(event, _Status):
+                    found = _status(event)
+                    error = error or found
+                    ready = ready or _is_subscribed(event)
+                    replies += self._reply(event)
+                else:
+                    notes.append(_left_out(event))
+        tables: dict[Kind, pa.Table] = {}
+        for kind, pile, made in (
+            ("trade", trades, self._trades),
+            ("quote", quotes, self._quotes),
+            ("bar", bars, self._bars),
+        ):
+            sound = _sound(pile, notes)
+            if sound.events:
+                tables[kind] = made(sound, frames)  # type: ignore[index]
+        return Heard(
+            tables=tables,
+            replies=replies,
+            error=error,
+            ready=ready,
+            notes=tuple(dict.fromkeys(notes)),
+        )
+
+    def _reply(self, told: _Status) -> Sequence[str]:
+        if told.status == "connected":
+            return [self._login]
+        return [self._subscribe] if _is_login(told) else []
+
+    def _trades(self, pile: Pile, frames: Sequence[Frame]) -> pa.Table:
+        rows: list[_Trade] = pile.events
+        conditions = [None if row.c is None else ",".join(map(str, row.c)) for row in rows]
+        return ticks(
+            "trade",
+            self._provider,
+            pile.received(frames),
+            symbol=pa.array([row.sym for row in rows]),
+            ts_ns=epoch_ns(pa.array([row.t for row in rows], pa.int64())),
+            price=column(rows, "p"),
+            size=_exact(column(rows, "s"), [row.ds for row in rows]),
+            venue=texts(row.x for row in rows),
+            conditions=pa.array(conditions, pa.string()),
+            trade_id=texts(row.i for row in rows),
+            currency="USD",
+        )
+
+    def _quotes(self, pile: Pile, frames: Sequence[Frame]) -> pa.Table:
+        rows: list[_Quote] = pile.events
+        return ticks(
+            "quote",
+            self._provider,
+            pile.received(frames),
+            symbol=pa.array([row.sym for row in rows]),
+            ts_ns=epoch_ns(pa.array([row.t for row in rows], pa.int64())),
+            bid=column(rows, "bp"),
+            bid_size=column(rows, "bs"),
+            ask=column(rows, "ap"),
+            ask_size=column(rows, "ask_size"),
+            currency="USD",
+        )
+
+    def _bars(self, pile: Pile, frames: Sequence[Frame]) -> pa.Table:
+        rows: list[_Minute] = pile.events
+        names = {"o": "open", "h": "high", "l": "low", "c": "close"}
+        columns = {
+            "symbol": pa.array([row.sym for row in rows]),
+            "start": instants(epoch_ns(pa.array([row.s for row in rows], pa.int64()))),
+            **{name: column(rows, short) for short, name in names.items()},
+            "volume": _exact(column(rows, "v"), [row.dv for row in rows]),
+        }
+        return bars_as_told(
+            columns,
+            provider=self._provider,
+            interval="1m",
+            received_at=pile.received(frames),
+            state="provisional",
+        )
+
+
+def _exact(rounded: pa.Array, decimals: Sequence[str | None]) -> pa.Array:
+    """The decimal text where there is one: `v` is rounded to whole shares."""
+    if not any(decimals):
+        return rounded
+    numbers = rounded.to_numpy(zero_copy_only=False).copy()
+    for at, text in enumerate(decimals):
+        try:
+            numbers[at] = numbers[at] if text is None else float(text)
+        except ValueError:
+            continue  # the rounded number stands
+    return pa.array(numbers, mask=np.isnan(numbers))
+
+
+def _sound(pile: Pile, notes: list[str]) -> Pile:
+    """Without events whose time is none."""
+    stamps = [event.s if isinstance(event, _Minute) else event.t for event in pile.events]
+    keep = [0 < stamp < 1 << 63 for stamp in stamps]
+    if all(keep):
+        return pile
+    notes.append("events without a time that we can read were left out")
+    return pile.where(keep)
+
+
+def _left_out(event: _Second | _Bands) -> str:
+    if isinstance(event, _Second):
+        return f"{event.sym}: bars of a second were left out: ours begin with a minute"
+    return f"{event.T}: price bands {event.l} to {event.h} at {_shown(event.t)} were left out"
+
+
+def _shown(stamp: int) -> str:
+    if not 0 < stamp < 1 << 63:
+        return "no time"
+    ns = epoch_ns(pa.array([stamp], pa.int64()))[0].as_py()
+    return datetime.fromtimestamp(ns // 10**9, UTC).isoformat().replace("+00:00", "Z")
+
+
+def _is_login(told: _Status) -> bool:
+    """Old frames say `success` for logins too."""
+    is_old = told.status == "success" and told.message.startswith("authenticated")
+    return told.status == "auth_success" or is_old
+
+
+def _is_subscribed(told: _Status) -> bool:
+    return told.status == "success" and not _is_login(told)
+
+
+def _status(told: _Status) -> TickerlakeError | None:
+    said = f"{told.status} {told.message[:120]}".strip()
+    if told.status == "auth_failed":
+        return ConfigError(
+            "Massive does not accept the key for this socket.",
+            expected="auth_success",
+            found=said,
+            todo="check TICKERLAKE_SOURCES_MASSIVE_API_KEY; a delayed plan needs socket_url = "
+            '"wss://delayed.massive.com", a free one has no socket',
+        )
+    if told.status == "error" and "authorized" in told.message:
+        return ConfigError(
+            "Your plan at Massive does not have this live.",
+            expected="data",
+            found=said,
+            todo="choose other --kinds, or change the plan",
+        )
+    if told.status in ("max_connections", "auth_timeout", "force_disconnect", "error"):
+        return UnreachableError(
+            "Massive ended the talk.",
+            expected="data",
+            found=said,
+            todo="wait; one connection a key is allowed",
+        )
+    return None

@@ -1,0 +1,121 @@
+"""Frames that are arrays of events of several forms, each of which names its own.
+
+One compiled decoder reads a frame into structs, one of a form; columns are made of many frames'
+structs at once. Arrow's reader of JSON (see `frames`) cannot be used where one name holds a list
+in one form and a number in another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from tickerlake.errors import RangeError
+from tickerlake.records import SCHEMAS, Kind
+from tickerlake.sources.live import Frame
+
+__all__ = ["Pile", "TaggedFrames", "column", "has_tag", "refuse_kinds", "texts"]
+
+_INSTANT: Final = SCHEMAS["trade"].field("fetched_at").type
+_RAWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_NOTED_CHARS: Final = 120
+
+
+@dataclass(slots=True)
+class Pile:
+    """Events of one kind in their order, and the number of each one's frame."""
+
+    events: list[Any] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+
+    def add(self, event: object, place: int) -> None:
+        """Put one on top."""
+        self.events.append(event)
+        self.places.append(place)
+
+    def received(self, frames: Sequence[Frame]) -> pa.Array:
+        """When each one's frame came: timestamp[us, UTC]."""
+        times = pa.array([frame.received_at for frame in frames], _INSTANT)
+        return times.take(pa.array(np.array(self.places, np.int64)))
+
+    def where(self, keep: Sequence[bool]) -> Pile:
+        """Only some."""
+        chosen = [at for at, kept in enumerate(keep) if kept]
+        return Pile([self.events[at] for at in chosen], [self.places[at] for at in chosen])
+
+
+class TaggedFrames:
+    """Reads incoming frames of one union of tagged structs. Keeps nothing between two calls."""
+
+    def __init__(self, events: Any) -> None:  # noqa: ANN401 - a union of msgspec's structs
+        self._list = msgspec.json.Decoder(list[events])
+        self._one = msgspec.json.Decoder(events)
+
+    def read(
+        self, frames: Sequence[Frame], notes: list[str]
+    ) -> Iterable[tuple[int, Sequence[Any]]]:
+        """The number of each incoming frame, and its events; what cannot be read is noted."""
+        decode = self._list.decode
+        for place, frame in enumerate(frames):
+            if frame.direction == "out":
+                continue
+            try:
+                yield place, decode(frame.data)
+            except (ValueError, RecursionError):
+                yield place, self._piecewise(frame.data, notes)
+
+    def _piecewise(self, data: str | bytes, notes: list[str]) -> Sequence[Any]:
+        """One by one, so that an odd event costs only itself."""
+        try:
+            raws: Sequence[str | bytes | msgspec.Raw] = _RAWS.decode(data)
+        except (ValueError, RecursionError):
+            raws = [data]  # a single event, or nothing of the kind
+        events = []
+        for raw in raws:
+            try:
+                events.append(self._one.decode(raw))
+            except (ValueError, RecursionError):
+                shown = raw if isinstance(raw, str) else bytes(raw).decode(errors="replace")
+                notes.append(f"an event that we cannot read: {shown[:_NOTED_CHARS]!r}")
+        return events
+
+
+def column(events: Sequence[Any], name: str) -> pa.Array:
+    """One field of all events, float64, null where it is."""
+    return pa.array(list(map(attrgetter(name), events)), pa.float64())
+
+
+def texts(values: Iterable[object]) -> pa.Array:
+    """Numbers and texts as text."""
+    return pa.array([None if value is None else str(value) for value in values], pa.string())
+
+
+def has_tag(payload: bytes, tag: str) -> bool:
+    """Whether a file is one single frame of such events."""
+    try:
+        first = _RAWS.decode(payload)[:1]
+        return bool(first) and tag in msgspec.json.decode(first[0], type=dict[str, msgspec.Raw])
+    except (ValueError, RecursionError):
+        return False
+
+
+def refuse_kinds(kinds: Sequence[Kind], live: Sequence[Kind], provider: str) -> None:
+    """Refuse kinds that do not come live.
+
+    Raises:
+        RangeError: One of them does not.
+    """
+    other = sorted(set(kinds) - set(live))
+    if other:
+        raise RangeError(
+            f"{provider} does not send {' '.join(other)} live.",
+            expected=" ".join(live),
+            found=" ".join(kinds),
+            todo="choose other --kinds",
+        )

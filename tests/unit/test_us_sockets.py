@@ -1,0 +1,117 @@
+"""What single events of Alpaca's and Massive's sockets become."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from tickerlake.records import dead_reasons
+from tickerlake.sources import Answer, open_source
+from us_frames import (
+    ALPACA_BAR,
+    ALPACA_TRADE,
+    AT,
+    MASSIVE_MINUTE,
+    MASSIVE_QUOTE,
+    MASSIVE_TRADE,
+    MS,
+)
+
+
+def parsed(name: str, *events: dict[str, Any]) -> Answer:
+    return open_source(name).parse(json.dumps(events).encode(), received_at=AT)
+
+
+def trades(name: str, *events: dict[str, Any]) -> list[dict[str, Any]]:
+    table = parsed(name, *events).ticks["trade"]
+    assert dead_reasons(table, "trade").null_count == table.num_rows
+    return table.to_pylist()
+
+
+def test_a_cancel_takes_back_its_trade() -> None:
+    """The same key again, with size 0: who takes the newest of a key has it right."""
+    cancel = {"T": "x", "S": "ACME", "i": 7, "x": "V", "p": 10.5, "s": 3, "a": "C", "z": "C"}
+    first, second = trades("alpaca", ALPACA_TRADE, {**cancel, "t": ALPACA_TRADE["t"]})
+    key = ("symbol", "venue", "trade_id", "ts_ns")
+    assert [first[name] for name in key] == [second[name] for name in key]
+    assert first["size"] == 3
+    assert (second["size"], second["conditions"]) == (0, "canceled")
+
+
+@pytest.mark.parametrize(("new_id", "rows"), [(7, 1), (8, 2)])
+def test_a_correction_tells_the_trade_again(new_id: int, rows: int) -> None:
+    """As it is now; where it has another id, the old one is taken back."""
+    told = {
+        "T": "c", "S": "ACME", "x": "V", "oi": 7, "op": 10.5, "os": 3, "oc": ["@"],
+        "ci": new_id, "cp": 10.75, "cs": 4, "cc": ["@", "I"], "z": "C", "t": ALPACA_TRADE["t"],
+    }  # fmt: skip
+    found = trades("alpaca", told)
+    assert len(found) == rows
+    now = found[-1]
+    assert (now["trade_id"], now["price"], now["size"]) == (str(new_id), 10.75, 4)
+    assert now["conditions"] == "@,I"
+    if rows == 2:
+        taken_back = found[0]
+        assert (taken_back["trade_id"], taken_back["size"]) == ("7", 0)
+        assert taken_back["conditions"] == "corrected"
+
+
+def test_bars_are_provisional_and_a_running_day_is_forming() -> None:
+    """An updated bar is a later version of its minute; a daily bar has New York's date."""
+    day = {**ALPACA_BAR, "T": "d", "t": "2024-01-02T05:00:00Z"}
+    bars = parsed("alpaca", ALPACA_BAR, {**ALPACA_BAR, "T": "u", "v": 101}, day).bars
+    assert bars["interval"].to_pylist() == ["1m", "1m", "1d"]
+    assert bars["state"].to_pylist() == ["provisional", "provisional", "forming"]
+    assert bars["volume"].to_pylist() == [100, 101, 100]
+    assert bars["session_date"].to_pylist() == [date(2024, 1, 2)] * 3
+    assert bars["session"].to_pylist() == ["regular"] * 3
+    assert dead_reasons(bars, "bar").null_count == 3
+
+
+def test_statuses_are_told_and_cost_no_trade() -> None:
+    """Halts, price bands and imbalances are no records of ours, nor is what nobody knows."""
+    others = [{"T": kind, "S": "ACME"} for kind in "sli"]
+    answer = parsed("alpaca", *others, {"T": "new"}, {**ALPACA_TRADE, "p": "ten"}, ALPACA_TRADE)
+    assert answer.ticks["trade"].num_rows == 1
+    assert len(answer.notes) == 5
+    answer = parsed("alpaca", {**ALPACA_TRADE, "t": "noon"}, ALPACA_TRADE)
+    assert answer.ticks["trade"].num_rows == 1
+    assert "time" in answer.notes[0]
+
+
+def test_the_unit_of_a_time_is_told_by_its_size() -> None:
+    """Milliseconds as documented, and micro- and nanoseconds as sent, are the same instant."""
+    stamps = (MS, MS * 1_000 + 456, MS * 1_000_000 + 456_789)
+    found = trades("massive", *({**MASSIVE_TRADE, "t": stamp} for stamp in stamps))
+    assert [row["ts_ns"] for row in found] == [
+        MS * 1_000_000,
+        MS * 1_000_000 + 456_000,
+        MS * 1_000_000 + 456_789,
+    ]
+    bands = {"ev": "LULD", "T": "ACME", "h": 12.5, "l": 8.5, "i": [15], "z": 3, "q": 4}
+    told = parsed("massive", {**bands, "t": 1704207600000000000}, MASSIVE_TRADE).notes
+    assert told == ("ACME: price bands 8.5 to 12.5 at 2024-01-02T15:00:00Z were left out",)
+
+
+def test_decimal_texts_are_exact_where_numbers_are_rounded() -> None:
+    """Fractional shares stand in dv and ds; one that is no number leaves the rounded one."""
+    bars = parsed(
+        "massive",
+        {**MASSIVE_MINUTE, "dv": "4110.512"},
+        {**MASSIVE_MINUTE, "sym": "ZED"},
+        {**MASSIVE_MINUTE, "sym": "ODD", "dv": "many"},
+    ).bars
+    assert bars["volume"].to_pylist() == [4110.512, 4111, 4111]
+    assert bars["ts"][0].as_py() == datetime(2024, 1, 2, 15, tzinfo=UTC)
+    assert bars["state"].to_pylist() == ["provisional"] * 3
+    assert trades("massive", {**MASSIVE_TRADE, "ds": "2.5"})[0]["size"] == 2.5
+
+
+def test_a_quote_without_one_side_has_none() -> None:
+    """What is missing is null, not zero."""
+    one_sided = {name: value for name, value in MASSIVE_QUOTE.items() if not name.startswith("a")}
+    quote = parsed("massive", one_sided).ticks["quote"].to_pylist()[0]
+    assert (quote["bid"], quote["ask"], quote["ask_size"]) == (10.25, None, None)
