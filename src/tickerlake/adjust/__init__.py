@@ -8,18 +8,23 @@ from tickerlake.adjust.apply import ADJUSTMENTS, UNADJUSTED_TYPES, Adjust, adjus
 from tickerlake.adjust.basis import Basis, basis_of
 from tickerlake.adjust.events import DAILY, STEPS, known_spans, steps
 from tickerlake.adjust.refusals import REASONS, refusal
+from tickerlake.adjust.repair import CHANGES, Repaired, explained, repair
 
 __all__ = [
     "ADJUSTMENTS",
+    "CHANGES",
     "DAILY",
     "REASONS",
     "STEPS",
     "UNADJUSTED_TYPES",
     "Adjust",
     "Basis",
+    "Repaired",
     "adjust",
     "basis_of",
+    "explained",
     "known_spans",
     "refusal",
+    "repair",
     "steps",
 ]

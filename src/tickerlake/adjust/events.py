@@ -39,6 +39,7 @@ __all__ = [
     "by_symbol",
     "days_of",
     "known_spans",
+    "splits_of",
     "steps",
     "unit_of",
 ]
@@ -188,7 +189,7 @@ class _Series:
         known = known.astype(np.int64).reshape(-1, 2)
         starts, ends = [FIRST, *(known[:, 1] + 1)], [*(known[:, 0] - 1), _LAST]
         gaps = np.array([*zip(starts, ends, strict=True)], np.int64)
-        split_days, ratios = _splits(actions)
+        split_days, ratios = splits_of(actions)
         series = cls(
             days=days_of(daily["session_date"]),
             closes=daily["close"].to_numpy(),
@@ -346,7 +347,7 @@ def _bases(paid: pa.Table, daily: pa.Table) -> Days:
     return np.where(at > 0, older, told // 86_400_000_000)
 
 
-def _splits(actions: pa.Table) -> tuple[Days, Floats]:
+def splits_of(actions: pa.Table) -> tuple[Days, Floats]:
     """Each ex-date once: the word that came last."""
     import numpy as np
 
