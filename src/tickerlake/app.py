@@ -490,14 +490,12 @@ class Workspace:
             interval: Such as `1m` or `1d`.
             start: The first session date, or an instant with its zone; None: all there are.
             end: The last session date, included, or an instant, excluded.
-            adjust: What prices are adjusted for: `none` (as traded), `splits`, or `all` (dividends
-                too), derived from what was given; None: as they were given.
+            adjust: What prices are adjusted for; None: as they were given. See docs/adjust.md.
             provider: Whose bars.
-            as_of: What was known at this instant; as text, with its zone.
+            as_of: What was known at this instant.
 
         Raises:
             AdjustmentError: What is known does not give the prices that were asked for.
-            RangeError: An interval that there is not, or a range that is none.
         """
         from tickerlake.query.adjusted import bars_query
         from tickerlake.sources import BarsRequest

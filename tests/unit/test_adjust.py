@@ -125,6 +125,16 @@ def test_an_amount_is_as_split_adjusted_as_the_prices_of_its_answer() -> None:
     assert_alike(closes(found), MODEL.adjusted(TODAY))
 
 
+def test_prices_that_a_cache_brought_to_one_basis() -> None:
+    """A cache converts prices of old answers, not amounts: these are as of their own answer."""
+    early = datetime(2024, 4, 22, 21, tzinfo=UTC)
+    fetched = [early] * 16 + [NOON] * (len(DAYS) - 16)
+    converted = bars(MODEL.closes(TODAY), split_basis=TODAY, fetched_at=fetched)
+    told_late = [event for event in MODEL.events(TODAY) if event["ex_date"] != DAYS[10]]
+    events = actions(paid(DAYS[10], 0.82, fetched_at=early), *told_late)
+    assert_alike(closes(adjusted(converted, events, "all", YAHOO)), MODEL.adjusted(TODAY))
+
+
 def test_minutes_take_their_dividends_from_days() -> None:
     """Bars of a minute are adjusted by the closes of the days; theirs own need not be there."""
     minutes = bars(

@@ -344,7 +344,10 @@ def _bases(paid: pa.Table, daily: pa.Table) -> Days:
         when[order], told := paid["fetched_at"].cast(pa.int64()).to_numpy(), "right"
     )
     older = bases[order][np.clip(at - 1, 0, None)] if len(bases) else np.zeros(len(at), np.int64)
-    return np.where(at > 0, older, told // 86_400_000_000)
+    fetched = told // 86_400_000_000
+    # A basis after the answer's own day (it may be a day on elsewhere) is not the answer's: a cache
+    # has brought its prices to a later one, and left amounts as they were told.
+    return np.where((at > 0) & (older <= fetched + 1), older, fetched)
 
 
 def splits_of(actions: pa.Table) -> tuple[Days, Floats]:
