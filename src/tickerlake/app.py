@@ -486,13 +486,9 @@ class Workspace:
         """Bars of lake and stream, in order of time; of `provider`, or of all that gave them.
 
         Args:
-            symbol: As the provider writes it.
-            interval: Such as `1m` or `1d`.
-            start: The first session date, or an instant with its zone; None: all there are.
-            end: The last session date, included, or an instant, excluded.
+            symbol, interval, start, end: As of `BarsRequest`.
             adjust: What prices are adjusted for; None: as they were given. See docs/adjust.md.
-            provider: Whose bars.
-            as_of: What was known at this instant.
+            provider, as_of: Whose bars; what was known at this instant.
 
         Raises:
             AdjustmentError: What is known does not give the prices that were asked for.
