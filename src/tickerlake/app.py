@@ -485,10 +485,8 @@ class Workspace:
     ) -> Result:
         """Bars of lake and stream, in order of time; of `provider`, or of all that gave them.
 
-        Args:
-            symbol, interval, start, end: As of `BarsRequest`.
-            adjust: What prices are adjusted for; None: as they were given. See docs/adjust.md.
-            provider, as_of: Whose bars; what was known at this instant.
+        Symbol, interval and ends are those of `BarsRequest`, `as_of` is that of `sql`. `adjust`
+        says what prices are adjusted for; None: as they were given. docs/adjust.md tells more.
 
         Raises:
             AdjustmentError: What is known does not give the prices that were asked for.
