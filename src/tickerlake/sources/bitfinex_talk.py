@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tickerlake.errors import MalformedError, RangeError, RateLimitedError, UnreachableError
 from tickerlake.records import Kind
@@ -39,7 +40,6 @@ _IDS_MAX: Final = 2000
 _MS_MIN: Final = 10**11
 #: 1973 to 2200.
 _TIMES_MS: Final = range(10**11, 7_258_118_400_000)
-_INSTANT: Final = pa.timestamp("us", tz="UTC")
 
 
 @dataclass(slots=True)
@@ -48,20 +48,6 @@ class _Channel:
     symbol: str
     interval: str = ""
     ids: OrderedDict[int, None] = field(default_factory=OrderedDict)
-
-
-@dataclass(slots=True)
-class _Rows:
-    """Columns that grow while frames are read; a list a field."""
-
-    received: list[datetime] = field(default_factory=list)
-    symbols: list[str] = field(default_factory=list)
-    values: list[Sequence[Any]] = field(default_factory=list)
-
-    def add(self, received: datetime, symbol: str, values: Sequence[Any]) -> None:
-        self.received.append(received)
-        self.symbols.append(symbol)
-        self.values.append(values)
 
 
 class BitfinexTalk:
@@ -113,7 +99,7 @@ class BitfinexTalk:
     def read(self, frames: Sequence[Frame]) -> Heard:
         """One by one, for a number means nothing without what its channel was; then as columns."""
         said = talk.Said()
-        trades, quotes, bars = _Rows(), _Rows(), _Rows()
+        trades, quotes, bars = talk.Rows(), talk.Rows(), talk.Rows()
         rows = {"trade": trades, "quote": quotes, "bar": bars}
         for frame in talk.incoming(frames):
             document = talk.decoded_frame(talk.text_of(frame))
@@ -180,7 +166,7 @@ class BitfinexTalk:
         )  # fmt: skip
 
     def _read_data(
-        self, frame: Frame, document: list[Any], rows: Mapping[str, _Rows], said: talk.Said
+        self, frame: Frame, document: list[Any], rows: Mapping[str, talk.Rows], said: talk.Said
     ) -> None:
         word = document[1] if isinstance(document[1], str) else ""
         payload_at = 2 if word in ("te", "tu") else 1
@@ -208,11 +194,13 @@ class BitfinexTalk:
                     values = [*row[:6], channel.interval]
                 rows[channel.kind].add(frame.received_at, channel.symbol, values)
 
-    def _add_trade(self, frame: Frame, channel: _Channel, row: Any, rows: _Rows) -> None:  # noqa: ANN401
+    def _add_trade(self, frame: Frame, channel: _Channel, row: Any, rows: talk.Rows) -> None:  # noqa: ANN401
         if row == []:
             return  # a snapshot of a market without trades
         _require_numbers(row, 4, time_at=1)
-        number = int(row[0])
+        if type(row[0]) is not int:
+            raise ValueError(row)
+        number = row[0]
         if number in channel.ids:
             return  # told at once before, and now settled
         rows.add(frame.received_at, channel.symbol, row[:4])
@@ -236,51 +224,49 @@ class BitfinexTalk:
                 if channel.kind is not None
             ]
 
-    def _add_trades(self, rows: _Rows, said: talk.Said) -> None:
+    def _add_trades(self, rows: talk.Rows, said: talk.Said) -> None:
         if not rows.values:
             return
-        ids, times, amounts, prices = (list(column) for column in zip(*rows.values, strict=True))
+        ids, times, amounts, prices = rows.columns()
+        amount = np.array(amounts, np.float64)
         said.add(
             "trade",
             talk.trades(
-                self._provider, pa.array(rows.received, _INSTANT), currency=quote_of,
-                symbol=_texts(rows.symbols),
-                ts_ns=pa.array([time * 1_000_000 for time in times], pa.int64()),
-                price=floats(prices, self._title, "a trade"),
-                size=floats([abs(amount) for amount in amounts], self._title, "a trade"),
+                self._provider, rows.received_at, currency=quote_of, symbol=rows.symbol,
+                ts_ns=pa.array(np.array(times, np.int64) * 1_000_000),
+                price=floats(prices, self._title, "a trade"), size=pa.array(np.abs(amount)),
                 trade_id=pa.array(ids, pa.int64()).cast(pa.string()),
-                conditions=pa.array(["sell" if amount < 0 else "buy" for amount in amounts]),
+                conditions=pc.if_else(pa.array(amount < 0), "sell", "buy"),
             ),
         )  # fmt: skip
 
-    def _add_quotes(self, rows: _Rows, said: talk.Said) -> None:
+    def _add_quotes(self, rows: talk.Rows, said: talk.Said) -> None:
         if rows.values:
             names = ("bid", "bid_size", "ask", "ask_size")
             told = {
                 name: floats(column, self._title, "a quote")
-                for name, column in zip(names, zip(*rows.values, strict=True), strict=True)
+                for name, column in zip(names, rows.columns(), strict=True)
             }
-            received = pa.array(rows.received, _INSTANT)
             table = talk.quotes(
-                self._provider, received, currency=quote_of, symbol=_texts(rows.symbols), **told
+                self._provider, rows.received_at, currency=quote_of, symbol=rows.symbol, **told
             )
             said.add("quote", table)
 
-    def _add_bars(self, rows: _Rows, said: talk.Said) -> None:
+    def _add_bars(self, rows: talk.Rows, said: talk.Said) -> None:
         """A row may also mend the bar before the running one."""
         if not rows.values:
             return
-        times, opened, close, high, low, volume, intervals = zip(*rows.values, strict=True)
+        times, opened, close, high, low, volume, intervals = rows.columns()
         prices = {"open": opened, "high": high, "low": low, "close": close, "volume": volume}
         starts = np.array(times, np.int64) * 1000
-        received = pa.array(rows.received, _INSTANT)
+        received = rows.received_at
         lengths = [INTERVAL_SECONDS[interval] * 1_000_000 for interval in intervals]
         closed = starts + lengths <= received.cast(pa.int64()).to_numpy()
         said.add(
             "bar",
             talk.bars(
-                self._provider, received, currency=quote_of, symbol=_texts(rows.symbols),
-                starts=pa.array(starts).cast(_INSTANT), closed=pa.array(closed),
+                self._provider, received, currency=quote_of, symbol=rows.symbol,
+                starts=pa.array(starts).cast(received.type), closed=pa.array(closed),
                 interval=pa.array(intervals, pa.string()),
                 **{name: floats(column, self._title, "a bar") for name, column in prices.items()},
             ),
@@ -289,12 +275,13 @@ class BitfinexTalk:
 
 def _require_numbers(row: Any, count: int, *, time_at: int | None = None) -> None:  # noqa: ANN401
     """What columns can hold, and a time in ms where one is; anything else is an odd frame."""
-    told = row[:count]
-    if len(told) < count or any(type(n) not in (int, float) or abs(n) > 1e18 for n in told):
+    if len(row) < count:
         raise ValueError(row)
-    if time_at is not None and (type(told[time_at]) is not int or told[time_at] not in _TIMES_MS):
+    for value in row[:count]:
+        if type(value) not in _NUMBERS or not -1e18 < value < 1e18:
+            raise ValueError(row)
+    if time_at is not None and (type(row[time_at]) is not int or row[time_at] not in _TIMES_MS):
         raise ValueError(row)
 
 
-def _texts(values: list[str]) -> pa.ChunkedArray:
-    return pa.chunked_array([pa.array(values, pa.string())])
+_NUMBERS: Final = (int, float)

@@ -20,6 +20,7 @@ from tickerlake.sources.live import Frame, Heard, Suspicion
 
 __all__ = [
     "Holes",
+    "Rows",
     "Said",
     "bars",
     "decoded_frame",
@@ -34,13 +35,14 @@ __all__ = [
 ]
 
 _NOTED_CHARS: Final = 120
+_INSTANT: Final = pa.timestamp("us", tz="UTC")
 
 
 @dataclass(slots=True)
 class Said:
     """What a batch of frames said, gathered while it is read."""
 
-    tables: dict[Kind, pa.Table] = field(default_factory=dict)
+    tables: dict[Kind, list[pa.Table]] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
     suspicions: list[Suspicion] = field(default_factory=list)
     error: TickerlakeError | None = None
@@ -49,8 +51,7 @@ class Said:
     def add(self, kind: Kind, table: pa.Table) -> None:
         """Records, of which there may be none."""
         if table.num_rows:
-            before = self.tables.get(kind)
-            self.tables[kind] = table if before is None else pa.concat_tables([before, table])
+            self.tables.setdefault(kind, []).append(table)
             self.ready = True
 
     def note(self, text: str) -> None:
@@ -64,12 +65,41 @@ class Said:
     def heard(self) -> Heard:
         """As the contract has it."""
         return Heard(
-            tables=self.tables,
+            tables={kind: pa.concat_tables(parts) for kind, parts in self.tables.items()},
             error=self.error,
             ready=self.ready,
             suspicions=tuple(self.suspicions),
             notes=tuple(self.notes),
         )
+
+
+@dataclass(slots=True)
+class Rows:
+    """Records of frames that are read one by one, as columns that grow."""
+
+    received: list[datetime] = field(default_factory=list)
+    symbols: list[str] = field(default_factory=list)
+    values: list[Sequence[Any]] = field(default_factory=list)
+
+    def add(self, received: datetime, symbol: str, values: Sequence[Any]) -> None:
+        """One record; `values` are as many for each."""
+        self.received.append(received)
+        self.symbols.append(symbol)
+        self.values.append(values)
+
+    def columns(self) -> list[list[Any]]:
+        """The values, a column each."""
+        return [list(column) for column in zip(*self.values, strict=True)]
+
+    @property
+    def received_at(self) -> pa.Array:
+        """When each record's frame came."""
+        return pa.array(self.received, _INSTANT)
+
+    @property
+    def symbol(self) -> pa.ChunkedArray:
+        """Whose record each is."""
+        return pa.chunked_array([pa.array(self.symbols, pa.string())])
 
 
 class Holes:
@@ -124,7 +154,7 @@ class Holes:
 
 
 def _instant(micros: int) -> datetime:
-    instant: datetime = pa.scalar(micros, pa.timestamp("us", tz="UTC")).as_py()
+    instant: datetime = pa.scalar(micros, _INSTANT).as_py()
     return instant
 
 

@@ -1,7 +1,6 @@
-"""Kraken's socket: spoken in its second version, read in the first, too, for old recordings.
+"""Kraken's socket, second version: objects with a `channel` and rows in `data`.
 
-The second version: objects with a `channel` and rows in `data`. The first: arrays of channel id,
-payload, channel and pair, among objects with an `event`; its trades have no ids.
+The first version, which is not spoken any more, is read for old recordings: see `kraken_first`.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickerlake.errors import MalformedError, RangeError
+from tickerlake.errors import RangeError
 from tickerlake.records import Kind
 from tickerlake.sources import crypto_talk as talk
 from tickerlake.sources.crypto import INTERVAL_SECONDS
-from tickerlake.sources.crypto_shape import floats
 from tickerlake.sources.frames import FrameColumns, instants, text_ns
-from tickerlake.sources.kraken_answers import modern, quote_of, seconds_ns
+from tickerlake.sources.kraken_answers import modern, quote_of
+from tickerlake.sources.kraken_first import FirstVersion
 from tickerlake.sources.live import Frame, Heard
 
 __all__ = ["KrakenTalk"]
@@ -80,8 +79,7 @@ class KrakenTalk:
             FrameColumns(pa.schema([("data", pa.list_(row))])) for row in (_TRADE, _QUOTE, _BAR)
         )
         self._holes = talk.Holes()
-        #: The newest time of each pair's trades of the first version, and how many shared it.
-        self._places: dict[str, tuple[str, int]] = {}
+        self._first = FirstVersion(provider, title)
 
     def hello(self) -> Sequence[str | bytes]:
         """The newest fifty trades come as a snapshot: they reach over a short absence."""
@@ -108,15 +106,11 @@ class KrakenTalk:
         self._read_bars(sorts.get("ohlc", []), said)
         for _, document in talk.objects(sorts.get("", []), said):
             self._read_other(document, said)
-        for frame in sorts.get("first", []):
-            self._read_first(frame, said)
+        self._first.read(sorts.get("first", []), said)
         return said.heard()
 
     def _name(self, symbol: str) -> str:
         return self._asked.get(symbol, symbol)
-
-    def _currency(self, symbol: str) -> str | None:
-        return quote_of(symbol)
 
     def _rows(self, reader: FrameColumns, frames: list[Frame], said: talk.Said) -> pa.Table:
         told = reader.read(frames)
@@ -138,7 +132,7 @@ class KrakenTalk:
         if not kept.num_rows:
             return
         table = talk.trades(
-            self._provider, kept["received_at"], currency=self._currency, symbol=kept["symbol"],
+            self._provider, kept["received_at"], currency=quote_of, symbol=kept["symbol"],
             ts_ns=kept["ts_ns"], price=kept["price"], size=kept["qty"],
             trade_id=kept["trade_id"].cast(_TEXT), conditions=kept["side"],
         )  # fmt: skip
@@ -151,7 +145,7 @@ class KrakenTalk:
         rows = self._rows(self._quotes, frames, said)
         if rows.num_rows:
             table = talk.quotes(
-                self._provider, rows["received_at"], currency=self._currency,
+                self._provider, rows["received_at"], currency=quote_of,
                 ts_ns=text_ns(rows["timestamp"]), symbol=rows["symbol"], bid=rows["bid"],
                 bid_size=rows["bid_qty"], ask=rows["ask"], ask_size=rows["ask_qty"],
             )  # fmt: skip
@@ -170,7 +164,7 @@ class KrakenTalk:
             length_us = pc.multiply(kept["interval"], 60_000_000)
             ends_us = pc.add(pc.divide(kept["starts"], 1000), length_us)
             table = talk.bars(
-                self._provider, kept["received_at"], currency=self._currency,
+                self._provider, kept["received_at"], currency=quote_of,
                 starts=instants(kept["starts"]),
                 closed=pc.less_equal(ends_us, kept["received_at"].cast(pa.int64())),
                 symbol=kept["symbol"], interval=kept["named"],
@@ -196,83 +190,6 @@ class KrakenTalk:
             said.note(f"{self._title} says: {str(document['error'])[:120]}")
         elif not any(word in _KNOWN for word in (document.get("channel"), event, method)):
             said.note(f"a frame that we do not know: {str(dict(document))[:120]}")
-
-    def _read_first(self, frame: Frame, said: talk.Said) -> None:
-        """An array of the first version: id, one payload or two, the channel, the pair."""
-        document = talk.decoded_frame(talk.text_of(frame))
-        if not isinstance(document, list) or len(document) < 4:
-            said.odd(frame.data)
-            return
-        _, payload, *_, channel, pair = document
-        if not isinstance(channel, str) or not isinstance(pair, str):
-            said.odd(frame.data)
-            return
-        try:
-            if channel == "trade":
-                said.add("trade", self._first_trades(frame, payload, pair))
-            elif channel == "ticker":
-                said.add("quote", self._first_quote(frame, payload, pair))
-            elif channel.startswith("ohlc"):
-                self._first_bar(frame, payload, channel, pair, said)
-            else:
-                said.note(f"frames of {channel}, which hold no records of ours, were passed over")
-        except (MalformedError, KeyError, TypeError, ValueError, IndexError):
-            said.odd(frame.data)
-
-    def _first_trades(self, frame: Frame, payload: list[Any], pair: str) -> pa.Table:
-        """Without ids: `trade_id` counts the trades of one pair and time."""
-        prices, sizes, times, sides = (list(column) for column in list(zip(*payload))[:4])  # noqa: B905
-        places = []
-        for time in times:
-            before, count = self._places.get(pair, ("", -1))
-            count = count + 1 if time == before else 0
-            self._places[pair] = (time, count)
-            places.append(str(count))
-        return talk.trades(
-            self._provider, self._received(frame, len(times)), currency=self._currency,
-            symbol=_repeated(pair, len(times)), ts_ns=pa.array(seconds_ns(times, self._title)),
-            price=floats(prices, self._title, "a trade"),
-            size=floats(sizes, self._title, "a trade"), trade_id=pa.array(places, _TEXT),
-            conditions=pa.array(["sell" if side == "s" else "buy" for side in sides], _TEXT),
-        )  # fmt: skip
-
-    def _first_quote(self, frame: Frame, payload: Mapping[str, Any], pair: str) -> pa.Table:
-        """Without a time of its own; b and a are price, whole lots, lots."""
-        told = (payload["b"][0], payload["b"][2], payload["a"][0], payload["a"][2])
-        bid, bid_size, ask, ask_size = (floats([value], self._title, "a quote") for value in told)
-        return talk.quotes(
-            self._provider, self._received(frame, 1), currency=self._currency,
-            symbol=_repeated(pair, 1), bid=bid, bid_size=bid_size, ask=ask, ask_size=ask_size,
-        )  # fmt: skip
-
-    def _first_bar(
-        self, frame: Frame, payload: list[Any], channel: str, pair: str, said: talk.Said
-    ) -> None:
-        """Time of the update, END of the bar, open, high, low, close, vwap, volume, count."""
-        minutes = int(channel.partition("-")[2] or 1)
-        if minutes not in _MINUTES:
-            said.note(f"bars of {channel}, which we have no name for, were left out")
-            return
-        end_us = int(seconds_ns([payload[1]], self._title)[0]) // 1000
-        columns = {"open": 2, "high": 3, "low": 4, "close": 5, "volume": 7}
-        received = self._received(frame, 1)
-        starts = pa.array([end_us - minutes * 60_000_000]).cast(pa.timestamp("us", tz="UTC"))
-        said.add(
-            "bar",
-            talk.bars(
-                self._provider, received, currency=self._currency, starts=starts,
-                closed=pc.less_equal(end_us, received.cast(pa.int64())),
-                symbol=_repeated(pair, 1), interval=_repeated(_MINUTES[minutes], 1),
-                **{n: floats([payload[at]], self._title, "a bar") for n, at in columns.items()},
-            ),
-        )  # fmt: skip
-
-    def _received(self, frame: Frame, count: int) -> pa.Array:
-        return pa.array([frame.received_at] * count, pa.timestamp("us", tz="UTC"))
-
-
-def _repeated(text: str, count: int) -> pa.ChunkedArray:
-    return pa.chunked_array([pa.array([text] * count, _TEXT)])
 
 
 def _sort(text: str) -> str:
