@@ -197,8 +197,16 @@ def test_kraken_keeps_the_name_that_was_asked_for() -> None:
     talk = talk_of("kraken", "XBT/USD")
     assert json.loads(str(talk.hello()[0]))["params"]["symbol"] == ["BTC/USD"]
     assert read(talk, kraken_trades(1)).tables["trade"]["symbol"].to_pylist() == ["XBT/USD"]
-    with pytest.raises(RangeError, match="with a slash"):
-        talk_of("kraken", "XBTUSD")
+
+
+def test_kraken_refuses_names_without_a_slash() -> None:
+    """The socket knows none of REST's names: its refusal is final, and says what to write."""
+    frame = {"method": "subscribe", "success": False, "error": "Currency pair not supported XBTUSD"}
+    error = read(talk_of("kraken", "XBTUSD"), frame).error
+    assert isinstance(error, RangeError)
+    assert "with a slash" in str(error)
+    already = {**frame, "error": "Already subscribed"}
+    assert read(talk_of("kraken", "BTC/USD"), already).error is None
 
 
 def test_kraken_trades_of_the_first_version_are_told_apart() -> None:

@@ -105,7 +105,7 @@ class KrakenSource(CryptoSource):
         """Trades, and the ticker as quotes.
 
         Raises:
-            RangeError: Another kind, or a symbol without a slash.
+            RangeError: Another kind.
         """
         talk.require_kinds(kinds, self.limits.live, self.title)
         settings = self._settings

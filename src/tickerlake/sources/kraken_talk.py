@@ -12,7 +12,6 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickerlake.errors import RangeError
 from tickerlake.records import Kind
 from tickerlake.sources import crypto_talk as talk
 from tickerlake.sources.crypto import INTERVAL_SECONDS
@@ -60,14 +59,6 @@ class KrakenTalk:
         *,
         silence_seconds: float,
     ) -> None:
-        bad = [symbol for symbol in symbols if "/" not in symbol]
-        if bad:
-            raise RangeError(
-                f"{title}'s socket does not know {bad[0]}.",
-                expected="names with a slash, such as BTC/USD",
-                found=bad[0],
-                todo="write the pair with a slash; `tickerlake search` finds pairs",
-            )
         self.url = url
         self.headers: Mapping[str, str] = {}
         self.silence_seconds = silence_seconds
@@ -183,7 +174,8 @@ class KrakenTalk:
             if "already" in str(found).lower():
                 said.note(f"{self._title} says: {found}")
             else:
-                said.error = talk.refused_subscription(self._title, found)
+                todo = "write pairs with a slash, such as BTC/USD; `tickerlake search` finds them"
+                said.error = talk.refused_subscription(self._title, found, todo)
         elif subscribed:
             said.ready = True
         elif document.get("error") is not None:
