@@ -279,7 +279,7 @@ FRAMES: Mapping[str, Sequence[object]] = {
     ),
 }  # fmt: skip
 
-_TWINS = {"binance_us": "binance", "polygon": "massive"}
+_TWINS = {"capture": "finnhub", "binance_us": "binance", "polygon": "massive"}
 
 
 def payloads(name: str) -> Sequence[bytes]:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from tickerlake.query import Engine, Result
     from tickerlake.query.live import Live
     from tickerlake.search import Found, SymbolSearch
-    from tickerlake.sources import Answer, Source
+    from tickerlake.sources import Answer, Frame, Source
+    from tickerlake.sources.feed import Feed
     from tickerlake.streams import Stream
 
 __all__ = ["Workspace", "open"]
@@ -118,11 +119,9 @@ class Workspace:
         """The tables that `lake` and `catalog` name."""
         from tickerlake.lake.registry import open_lake
 
+        settings = self._settings
         lake = open_lake(
-            self._settings.lake,
-            self._settings.catalog,
-            workspace=self.folder,
-            settings=self._settings.tables,
+            settings.lake, settings.catalog, workspace=self.folder, settings=settings.tables
         )
         self._opened.callback(lake.close)
         return lake
@@ -131,11 +130,9 @@ class Workspace:
         """Catalog and store, where they lie elsewhere, and how to ask each whether it answers."""
         from tickerlake.lake.reach import reaches
 
+        settings = self._settings
         return reaches(
-            self._settings.lake,
-            self._settings.catalog,
-            workspace=self.folder,
-            settings=self._settings.tables,
+            settings.lake, settings.catalog, workspace=self.folder, settings=settings.tables
         )
 
     def relocate(self) -> RelocateReport:
@@ -146,11 +143,9 @@ class Workspace:
         """
         from tickerlake.lake.maintenance import relocate
 
+        settings = self._settings
         return relocate(
-            self._settings.lake,
-            self._settings.catalog,
-            workspace=self.folder,
-            settings=self._settings.tables,
+            settings.lake, settings.catalog, workspace=self.folder, settings=settings.tables
         )
 
     @cached_property
@@ -292,6 +287,21 @@ class Workspace:
                 opened[name] = self.provider(name)
         return opened
 
+    def feed(
+        self,
+        source: str,
+        symbols: Sequence[str],
+        kinds: Sequence[Kind] = (),
+        *,
+        record: Callable[[Frame, int], None] | None = None,
+        patient: bool = False,
+    ) -> Feed:
+        """Live records of a source that has a socket; without `kinds`, all that it sends."""
+        from tickerlake.sources.feed import Feed
+
+        opened, live = self.provider(source), self._settings.live
+        return Feed(opened, symbols, kinds, live, record=record, patient=patient)
+
     def read_file(self, path: Path) -> Answer:
         """Bars of a file, as `[sources.files]` says.
 
@@ -378,41 +388,24 @@ class Workspace:
     ) -> list[Copied]:
         """Copy what the stream `source` holds into `target`; the lake knows it in both.
 
-        Topics that the target lacks are made with as many partitions as the source's have, so a
-        symbol keeps its number. Run it again and it goes on, whatever ended it.
-
-        Args:
-            source: URL of the stream that holds the history.
-            target: URL of the stream that shall hold it.
-            kinds: Which kinds; those that the source has no topic of are left out.
-            stop: Ends the copy after the chunk that is under way.
-            on_progress: Told after each chunk.
+        Run it again and it goes on, whatever ended it; `stop` ends it after a chunk.
 
         Raises:
             ConfigError: Source and target are one log, or another copy into the target is open.
             DataLossError: As a delivery of the source raises it.
         """
-        from tickerlake.delivery import copy_topic
+        from tickerlake.delivery import copy_stream
         from tickerlake.lake.maintenance import tell_others
 
-        origin = self._open_stream(source)
-        there = origin.kinds()
-        stop = stop or threading.Event()
-        copied = []
-        for kind in kinds:
-            if kind in there and not stop.is_set():
-                partitions = len(origin.topic(kind).partitions())
-                copied.append(
-                    copy_topic(
-                        origin,
-                        self._open_stream(target, partitions),
-                        kind,
-                        self.lake,
-                        settings=self._settings.delivery,
-                        stop=stop,
-                        on_progress=on_progress,
-                    )
-                )
+        copied = copy_stream(
+            self._open_stream(source),
+            partial(self._open_stream, target),
+            kinds,
+            self.lake,
+            settings=self._settings.delivery,
+            stop=stop or threading.Event(),
+            on_progress=on_progress,
+        )
         tell_others(self.lake)
         return copied
 

@@ -202,6 +202,8 @@ def test_every_error_has_its_exit_code(
 
     for name in errors.__all__:
         error: type[TickerlakeError] = getattr(errors, name)
+        if not isinstance(error, type):
+            continue  # what takes secrets out of messages
 
         def fail(*_: object, error: type[TickerlakeError] = error) -> int:
             raise error("No.", todo="this")

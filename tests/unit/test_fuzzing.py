@@ -36,6 +36,8 @@ def opened(name: str) -> Source:
     """The source with a key, where it has one: parsing asks nobody."""
     fields = settings_type(name).__dataclass_fields__
     keys = {key: "nobodys-key" for key in ("api_key", "api_secret") if key in fields}
+    if name == "capture":  # whose frames it plays
+        keys["provider"] = "finnhub"
     return open_source(name, settings=keys)
 
 

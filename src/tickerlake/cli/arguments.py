@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tickerlake.cli.output import Output
     from tickerlake.config import Config
     from tickerlake.observe import LogSettings
+    from tickerlake.records import Kind
 
 __all__ = [
     "add_address",
@@ -27,6 +28,7 @@ __all__ = [
     "duration_seconds",
     "global_settings",
     "instant",
+    "kinds_of",
     "log_asked_for",
     "open_workspace",
     "port_number",
@@ -70,6 +72,21 @@ def duration_seconds(text: str) -> float:
             found=text,
         )
     return float(match[1]) * _UNIT_SECONDS[match[2]]
+
+
+def kinds_of(text: str) -> tuple[Kind, ...]:
+    """Kinds of records that come live, between commas."""
+    wanted = [word.strip() for word in text.split(",") if word.strip()]
+    kinds: dict[str, Kind] = {"trade": "trade", "quote": "quote", "bar": "bar"}
+    kinds |= {"trades": "trade", "quotes": "quote", "bars": "bar"}
+    unknown = [word for word in wanted if word not in kinds]
+    if unknown or not wanted:
+        raise UsageError(
+            f"{text!r} are no kinds of live records.",
+            expected="trade, quote, bar, with commas between",
+            found=text,
+        )
+    return tuple(dict.fromkeys(kinds[word] for word in wanted))
 
 
 def positive(text: str) -> int:

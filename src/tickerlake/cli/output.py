@@ -54,6 +54,7 @@ class Output:
         self.on_terminal = sys.stdout.isatty()
         self._log = log
         self._log_is_set_up = False
+        self._printing = threading.Lock()
 
     def log_as(self, settings: LogSettings) -> None:
         """What is told from now on, and how."""
@@ -76,7 +77,8 @@ class Output:
             from tickerlake.cli.formats import to_json
 
             line = to_json(fields)
-        print(line, flush=True)
+        with self._printing:  # `run` tells from several threads: a line stays one line
+            print(line, flush=True)
         if self._log is not None and self._log.format == "json":
             inner = {name: value for name, value in fields.items() if name != "event"}
             self.tell("info", str(fields["event"]), text, inner)

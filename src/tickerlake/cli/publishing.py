@@ -13,8 +13,9 @@ from tickerlake.errors import UnreachableError
 if TYPE_CHECKING:
     from tickerlake.publish import Event, Publisher, PublishReport, Put
     from tickerlake.sources import BarsRequest
+    from tickerlake.sources.feed import Feed, Said
 
-__all__ = ["follow", "on_event", "tell_report"]
+__all__ = ["follow", "listen", "on_event", "tell_report", "tell_said"]
 
 #: A file may hold hundreds of symbols: nobody reads a line for each.
 LINES_MAX = 20
@@ -131,3 +132,40 @@ def follow(
         if report.sent or stop.is_set():
             tell_report(report, output, event="published")
         stop.wait(poll_seconds)
+
+
+def listen(
+    publisher: Publisher,
+    feed: Feed,
+    output: Output,
+    *,
+    stop: threading.Event,
+    limit: int | None = None,
+) -> None:
+    """Publish what a socket sends, until stopped, or so many records were sent, or its end."""
+    from tickerlake.publish import LiveReport, publish_feed
+
+    report = LiveReport()
+
+    def on_outage(error: UnreachableError) -> None:
+        output.warning(f"{error.problem} What comes waits: {error.found}")
+
+    for report in publish_feed(feed, publisher, stop=stop, limit=limit, on_outage=on_outage):
+        for said in report.said:
+            tell_said(said, output)
+    sent = dict(report.sent)
+    parts = ", ".join(f"{count:,} {kind}" for kind, count in sent.items())
+    output.event(
+        {"event": "done", "records": report.records, "by_kind": sent, "stopped": stop.is_set()},
+        f"Published {counted(report.records, 'record')}{f' ({parts})' if parts else ''}.",
+    )
+
+
+def tell_said(said: Said, output: Output) -> None:
+    """One line of what happened to a connection."""
+    if output.json_mode:
+        output.event({"event": said.event, "text": said.text}, said.text)
+    elif said.event in ("lost", "gap"):
+        output.warning(f"{said.event}: {said.text}")
+    else:
+        output.note(f"{said.event}: {said.text}" if said.event != "note" else said.text)

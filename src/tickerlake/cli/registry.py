@@ -26,6 +26,7 @@ VERBS = (
     Verb("search", "symbols that fit a name, a symbol, an ISIN or a SEDOL, best first"),
     Verb("fetch", "bring bars into the cache, or write them to a file; publishes nothing"),
     Verb("publish", "fetch what is missing and put it on the stream"),
+    Verb("capture", "record what passes a provider's socket, or play it again"),
     Verb("deliver", "move records from the stream into the lake, exactly once"),
     Verb("run", "publish, deliver and serve the page, all at once"),
     Verb("sql", "ask the lake and the stream's fresh tail; without a query, a shell"),

@@ -14,6 +14,7 @@ from tickerlake.lake.settings import LakeSettings
 from tickerlake.observe import LogSettings
 from tickerlake.query.settings import QuerySettings
 from tickerlake.search.settings import SearchSettings
+from tickerlake.sources.sockets import SocketSettings
 from tickerlake.streams.settings import StreamsSettings
 from tickerlake.web.settings import WebSettings
 
@@ -43,6 +44,7 @@ class Settings:
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     tables: LakeSettings = field(default_factory=LakeSettings)
     query: QuerySettings = field(default_factory=QuerySettings)
+    live: SocketSettings = field(default_factory=SocketSettings)
     web: WebSettings = field(default_factory=WebSettings)
     log: LogSettings = field(default_factory=LogSettings)
     #: `[sources.NAME]`: what one provider understands; each names its own keys.

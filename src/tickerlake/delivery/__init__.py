@@ -1,6 +1,6 @@
 """Exactly once from the stream into the lake."""
 
-from tickerlake.delivery.copying import Copied, copy_topic
+from tickerlake.delivery.copying import Copied, copy_stream, copy_topic
 from tickerlake.delivery.deliver import deliver
 from tickerlake.delivery.report import (
     Assigned,
@@ -33,6 +33,7 @@ __all__ = [
     "Tally",
     "Worker",
     "WorkerStatus",
+    "copy_stream",
     "copy_topic",
     "deliver",
     "status_file",

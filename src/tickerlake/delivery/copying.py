@@ -53,7 +53,7 @@ from tickerlake.lake.retry import commit_until_landed
 from tickerlake.records import SCHEMAS, TABLES, TOPICS, Kind, Position, address_of, is_ended
 from tickerlake.streams import Stream, Topic, codec
 
-__all__ = ["Copied", "copy_topic"]
+__all__ = ["Copied", "copy_stream", "copy_topic"]
 
 #: About how many records a chunk has: what a killed copy does again, and what it holds in memory.
 CHUNK_RECORDS = 250_000
@@ -111,6 +111,36 @@ class _Progress:
             for side in ("source", "target")
         )
         return _Progress(said["from"], said["open"], *places)
+
+
+def copy_stream(
+    source: Stream,
+    open_target: Callable[[int], Stream],
+    kinds: Sequence[Kind],
+    lake: Lake,
+    *,
+    settings: DeliverySettings,
+    stop: threading.Event,
+    on_progress: Callable[[Copied], None] = lambda _: None,
+) -> list[Copied]:
+    """Copy several kinds, one after the other; those that the source has no topic of are left out.
+
+    Topics that the target lacks are made with as many partitions as the source's have, so a symbol
+    keeps its number: `open_target` is called with it, for each kind.
+
+    Raises:
+        ConfigError, DataLossError: As `copy_topic`.
+    """
+    there = source.kinds()
+    copied = []
+    for kind in kinds:
+        if kind in there and not stop.is_set():
+            target = open_target(len(source.topic(kind).partitions()))
+            done = copy_topic(
+                source, target, kind, lake, settings=settings, stop=stop, on_progress=on_progress
+            )
+            copied.append(done)
+    return copied
 
 
 def copy_topic(

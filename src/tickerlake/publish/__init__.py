@@ -1,5 +1,6 @@
 """From a source onto the stream: sets each bar's state against what is already known."""
 
+from tickerlake.publish.live import LiveReport, publish_feed, with_lasting_ids
 from tickerlake.publish.news import News, new_actions, new_bars
 from tickerlake.publish.publisher import KnownActions, KnownBars, Publisher
 from tickerlake.publish.replay import Step, replay
@@ -10,6 +11,7 @@ __all__ = [
     "Event",
     "KnownActions",
     "KnownBars",
+    "LiveReport",
     "News",
     "PublishReport",
     "Publisher",
@@ -17,5 +19,7 @@ __all__ = [
     "Step",
     "new_actions",
     "new_bars",
+    "publish_feed",
     "replay",
+    "with_lasting_ids",
 ]

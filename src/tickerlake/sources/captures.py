@@ -14,23 +14,34 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
-from typing import Any, Literal
+from itertools import chain, groupby, islice
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
 
 import msgspec
 import pyarrow as pa
 
 from tickerlake import clock
-from tickerlake.errors import MalformedError
+from tickerlake.errors import MalformedError, NotFoundError, StorageError, without_secrets
 from tickerlake.records import Kind
 from tickerlake.sources.base import Answer, empty_answer
 from tickerlake.sources.live import Dialect, Frame
 
-__all__ = ["capture_line", "connections", "is_capture", "parse_capture", "read_capture"]
+__all__ = [
+    "CaptureFile",
+    "capture_line",
+    "connections",
+    "is_capture",
+    "parse_capture",
+    "read_capture",
+    "stream_capture",
+]
 
 _EPOCH = re.compile(r"(\d{9,11})(?:\.(\d{1,9}))?")
 _CRYPTOFEED = re.compile(
@@ -53,12 +64,6 @@ class _Line(msgspec.Struct):
     url: str = ""
     connection: int = 0
     encoding: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Numbered:
-    connection: int
-    frame: Frame
 
 
 def is_capture(payload: bytes) -> bool:
@@ -87,7 +92,7 @@ def read_capture(payload: bytes, *, received_at: datetime | None = None) -> list
     Raises:
         MalformedError: A line is not what its file's first lines promise; names the line.
     """
-    return [found.frame for found in _numbered(payload, received_at)]
+    return [frame for _, frame in stream_capture(payload, received_at=received_at)]
 
 
 def connections(payload: bytes, *, received_at: datetime | None = None) -> list[list[Frame]]:
@@ -96,9 +101,8 @@ def connections(payload: bytes, *, received_at: datetime | None = None) -> list[
     Raises:
         MalformedError: As `read_capture`.
     """
-    found = _numbered(payload, received_at)
-    together = groupby(found, key=lambda numbered: numbered.connection)
-    return [[numbered.frame for numbered in one] for _, one in together]
+    found = stream_capture(payload, received_at=received_at)
+    return [[frame for _, frame in one] for _, one in groupby(found, key=itemgetter(0))]
 
 
 def parse_capture(
@@ -153,23 +157,89 @@ def capture_line(frame: Frame, *, connection: int = 0) -> bytes:
     return msgspec.json.encode(told) + b"\n"
 
 
-def _numbered(payload: bytes, received_at: datetime | None) -> list[_Numbered]:
-    text = payload.decode(errors="replace").lstrip("\ufeff")
+class CaptureFile:
+    """A file of ours that frames are added to. Known secrets are masked in them."""
+
+    def __init__(self, path: Path) -> None:
+        """Begin a new file.
+
+        Raises:
+            StorageError: There is one already, or it cannot be written.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = path.open("xb")
+        except OSError as error:
+            raise StorageError(
+                f"The capture {path} cannot be begun.",
+                expected="a new file",
+                found=str(error),
+                todo="choose another --output",
+            ) from error
+
+    def keep(self, frame: Frame, connection: int) -> None:
+        """Add one frame."""
+        masked = replace(frame, data=_masked(frame.data))
+        self._stream.write(capture_line(masked, connection=connection))
+
+    def flush(self) -> None:
+        """What was kept is now the operating system's: it survives our end."""
+        self._stream.flush()
+
+    def close(self) -> None:
+        """End the file."""
+        self._stream.close()
+
+
+def _masked(data: str | bytes) -> str | bytes:
+    if isinstance(data, str):
+        return without_secrets(data)
+    text = data.decode("latin-1")  # each byte is a letter
+    shown = without_secrets(text)
+    return data if shown == text else shown.encode("latin-1", "replace")
+
+
+def stream_capture(
+    payload: bytes | Path, *, received_at: datetime | None = None
+) -> Iterator[tuple[int, Frame]]:
+    """Frame by frame, each with the number of its connection; a file is not read as a whole.
+
+    Raises:
+        MalformedError: As `read_capture`.
+        NotFoundError: There is no such file.
+    """
+    if isinstance(payload, bytes):
+        yield from _numbered(io.BytesIO(payload), received_at)
+        return
+    try:
+        stream = payload.open("rb")
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise NotFoundError(
+            f"There is no capture {payload}.", expected="a file of frames", todo="check the path"
+        ) from error
+    with stream:
+        yield from _numbered(stream, received_at)
+
+
+def _numbered(stream: BinaryIO, received_at: datetime | None) -> Iterator[tuple[int, Frame]]:
     # Not `splitlines`: a frame may hold any of the signs that it takes for the end of a line.
-    lines = [line.rstrip("\r") for line in text.split("\n")]
-    filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    if not filled:
+    texts = (line.decode(errors="replace").rstrip("\r\n") for line in stream)
+    numbered = ((number, text.lstrip("\ufeff")) for number, text in enumerate(texts, 1))
+    filled = (line for line in numbered if line[1].strip())
+    head = list(islice(filled, _SNIFFED_LINES))
+    if not head:
         raise MalformedError(
             "There is no frame in this capture.", expected="one frame a line", found="nothing"
         )
-    first = [line for _, line in filled[:_SNIFFED_LINES]]
+    first, lines = [text for _, text in head], chain(head, filled)
     if _is_ours(first[0]):
-        return list(_ours(filled))
+        return _ours(lines)
     if _CRYPTOFEED.fullmatch(first[0]) is not None:
-        return list(_of_cryptofeed(line for _, line in filled))
-    if any(_wscat(line) for line in first):
-        return list(_transcript((line for _, line in filled), received_at or clock.now()))
-    return list(_raw((line for _, line in filled), received_at or clock.now()))
+        return _of_cryptofeed(text for _, text in lines)
+    at = received_at or clock.now()
+    if any(_wscat(text) for text in first):
+        return _transcript((text for _, text in lines), at)
+    return _raw((text for _, text in lines), at)
 
 
 def _is_ours(line: str) -> bool:
@@ -193,25 +263,29 @@ def _decoded(line: str) -> Any:  # noqa: ANN401 - whatever a line says
         return None
 
 
-def _ours(lines: list[tuple[int, str]]) -> Iterator[_Numbered]:
+def _ours(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, Frame]]:
     decoder = msgspec.json.Decoder(_Line)
+    torn: MalformedError | None = None
     for number, line in lines:
+        if torn is not None:
+            raise torn
         try:
             found = decoder.decode(line)
             if found.received_at.tzinfo is None:
                 raise ValueError("received_at has no zone")  # noqa: TRY301 - told as the others
             data = _data(found)
         except (ValueError, binascii.Error, RecursionError) as error:
-            if number == lines[-1][0]:
-                return  # a recorder that was killed leaves its last line torn
-            raise MalformedError(
+            # A recorder that was killed leaves its last line torn: only another one behind it
+            # makes this an error.
+            torn = MalformedError(
                 f"Line {number} of the capture is none.",
                 expected="received_at with its zone, direction in or out, url, frame",
                 found=f"{line[:80]!r}: {error}",
                 todo="remove the line",
-            ) from error
+            )
+            continue
         at = found.received_at.astimezone(UTC)
-        yield _Numbered(found.connection, Frame(at, found.direction, found.url, data))
+        yield found.connection, Frame(at, found.direction, found.url, data)
 
 
 def _data(line: _Line) -> str | bytes:
@@ -222,7 +296,7 @@ def _data(line: _Line) -> str | bytes:
     return base64.b64decode(text, validate=True) if line.encoding == "base64" else text
 
 
-def _of_cryptofeed(lines: Iterable[str]) -> Iterator[_Numbered]:
+def _of_cryptofeed(lines: Iterable[str]) -> Iterator[tuple[int, Frame]]:
     connection, url = -1, ""
     pending: Frame | None = None
     for line in lines:
@@ -232,7 +306,7 @@ def _of_cryptofeed(lines: Iterable[str]) -> Iterator[_Numbered]:
                 pending = replace(pending, data=f"{pending.data!s}\n{line}")
             continue
         if pending is not None:
-            yield _Numbered(max(connection, 0), pending)
+            yield (max(connection, 0), pending)
             pending = None
         url = (match["url"] or url).partition("?")[0]
         if match["way"] == "<->":
@@ -241,7 +315,7 @@ def _of_cryptofeed(lines: Iterable[str]) -> Iterator[_Numbered]:
             way: Literal["in", "out"] = "out" if match["way"] == "<-" else "in"
             pending = Frame(_instant(match["at"]), way, url, match["text"] or "")
     if pending is not None:
-        yield _Numbered(max(connection, 0), pending)
+        yield (max(connection, 0), pending)
 
 
 def _instant(epoch: str) -> datetime:
@@ -252,18 +326,18 @@ def _instant(epoch: str) -> datetime:
     return datetime.fromtimestamp(int(match[1]), UTC) + timedelta(microseconds=micros)
 
 
-def _transcript(lines: Iterable[str], at: datetime) -> Iterator[_Numbered]:
+def _transcript(lines: Iterable[str], at: datetime) -> Iterator[tuple[int, Frame]]:
     for line in lines:
         match = _wscat(line)
         if match is not None:
             way: Literal["in", "out"] = "in" if match["way"] == "<" else "out"
-            yield _Numbered(0, Frame(at, way, "", match["text"]))
+            yield (0, Frame(at, way, "", match["text"]))
 
 
-def _raw(lines: Iterable[str], at: datetime) -> Iterator[_Numbered]:
+def _raw(lines: Iterable[str], at: datetime) -> Iterator[tuple[int, Frame]]:
     for line in lines:
         way: Literal["in", "out"] = "out" if _asks(_decoded(line)) else "in"
-        yield _Numbered(0, Frame(at, way, "", line))
+        yield (0, Frame(at, way, "", line))
 
 
 def _asks(document: Any) -> bool:  # noqa: ANN401 - whatever a frame says

@@ -31,6 +31,7 @@ _OURS = {
     "binance": "tickerlake.sources.binance:BinanceSource",
     "binance_us": "tickerlake.sources.binance:BinanceUsSource",
     "bitfinex": "tickerlake.sources.bitfinex:BitfinexSource",
+    "capture": "tickerlake.sources.capture:CaptureSource",
     "coinbase": "tickerlake.sources.coinbase:CoinbaseSource",
     "files": "tickerlake.sources.files:FilesSource",
     "finnhub": "tickerlake.sources.finnhub:FinnhubSource",

@@ -6,9 +6,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tickerlake.cli.arguments import add_range, duration_seconds, open_workspace, positive
+from tickerlake.cli.arguments import (
+    add_range,
+    duration_seconds,
+    kinds_of,
+    open_workspace,
+    positive,
+)
 from tickerlake.cli.output import Output
-from tickerlake.cli.publishing import follow, on_event, tell_report
+from tickerlake.cli.publishing import follow, listen, on_event, tell_report
 from tickerlake.cli.stopping import Stop, stopping
 from tickerlake.errors import UsageError
 
@@ -40,13 +46,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one record at a time, this far apart, as a live feed would come (0.8s)",
     )
     parser.add_argument("--limit", metavar="N", type=positive, help="send at most N records")
-    parser.add_argument("--live", action="store_true", help="ask again and again until stopped")
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="until stopped: listen to the source's socket; where it has none, ask again and again",
+    )
+    parser.add_argument(
+        "--kinds",
+        metavar="K,…",
+        type=kinds_of,
+        help="with --live: which of trade, quote and bar to listen to (default: all it sends)",
+    )
     parser.add_argument(
         "--poll",
         metavar="D",
         type=duration_seconds,
-        default=60.0,
-        help="with --live: how often to ask (default: 1m)",
+        help="with --live: ask this often (default: 1m), and listen to no socket",
     )
 
 
@@ -63,12 +78,18 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             "files" if arguments.file else arguments.source or "yahoo",
             on_event=on_event(output, progress, each=arguments.every is not None),
         )
+        if arguments.live and _listens(arguments, workspace):
+            feed = workspace.feed(
+                arguments.source or "yahoo", arguments.symbols, arguments.kinds or ()
+            )
+            listen(publisher, feed, output, stop=stop.event, limit=arguments.limit)
+            return stop.exit_code(endless=True)
         if arguments.live:
             follow(
                 publisher,
                 requests,
                 output,
-                poll_seconds=arguments.poll,
+                poll_seconds=arguments.poll or 60.0,
                 stop=stop.event,
                 every_seconds=arguments.every,
                 limit=arguments.limit,
@@ -102,7 +123,25 @@ def _once(
     )
 
 
+def _listens(arguments: argparse.Namespace, workspace: Workspace) -> bool:
+    """A source that has a socket is listened to, unless bars are asked for as such."""
+    from tickerlake.sources import Live
+
+    bars = (arguments.interval, arguments.start, arguments.end, arguments.poll, arguments.every)
+    if arguments.kinds is not None:
+        if any(bars):
+            raise UsageError(
+                "--kinds is for a source's socket.",
+                expected="--kinds without --interval, --start, --end, --poll and --every",
+                todo="leave out the one or the other",
+            )
+        return True
+    return not any(bars) and isinstance(workspace.provider(arguments.source or "yahoo"), Live)
+
+
 def _check(arguments: argparse.Namespace) -> None:
+    if arguments.kinds is not None and not arguments.live:
+        raise UsageError("--kinds is for --live.", todo="add --live, or leave it out")
     if not arguments.symbols and arguments.file is None:
         raise UsageError(
             "There is nothing to publish.",

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tickerlake.cli.arguments import (
     add_address,
     add_range,
     address_flags,
     duration_seconds,
+    kinds_of,
     open_workspace,
 )
 from tickerlake.cli.output import Output
-from tickerlake.cli.publishing import follow
+from tickerlake.cli.publishing import follow, listen
 from tickerlake.cli.stopping import stopping
 from tickerlake.cli.together import Together
 from tickerlake.cli.verbs.deliver import tell_event, tell_report
+
+if TYPE_CHECKING:
+    from tickerlake.app import Workspace
+    from tickerlake.sources import BarsRequest
 
 __all__ = ["add_arguments", "run"]
 
@@ -37,6 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=60.0,
         help="ask the source again this often, such as 30s (default: 1m)",
     )
+    parser.add_argument(
+        "--kinds",
+        metavar="K,…",
+        type=kinds_of,
+        help="which of trade, quote and bar to listen to, if the source has a socket "
+        "(default: all it sends)",
+    )
     add_address(parser)
 
 
@@ -51,7 +66,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     flags = address_flags(arguments)
     with open_workspace(arguments, output, flags) as workspace, stopping() as stop:
         workspace.ready()
-        publisher = workspace.publisher(arguments.source) if requests else None
+        publishing = _publishing(arguments, workspace, requests, output, stop.event)
 
         def serve() -> None:
             workspace.serve(
@@ -67,12 +82,38 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             )
             tell_report(report, output)
 
-        def publish() -> None:
-            if publisher is not None:
-                follow(publisher, requests, output, poll_seconds=arguments.poll, stop=stop.event)
-
         with Together(stop.event) as together:
-            for work in (serve, deliver, publish):
+            for work in (serve, deliver, *publishing):
                 together.start(work)
             stop.event.wait()
     return stop.exit_code(endless=True)
+
+
+def _publishing(
+    arguments: argparse.Namespace,
+    workspace: Workspace,
+    requests: list[BarsRequest],
+    output: Output,
+    stop: threading.Event,
+) -> list[Callable[[], None]]:
+    """Ask a source that has bars again and again; listen to one that has a socket; both do both."""
+    from tickerlake.sources import Live
+
+    works: list[Callable[[], None]] = []
+    if not requests:
+        return works
+    publisher, provider = (
+        workspace.publisher(arguments.source),
+        workspace.provider(arguments.source),
+    )
+    if isinstance(provider, Live) or arguments.kinds is not None:
+        # The page and delivery go on while a provider cannot be reached, from the first.
+        feed = workspace.feed(
+            arguments.source, arguments.symbols, arguments.kinds or (), patient=True
+        )
+        works.append(lambda: listen(publisher, feed, output, stop=stop))
+    if "bar" in provider.limits.history:
+        works.append(
+            lambda: follow(publisher, requests, output, poll_seconds=arguments.poll, stop=stop)
+        )
+    return works

@@ -1,0 +1,126 @@
+"""From a live feed onto the stream: nothing that was received is lost, and nothing doubled.
+
+The event id of a trade or a quote is made of its key and values alone, not of when it came: the
+same trade again (a snapshot after a reconnection, history that fills a gap, a replayed capture) is
+the same event, which delivery drops. Bars keep their time in it, because a bar's values may return.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+
+from tickerlake.errors import UnreachableError
+from tickerlake.records import SCHEMAS, Kind, with_event_ids
+from tickerlake.sources import Answer
+
+if TYPE_CHECKING:
+    from tickerlake.publish.publisher import Publisher
+    from tickerlake.sources.feed import Feed, Said
+
+__all__ = ["LiveReport", "publish_feed", "with_lasting_ids"]
+
+#: A stream that cannot be reached is tried again, after pauses that double up to this.
+_PAUSE_SECONDS: Final = 0.5
+_PAUSE_SECONDS_MAX: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class LiveReport:
+    """What one run put on the stream, by kind; `said` is what happened in its last step."""
+
+    sent: tuple[tuple[Kind, int], ...] = ()
+    said: tuple[Said, ...] = ()
+
+    @property
+    def records(self) -> int:
+        """All of them."""
+        return sum(count for _, count in self.sent)
+
+    def plus(self, kind: Kind, count: int) -> LiveReport:
+        """With so many more of a kind."""
+        sent = dict(self.sent)
+        sent[kind] = sent.get(kind, 0) + count
+        return replace(self, sent=tuple(sent.items()))
+
+
+def publish_feed(
+    feed: Feed,
+    publisher: Publisher,
+    *,
+    stop: threading.Event,
+    limit: int | None = None,
+    on_outage: Callable[[UnreachableError], None] = lambda _: None,
+) -> Iterator[LiveReport]:
+    """Publish until `stop` or the feed's end; one report after each step.
+
+    While the stream cannot be reached the socket is still read, up to its cap; what does not fit
+    becomes a gap. After `stop` what was received is still published, unless that fails.
+
+    Args:
+        feed: Where records come from.
+        publisher: Puts them.
+        stop: Set it, and what was received is finished.
+        limit: Stop after so many records.
+        on_outage: Told each time that the stream does not answer.
+
+    Raises:
+        UnreachableError: The stream did not answer after `stop`; or as `Feed.fresh`.
+        UsageError: As `Feed.fresh`.
+    """
+    report = LiveReport()
+    for fresh in feed.fresh(stop):
+        for kind, table in fresh.tables.items():
+            count = table.num_rows
+            if limit is not None:
+                count = min(count, limit - report.records)
+            if count <= 0:
+                continue
+            if kind == "bar" and fresh.from_history:
+                actions = SCHEMAS["corporate_action"].empty_table()
+                done = publisher.publish_answer(Answer(table, actions), limit=count)
+                report = report.plus(kind, done.sent)
+                continue
+            records = with_lasting_ids(table.slice(0, count), kind)
+            put = partial(publisher.put, kind, records, report.records)
+            _insist(put, stop, on_outage)
+            report = report.plus(kind, count)
+        if limit is not None and report.records >= limit:
+            stop.set()
+        yield replace(report, said=tuple(fresh.said))
+
+
+def with_lasting_ids(table: pa.Table, kind: Kind) -> pa.Table:
+    """Fill `event_id`; those of trades and quotes do not depend on `fetched_at`."""
+    if kind not in ("trade", "quote"):
+        return with_event_ids(table, kind)
+    position = table.schema.get_field_index("fetched_at")
+    field = table.schema.field(position)
+    undated = table.set_column(position, field, pa.nulls(table.num_rows, field.type))
+    return with_event_ids(undated, kind).set_column(position, field, table.column(position))
+
+
+def _insist(
+    put: Callable[[], None],
+    stop: threading.Event,
+    on_outage: Callable[[UnreachableError], None],
+) -> None:
+    """Some may have landed when a put fails: their ids are fixed, so the next one repeats them."""
+    pause = _PAUSE_SECONDS
+    while True:
+        stopped = stop.is_set()
+        try:
+            put()
+        except UnreachableError as error:
+            if stopped:
+                raise
+            on_outage(error)
+            stop.wait(pause)
+            pause = min(pause * 2, _PAUSE_SECONDS_MAX)
+        else:
+            return
