@@ -87,6 +87,8 @@ def test_symbols_begin_with_t(symbol: str) -> None:
         (200, {"error": "ERR_RATE_LIMIT"}, RateLimitedError),
         (400, ["error", 10020, "symbol: invalid"], NotFoundError),
         (400, ["error", 10020, "limit: invalid"], RangeError),
+        (500, ["error", 10020, "symbol: invalid"], NotFoundError),
+        (500, ["error", 10001, "unknown_error"], UnreachableError),
         (200, ["error", 20060, "maintenance"], UnreachableError),
         (404, b"<html>", MalformedError),
         (200, ["surprise"], MalformedError),
@@ -103,6 +105,15 @@ def test_error_arrays_come_with_any_status(
     ):
         source.bars(BarsRequest("tACMEUSD", "1d", date(2024, 1, 2), date(2024, 1, 3)))
     assert type(raised.value) is error
+
+
+def test_a_wrong_request_is_sent_once_whatever_its_status() -> None:
+    """HTTP 500 with a bad parameter in its body is no trouble of the server's: no second try."""
+    answer = ProviderAnswer('["error",10020,"symbol: invalid"]', 500)
+    with played("bitfinex", lambda _: answer) as (source, server):
+        with pytest.raises(NotFoundError):
+            source.bars(BarsRequest("tNOSUCH", "1d", date(2024, 1, 2), date(2024, 1, 3)))
+        assert len(server.requests) == 1
 
 
 def test_trades_of_one_millisecond_are_not_given_twice() -> None:

@@ -22,7 +22,7 @@ from tickerlake.sources.bitfinex_answers import listed, parse_answer, quote_of, 
 from tickerlake.sources.bitfinex_talk import BitfinexTalk
 from tickerlake.sources.crypto_shape import Told
 from tickerlake.sources.crypto_source import CryptoSource
-from tickerlake.sources.http import HttpSettings
+from tickerlake.sources.http import HttpSettings, Reply
 from tickerlake.sources.live import Dialect
 from tickerlake.sources.recordings import Recorded
 
@@ -158,6 +158,10 @@ class BitfinexSource(CryptoSource):
 
     def _currency(self, symbol: str) -> str | None:
         return quote_of(symbol)
+
+    def _is_final(self, reply: Reply) -> bool:
+        """Bad parameters and unknown symbols come with HTTP 500, too, and say so in the body."""
+        return reply.status == 500 and reply.body.replace(b" ", b"").startswith(b'["error",10020')
 
     def _symbol_in(self, one: Recorded) -> str | None:
         parts = one.path.replace(":hist", "/hist").split("/")

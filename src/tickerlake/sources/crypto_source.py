@@ -16,7 +16,7 @@ from tickerlake.sources import crypto_talk as talk
 from tickerlake.sources.base import About, Answer, BarsRequest, Hit, Limits
 from tickerlake.sources.captures import is_capture, parse_capture
 from tickerlake.sources.crypto_shape import Told, decoded
-from tickerlake.sources.http import HttpSettings, Session
+from tickerlake.sources.http import HttpSettings, Reply, Session
 from tickerlake.sources.live import Dialect
 from tickerlake.sources.recordings import Recorded, recorded
 
@@ -43,7 +43,7 @@ class CryptoSource(ABC):
         self._settings = settings or self.settings_type()
         base_url: str = self._settings.base_url
         http: HttpSettings = self._settings
-        self._session = Session(base_url, http, provider=self.title)
+        self._session = Session(base_url, http, provider=self.title, is_final=self._is_final)
 
     def bars(self, request: BarsRequest) -> Answer:
         """Fetch the range, oldest first; what follows a page that failed is listed in `missing`.
@@ -157,6 +157,11 @@ class CryptoSource(ABC):
     @abstractmethod
     def _currency(self, symbol: str) -> str | None:
         """The quote asset, by the symbol."""
+
+    def _is_final(self, reply: Reply) -> bool:
+        """Whether a 5xx says that the request is wrong: asking again would not help."""
+        del reply
+        return False
 
     def _symbol_in(self, one: Recorded) -> str | None:
         """The symbol that a recorded request names."""

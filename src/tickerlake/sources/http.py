@@ -116,7 +116,10 @@ class Session:
         *,
         provider: str,
         headers: Mapping[str, str] | None = None,
+        is_final: Callable[[Reply], bool] | None = None,
     ) -> None:
+        """`is_final` knows a 5xx that trying again would not change: it comes back as it is."""
+        self._is_final = is_final or (lambda _: False)
         self._base_url = base_url.rstrip("/")
         self._settings = settings
         self._provider = provider
@@ -252,7 +255,7 @@ class Session:
                 if answer.status in _LATER or (answer.status == 503 and wait is not None):
                     self._leave_alone(host, answer, wait, last=last)
                     continue
-                if answer.status < 500:
+                if answer.status < 500 or self._is_final(answer):
                     self._hosts.answered(host)
                     return answer
             said = f"HTTP {answer.status}" if isinstance(answer, Reply) else answer.said
