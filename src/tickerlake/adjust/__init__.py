@@ -6,6 +6,7 @@ stored as truth, and `adj_close` is never used to derive one: it was true only w
 
 from tickerlake.adjust.apply import ADJUSTMENTS, UNADJUSTED_TYPES, Adjust, adjust
 from tickerlake.adjust.basis import Basis, basis_of
+from tickerlake.adjust.derive import Derived, daily_request, derive, known_of
 from tickerlake.adjust.events import DAILY, STEPS, known_spans, steps
 from tickerlake.adjust.refusals import REASONS, refusal
 from tickerlake.adjust.repair import CHANGES, Repaired, explained, repair
@@ -19,10 +20,14 @@ __all__ = [
     "UNADJUSTED_TYPES",
     "Adjust",
     "Basis",
+    "Derived",
     "Repaired",
     "adjust",
     "basis_of",
+    "daily_request",
+    "derive",
     "explained",
+    "known_of",
     "known_spans",
     "refusal",
     "repair",

@@ -36,6 +36,7 @@ __all__ = [
     "FIRST",
     "STEPS",
     "Key",
+    "Span",
     "by_symbol",
     "days_of",
     "known_spans",
