@@ -159,6 +159,7 @@ class Workspace:
             stream=self.stream,
             settings=self._settings.query,
             repeat_window=self._settings.delivery.repeat_window,
+            sources=self._settings.sources,
         )
         self._opened.callback(engine.close)
         return engine
@@ -479,7 +480,7 @@ class Workspace:
         """Bars of lake and stream, in order of time; of `provider`, or of all that gave them.
 
         Symbol, interval and ends are those of `BarsRequest`, `as_of` is that of `sql`. `adjust`
-        says what prices are adjusted for; None: as they were given. docs/adjust.md tells more.
+        says what prices are adjusted for; None: as they were given. docs/query.md tells more.
 
         Raises:
             AdjustmentError: What is known does not give the prices that were asked for.

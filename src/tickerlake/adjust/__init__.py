@@ -5,7 +5,7 @@ stored as truth, and `adj_close` is never used to derive one: it was true only w
 """
 
 from tickerlake.adjust.apply import ADJUSTMENTS, UNADJUSTED_TYPES, Adjust, adjust
-from tickerlake.adjust.basis import Basis, basis_of
+from tickerlake.adjust.basis import Basis, bases_of, basis_of
 from tickerlake.adjust.derive import Derived, daily_request, derive, known_of
 from tickerlake.adjust.events import DAILY, STEPS, known_spans, steps
 from tickerlake.adjust.refusals import REASONS, refusal
@@ -23,6 +23,7 @@ __all__ = [
     "Derived",
     "Repaired",
     "adjust",
+    "bases_of",
     "basis_of",
     "daily_request",
     "derive",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Any, Final
 
 from tickerlake.errors import TickerlakeError
 from tickerlake.sources.base import AmountBasis, DividendRule, Limits, PriceBasis
 from tickerlake.sources.registry import open_source
 
-__all__ = ["Basis", "basis_of"]
+__all__ = ["Basis", "bases_of", "basis_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +38,26 @@ class Basis:
         )
 
 
-@cache
-def basis_of(provider: str) -> Basis:
+def bases_of(sources: Mapping[str, Mapping[str, Any]]) -> Callable[[str], Basis]:
     """What we know of a provider by its name; of one that is no source of ours, nothing.
 
     Feeds of one provider are providers of their own: `alpaca_iex` is what `alpaca` is.
+
+    Args:
+        sources: What `[sources.NAME]` says, by name: a plan may give more, or other prices.
     """
-    for name in (provider, provider.rpartition("_")[0]):
-        try:
-            return Basis.of(open_source(name).limits)
-        except TickerlakeError:  # records of foreign producers carry names of their own
-            continue
-    return Basis()
+
+    @cache
+    def found(provider: str) -> Basis:
+        for name in (provider, provider.rpartition("_")[0]):
+            try:
+                return Basis.of(open_source(name, settings=sources.get(name)).limits)
+            except TickerlakeError:  # records of foreign producers carry names of their own
+                continue
+        return Basis()
+
+    return found
+
+
+#: As `bases_of`, of sources as they are without settings.
+basis_of: Final = bases_of({})

@@ -7,10 +7,18 @@ same. A row that cannot be derived raises where it is read, and only there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
-from tickerlake.adjust import ADJUSTMENTS, DAILY, UNADJUSTED_TYPES, basis_of, refusal
+from tickerlake.adjust import (
+    ADJUSTMENTS,
+    DAILY,
+    UNADJUSTED_TYPES,
+    Basis,
+    basis_of,
+    refusal,
+)
 from tickerlake.errors import AdjustmentError
 from tickerlake.query.views import literal
 from tickerlake.sources import BarsRequest, names
@@ -31,23 +39,27 @@ def daily(bars: str) -> str:
     return f"select {columns} from ({bars}) where interval = '1d' and session = 'regular'"
 
 
-def adjusted(bars: str, steps: str, columns: list[str]) -> str:
+def adjusted(
+    bars: str, steps: str, columns: list[str], bases: Callable[[str], Basis] = basis_of
+) -> str:
     """The macro's body; its parameter is `how`.
 
     Args:
         bars: SQL of the bars as they were given.
         steps: Name of the table of steps.
         columns: What to show of a bar, in order.
+        bases: What a provider's numbers include, by its name.
     """
     derived = {name: f"{name} * splits * dividends" for name in _PRICES}
     derived |= {"volume": "volume / splits", "split_basis": "basis"}
     shown = ", ".join(f'{derived.get(name, name)} as "{name}"' for name in columns)
+    paid_in = [name for name in names() if bases(name).prices == "all"]
     same = "b.provider = {0}.provider and b.symbol = {0}.symbol"
     return f"""
         with placed as (
             select b.*,
                 coalesce(b.instrument_type in ({_words(UNADJUSTED_TYPES)}), false) as exempt,
-                b.provider in ({_words(_with_dividends())}) as paid_in,
+                b.provider in ({_words(paid_in)}) as paid_in,
                 s.splits as since_session, s.dividends as dividends_since, s.target, s.known_to,
                 s.told, s.gaps_after as session_after, t.splits as since_basis,
                 t.gaps_after as basis_after, t.gaps_beyond as basis_beyond
@@ -102,11 +114,6 @@ def refused(message: str) -> AdjustmentError | None:
 
 def _words(words: tuple[str, ...] | list[str]) -> str:
     return ", ".join(f"'{word}'" for word in words) or "''"
-
-
-def _with_dividends() -> list[str]:
-    """Providers whose prices hold dividends already."""
-    return [name for name in names() if basis_of(name).prices == "all"]
 
 
 #: The first that holds counts; null: the row can be derived.

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tickerlake.adjust import bases_of
 from tickerlake.errors import (
     LakeUnreachableError,
     LimitError,
@@ -64,9 +65,11 @@ class DuckDBEngine:
         settings: QuerySettings | None = None,
         *,
         repeat_window: int = REPEAT_WINDOW,
+        sources: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self._settings = settings or QuerySettings()
         self._lake = lake
+        self._bases = bases_of(sources or {})
         self._tail = Tail(
             stream,
             records_max=self._settings.tail_records_max,
@@ -91,7 +94,7 @@ class DuckDBEngine:
             )
         with closing(self._database.cursor()) as cursor:
             checked = check(query, partial(_parse, cursor))
-            present = Present(cursor, self._lake, self._tail, as_of)
+            present = Present(cursor, self._lake, self._tail, as_of, self._bases)
             with (
                 _translated(cursor, checked),
                 _time_limit(cursor, self._settings.time_limit_seconds),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickerlake.adjust import basis_of, steps
+from tickerlake.adjust import Basis, steps
 from tickerlake.lake.derived import delivery_rows, latest_knows
 from tickerlake.lake.lake import Lake
 from tickerlake.lake.manifests import LiveFile
@@ -42,12 +42,18 @@ class Present:
     """The views of one query. Each table is loaded once, so that all views of it agree."""
 
     def __init__(
-        self, cursor: DuckDBPyConnection, lake: Lake, tail: Tail, as_of: datetime | None
+        self,
+        cursor: DuckDBPyConnection,
+        lake: Lake,
+        tail: Tail,
+        as_of: datetime | None,
+        bases: Callable[[str], Basis],
     ) -> None:
         self._cursor = cursor
         self._lake = lake
         self._tail = tail
         self._as_of = as_of
+        self._bases = bases
         self._states: dict[Kind, Fresh] = {}
         #: Data files that the query may read.
         self.files: list[str] = []
@@ -104,9 +110,11 @@ class Present:
         rows = self._rows(f"{adjusted.MACRO}_days", of_symbols, "bar")
         days = self._arrow(adjusted.daily(views.bars(rows, ("adj_close",))))
         rows = self._rows(adjusted.MACRO, of_symbols, "corporate_action")
-        self._cursor.register(_STEPS, steps(self._arrow(views.newest(rows)), days, bases=basis_of))
+        self._cursor.register(
+            _STEPS, steps(self._arrow(views.newest(rows)), days, bases=self._bases)
+        )
         bars = views.bars(self._rows(adjusted.MACRO, needed, "bar"))
-        body = adjusted.adjusted(bars, _STEPS, views.columns_of("bar"))
+        body = adjusted.adjusted(bars, _STEPS, views.columns_of("bar"), self._bases)
         self._cursor.execute(f"create temp macro {adjusted.MACRO}(how) as table {body}").fetchall()
 
     def _arrow(self, query: str) -> pa.Table:

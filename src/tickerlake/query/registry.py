@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from tickerlake.errors import ConfigError
 from tickerlake.query.base import Engine
@@ -30,6 +31,7 @@ def open_engine(
     stream: Stream,
     settings: QuerySettings | None = None,
     repeat_window: int = REPEAT_WINDOW,
+    sources: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Engine:
     """Open a query engine over a lake and the stream that feeds it.
 
@@ -39,6 +41,7 @@ def open_engine(
         stream: What follows it.
         settings: Limits of a query.
         repeat_window: That of the delivery: the tail must drop the repeats that delivery will.
+        sources: What `[sources.NAME]` says, by name: adjusted prices start from it.
 
     Raises:
         ConfigError: An engine that is not built, or none that we know.
@@ -46,7 +49,7 @@ def open_engine(
     if name == "duckdb":
         from tickerlake.query.duckdb import DuckDBEngine
 
-        return DuckDBEngine(lake, stream, settings, repeat_window=repeat_window)
+        return DuckDBEngine(lake, stream, settings, repeat_window=repeat_window, sources=sources)
     planned = name.partition(":")[0] in _PLANNED
     raise ConfigError(
         f"The engine {name!r} is not built yet." if planned else f"There is no engine {name!r}.",
