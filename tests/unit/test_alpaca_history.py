@@ -315,3 +315,15 @@ def test_recordings_are_read_gzipped_and_wrapped() -> None:
     assert answer.notes == ("there are more pages",)
     with pytest.raises(MalformedError):
         AlpacaSource().parse(gzip.compress(b"{}" * 1000)[:30])
+
+
+def test_the_newest_ones_are_read_too() -> None:
+    """By symbol without a list, or one beside its symbol; a trade says what became of it."""
+    trade = {"t": "2024-01-02T15:00:00.5Z", "x": "V", "p": 10.5, "s": 3, "c": ["@"], "i": 9}
+    many = parsed({"trades": {"ACME": trade, "ZED": {**trade, "u": "canceled"}}}).ticks["trade"]
+    assert many["symbol"].to_pylist() == ["ACME", "ZED"]
+    assert many["conditions"].to_pylist() == ["@", "@,canceled"]
+    one = parsed({"symbol": "ACME", "quote": {"t": trade["t"], "bp": 1, "ap": 2}}).ticks["quote"]
+    assert one.to_pylist()[0]["ask"] == 2
+    day = parsed({"symbol": "ACME", "bar": bar("2024-01-02T05:00:00Z")}).bars
+    assert day["interval"].to_pylist() == ["1d"]

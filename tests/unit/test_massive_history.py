@@ -327,3 +327,26 @@ def test_search_tells_listed_ones_first_and_the_exact_one_before_all() -> None:
 def test_its_old_name_opens_it() -> None:
     """`polygon` is `massive`; records carry the new name."""
     assert open_source("polygon").name == "massive"
+
+
+def test_rows_that_name_their_symbol_are_days_of_many() -> None:
+    """The whole market's day, and the day before of one symbol, say `T` in each row."""
+    rows = [
+        {**bar(milliseconds(date(2024, 1, 2), time(16))), "T": name} for name in ("ZED", "ACME")
+    ]
+    bars = parsed({"status": "OK", "adjusted": True, "results": rows}).bars
+    assert bars["symbol"].to_pylist() == ["ACME", "ZED"]
+    assert bars["interval"].to_pylist() == ["1d", "1d"]
+    assert bars["session_date"].to_pylist() == [date(2024, 1, 2)] * 2
+
+
+def test_the_newest_trade_and_quote_are_read_too() -> None:
+    """Their results are one object, in the letters of the second version."""
+    at = nanoseconds(2024, 1, 2, 15) + 7
+    trade = {"T": "ACME", "t": at, "y": at - 5, "q": 9, "i": "7", "x": 4, "s": 3, "p": 10.5, "z": 3}
+    row = parsed({"status": "OK", "results": trade}).ticks["trade"].to_pylist()[0]
+    assert (row["symbol"], row["ts_ns"], row["price"], row["size"]) == ("ACME", at, 10.5, 3)
+    assert (row["venue"], row["trade_id"], row["conditions"]) == ("4", "7", None)
+    quote = {"T": "ACME", "t": at, "P": 10.75, "S": 2, "X": 7, "p": 10.25, "s": 1, "x": 4}
+    row = parsed({"status": "OK", "results": quote}).ticks["quote"].to_pylist()[0]
+    assert (row["bid"], row["bid_size"], row["ask"], row["ask_size"]) == (10.25, 1, 10.75, 2)

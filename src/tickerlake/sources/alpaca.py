@@ -10,7 +10,7 @@ import base64
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import ClassVar, Final
 from zoneinfo import ZoneInfo
 
@@ -47,7 +47,13 @@ from tickerlake.sources.listed import received_of
 from tickerlake.sources.live import Dialect
 from tickerlake.sources.recordings import Recorded, recorded
 from tickerlake.sources.tagged import has_tag, refuse_kinds
-from tickerlake.sources.us_market import NEW_YORK, guess_interval, us_bars, widened
+from tickerlake.sources.us_market import (
+    NEW_YORK,
+    guess_interval,
+    new_york_midnight,
+    us_bars,
+    widened,
+)
 
 __all__ = ["AlpacaSettings", "AlpacaSource"]
 
@@ -416,13 +422,13 @@ class AlpacaSource:
         if not intraday:  # days are stamped by New York's midnight, whatever the time of day
             start = start.date() if isinstance(start, datetime) else start
             end = end.date() if isinstance(end, datetime) else end
-        first = _midnight(start) if not isinstance(start, datetime) else start
+        first = new_york_midnight(start) if not isinstance(start, datetime) else start
         if end is None:
             until = self._newest()
         elif isinstance(end, datetime):
             until = end - _MICROSECOND
         else:
-            until = _midnight(end + timedelta(days=1)) - _MICROSECOND
+            until = new_york_midnight(end + timedelta(days=1)) - _MICROSECOND
         until = min(until, self._newest())
         return None if until < first else (first, until)
 
@@ -447,7 +453,7 @@ class AlpacaSource:
             paged = {"page_token": token} if token else {}
             reply = self._session().get(path, {**params, **paged})
             page = open_page(reply.body, symbol=symbol, status=reply.status)
-            about = About(currency="USD", as_of=reply.date, url=reply.url)
+            about = About(exchange="US", currency="USD", as_of=reply.date, url=reply.url)
             yield _Told(page, *received_of(reply, "Alpaca"), about)
             token = page.token or None
 
@@ -486,10 +492,6 @@ class AlpacaSource:
 
 def _of(table: pa.Table, symbol: str) -> pa.Table:
     return table.filter(pc.equal(table["symbol"], symbol))
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), ZoneInfo(NEW_YORK)).astimezone(UTC)
 
 
 def _rfc3339(instant: datetime) -> str:

@@ -64,6 +64,8 @@ class _Trade(msgspec.Struct, gc=False):
     s: float | None = None
     c: list[str] | None = None
     i: int | str | None = None
+    #: What became of it since: canceled, corrected, incorrect [uncertain].
+    u: str | None = None
 
 
 class _Quote(msgspec.Struct, rename={"ask_size": "as"}, gc=False):
@@ -83,6 +85,10 @@ class _Envelope(msgspec.Struct):
     corporate_actions: dict[str, list[dict[str, Any]] | None] | msgspec.UnsetType | None = (
         msgspec.UNSET
     )
+    #: The newest one of `symbol`.
+    bar: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    trade: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    quote: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     symbol: str | None = None
     next_page_token: str | None = None
     code: int | str | None = None
@@ -99,9 +105,10 @@ class _Asset(msgspec.Struct):
 
 _ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
 _ASSETS: Final = msgspec.json.Decoder(list[_Asset])
-_BARS: Final = msgspec.json.Decoder(dict[str, list[_Bar] | None] | list[_Bar] | None)
-_TRADES: Final = msgspec.json.Decoder(dict[str, list[_Trade] | None] | list[_Trade] | None)
-_QUOTES: Final = msgspec.json.Decoder(dict[str, list[_Quote] | None] | list[_Quote] | None)
+# By symbol, or of the one that stands beside them; the newest one alone is no list.
+_BARS: Final = msgspec.json.Decoder(dict[str, list[_Bar] | _Bar | None] | list[_Bar] | None)
+_TRADES: Final = msgspec.json.Decoder(dict[str, list[_Trade] | _Trade | None] | list[_Trade] | None)
+_QUOTES: Final = msgspec.json.Decoder(dict[str, list[_Quote] | _Quote | None] | list[_Quote] | None)
 _DECODERS: Final[dict[Rows, msgspec.json.Decoder[Any]]] = {
     "bars": _BARS,
     "trades": _TRADES,
@@ -148,7 +155,9 @@ def open_page(body: bytes, *, symbol: str | None = None, status: int = 200) -> P
         told = {name: rows or () for name, rows in (envelope.corporate_actions or {}).items()}
         return Page("corporate_actions", {}, told, envelope.next_page_token)
     for rows, decoder in _DECODERS.items():
-        raw = getattr(envelope, rows)
+        raw, newest = getattr(envelope, rows), getattr(envelope, rows.removesuffix("s"))
+        if raw is msgspec.UNSET and newest is not msgspec.UNSET:
+            raw = b"[" + bytes(newest) + b"]"
         if raw is not msgspec.UNSET:
             try:
                 by_symbol = _by_symbol(decoder.decode(raw), envelope.symbol or symbol)
@@ -395,7 +404,10 @@ def numbers(rows: Sequence[Any], name: str) -> pa.Array:
 
 def _by_symbol(told: Any, symbol: str | None) -> dict[str, list[Any]]:  # noqa: ANN401
     if isinstance(told, Mapping):
-        return {name: rows or [] for name, rows in told.items()}
+        return {
+            name: rows if isinstance(rows, list) else [] if rows is None else [rows]
+            for name, rows in told.items()
+        }
     return {symbol_of(symbol, "Alpaca"): told} if told else {}
 
 
@@ -427,11 +439,15 @@ def _trade_columns(by_symbol: Mapping[str, Sequence[_Trade]]) -> dict[str, pa.Ar
         "price": numbers(rows, "p"),
         "size": numbers(rows, "s"),
         "venue": pa.array([row.x for row in rows], pa.string()),
-        "conditions": pa.array(
-            [None if row.c is None else ",".join(row.c) for row in rows], pa.string()
-        ),
+        "conditions": pa.array([_conditions(row) for row in rows], pa.string()),
         "trade_id": pa.array([None if row.i is None else str(row.i) for row in rows], pa.string()),
     }
+
+
+def _conditions(row: _Trade) -> str | None:
+    if row.u is not None:
+        return ",".join((*(row.c or ()), row.u))
+    return None if row.c is None else ",".join(row.c)
 
 
 def _quote_columns(by_symbol: Mapping[str, Sequence[_Quote]]) -> dict[str, pa.Array]:

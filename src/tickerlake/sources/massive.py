@@ -10,12 +10,13 @@ import dataclasses
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import ClassVar, Final
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tickerlake import clock
 from tickerlake.errors import ConfigError, NotFoundError, TickerlakeError
@@ -36,43 +37,43 @@ from tickerlake.sources.http import HttpSettings, Session
 from tickerlake.sources.listed import joined as joined_answers
 from tickerlake.sources.listed import key_of, received_of
 from tickerlake.sources.live import Dialect
+from tickerlake.sources.massive_addresses import (
+    BASE_BARS,
+    EVENTS,
+    ROWS_PER_PAGE,
+    SPANS,
+    bars_path,
+    nanoseconds,
+    quoted,
+)
 from tickerlake.sources.massive_answers import (
     Page,
     What,
-    actions_of,
     currency_of,
-    hits_of,
     joined,
     open_page,
-    renames_of,
     ticks_of,
 )
+from tickerlake.sources.massive_reference import Reference, actions_of, hits_of, renames_of
 from tickerlake.sources.massive_talk import MassiveTalk
 from tickerlake.sources.recordings import Recorded, recorded
 from tickerlake.sources.tagged import has_tag, refuse_kinds
-from tickerlake.sources.us_market import MINUTES, NEW_YORK, guess_interval, us_bars, widened
+from tickerlake.sources.us_market import (
+    NEW_YORK,
+    guess_interval,
+    new_york_midnight,
+    us_bars,
+    widened,
+)
 
 __all__ = ["MassiveSettings", "MassiveSource"]
 
-_SPANS: Final = {
-    **{ours: (minutes, "minute") for ours, minutes in MINUTES.items()},
-    "1h": (1, "hour"), "4h": (4, "hour"),
-    "1d": (1, "day"), "1wk": (1, "week"), "1mo": (1, "month"), "3mo": (1, "quarter"),
-}  # fmt: skip
-#: A page's limit counts base bars: minutes for minutes and hours, days for the rest.
-_BASE_BARS: Final = 50_000
-_BASE: Final = {**MINUTES, "1d": 1, "1wk": 7, "1mo": 31, "3mo": 92}
 _TICKS_PER_PAGE: Final = 50_000
 #: The vendor's oldest bars of stocks.
 _BEGINNING: Final = date(2003, 9, 10)
 #: An empty answer for so many days makes us ask whether there is such a symbol.
 _DOUBTFUL_DAYS: Final = 8
 _HOSTS: Final = ("api.massive.com", "api.polygon.io")
-_EVENTS: Final[Mapping[What, tuple[str, tuple[str, ...]]]] = {
-    # By date; the older path first, which is still documented; the newer one where it is gone.
-    "splits": ("execution_date", ("/v3/reference/splits", "/stocks/v1/splits")),
-    "dividends": ("ex_dividend_date", ("/v3/reference/dividends", "/stocks/v1/dividends")),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +115,12 @@ class MassiveSource:
         self._opened: Session | None = None
         days = settings.history_days
         self.limits = Limits(
-            intervals=tuple(_SPANS),
-            look_back_days={} if days is None else dict.fromkeys(_SPANS, days),
+            intervals=tuple(SPANS),
+            look_back_days={} if days is None else dict.fromkeys(SPANS, days),
             requests_per_second=settings.requests_per_second,
             needs_key=True,
             price_basis="splits" if settings.adjusted else "raw",
-            rows_per_page={name: _BASE_BARS // base for name, base in _BASE.items()},
+            rows_per_page=ROWS_PER_PAGE,
             delay_seconds=settings.delay_seconds,
             history=("bar", "trade", "quote", "corporate_action"),
             live=("trade", "quote", "bar"),
@@ -153,7 +154,7 @@ class MassiveSource:
         told: list[_Told] = []
         failed: TickerlakeError | None = None
         try:
-            told.extend(self._pages(self._path(request, first, last), self._asked(), "bars"))
+            told.extend(self._pages(bars_path(request, first, last), self._asked(), "bars"))
         except TickerlakeError as error:
             if not any(one.page.count for one in told):
                 raise
@@ -192,13 +193,13 @@ class MassiveSource:
         """
         what: What = "trades" if request.kind == "trade" else "quotes"
         asked = {
-            "timestamp.gte": str(_nanoseconds(request.start)),
-            "timestamp.lt": str(_nanoseconds(request.end)),
+            "timestamp.gte": str(nanoseconds(request.start)),
+            "timestamp.lt": str(nanoseconds(request.end)),
             "limit": str(_TICKS_PER_PAGE),
             "order": "asc",
             "sort": "timestamp",
         }
-        for one in self._pages(f"/v3/{what}/{_quoted(request.symbol)}", asked, what):
+        for one in self._pages(f"/v3/{what}/{quoted(request.symbol)}", asked, what):
             page = dataclasses.replace(one.page, ticker=request.symbol)
             table = ticks_of(page, request.kind, provider=self.name, received_at=one.received_at)
             ticks: dict[Kind, pa.Table] = {request.kind: table}
@@ -216,7 +217,7 @@ class MassiveSource:
                 count = str(min(1000, limit))
                 asked = {"search": text, "active": active, "market": "stocks", "limit": count}
                 page = next(iter(self._pages("/v3/reference/tickers", asked, "tickers"))).page
-                for hit in hits_of(page, provider=self.name):
+                for hit in hits_of(page.listed, provider=self.name):
                     found.setdefault(hit.symbol, hit)
         exact = text.strip().casefold()
         ranked = sorted(found.values(), key=lambda hit: hit.symbol.casefold() != exact)
@@ -236,7 +237,7 @@ class MassiveSource:
         except NotFoundError:
             asked = {"ticker": symbol, "active": "false", "market": "stocks"}
             page = next(iter(self._pages("/v3/reference/tickers", asked, "tickers"))).page
-            figis = [hit.figi for hit in hits_of(page, provider=self.name) if hit.figi]
+            figis = [hit.figi for hit in hits_of(page.listed, provider=self.name) if hit.figi]
             if not figis:
                 raise
             return self._renames(figis[-1])
@@ -307,7 +308,7 @@ class MassiveSource:
         if not page.count:
             return dataclasses.replace(nothing, notes=("Massive answered without results",))
         if page.what in ("splits", "dividends", "events"):
-            actions = actions_of(page, provider=self.name, received_at=received)
+            actions = actions_of(page.what, page.listed, provider=self.name, received_at=received)
             return dataclasses.replace(nothing, actions=actions, notes=notes)
         if page.what == "tickers":
             note = f"{page.count} tickers, which are no records: search finds them"
@@ -316,11 +317,12 @@ class MassiveSource:
             kind: Kind = "trade" if page.what == "trades" else "quote"
             table = ticks_of(page, kind, provider=self.name, received_at=received)
             return dataclasses.replace(nothing, ticks={kind: table}, notes=notes)
-        spans = {f"{number}/{unit}": ours for ours, (number, unit) in _SPANS.items()}
+        starts = page.columns["start"]
+        spans = {f"{number}/{unit}": ours for ours, (number, unit) in SPANS.items()}
         interval = interval or spans.get("/".join(parts[6:8]))
         bars = self._table(
             page.columns,
-            interval or guess_interval(page.columns["start"], provider="Massive"),
+            interval or ("1d" if page.many else guess_interval(starts, provider="Massive")),
             received,
             adjusted=True if page.adjusted is None else page.adjusted,
         )
@@ -362,14 +364,14 @@ class MassiveSource:
     def _period(self, request: BarsRequest) -> tuple[datetime, datetime, tuple[str, ...]]:
         """First and last instant, both included, and what lies before the plan's history."""
         start: date | datetime = request.start or _BEGINNING
-        first = start if isinstance(start, datetime) else _midnight(start)
+        first = start if isinstance(start, datetime) else new_york_midnight(start)
         now = clock.now()
         if request.end is None:
             last = now
         elif isinstance(request.end, datetime):
             last = request.end - timedelta(milliseconds=1)
         else:
-            last = _midnight(request.end + timedelta(days=1)) - timedelta(milliseconds=1)
+            last = new_york_midnight(request.end + timedelta(days=1)) - timedelta(milliseconds=1)
         last = min(last, now)
         days = self._settings.history_days
         if days is None:
@@ -381,24 +383,9 @@ class MassiveSource:
         lost = () if request.start is None else (f"{part}: the plan reaches back {days} days",)
         return earliest, last, lost
 
-    def _path(self, request: BarsRequest, first: datetime, last: datetime) -> str:
-        number, unit = _SPANS[request.interval]
-        if request.interval in MINUTES:
-            edges = [str(_nanoseconds(edge) // 1_000_000) for edge in (first, last)]
-        else:  # days are asked for by their dates, whatever the time of day
-            zone = ZoneInfo(NEW_YORK)
-            edges = [edge.astimezone(zone).date().isoformat() for edge in (first, last)]
-            if isinstance(request.start, datetime):  # such as 00:00Z, which is evening there
-                edges[0] = request.start.astimezone(UTC).date().isoformat()
-            if request.interval == "1wk":  # stamped with the Sunday before
-                monday = date.fromisoformat(edges[0])
-                edges[0] = (monday - timedelta(days=1)).isoformat()
-        symbol = _quoted(request.symbol)
-        return f"/v2/aggs/ticker/{symbol}/range/{number}/{unit}/{edges[0]}/{edges[1]}"
-
     def _asked(self) -> dict[str, str]:
         adjusted = "true" if self._settings.adjusted else "false"
-        return {"adjusted": adjusted, "sort": "asc", "limit": str(_BASE_BARS)}
+        return {"adjusted": adjusted, "sort": "asc", "limit": str(BASE_BARS)}
 
     def _actions(
         self, symbol: str, first: datetime, last: datetime
@@ -408,7 +395,7 @@ class MassiveSource:
         notes: tuple[str, ...] = ()
         missing: tuple[str, ...] = ()
         zone = ZoneInfo(NEW_YORK)
-        for what, (by, paths) in _EVENTS.items():
+        for what, (by, paths) in EVENTS.items():
             asked = {
                 "ticker": symbol,
                 f"{by}.gte": first.astimezone(zone).date().isoformat(),
@@ -423,29 +410,30 @@ class MassiveSource:
                 notes += (f"{what} were not given: {error.problem}",)
             except TickerlakeError as error:
                 missing += (f"{symbol} {what}: {error.problem} ({error.todo})",)
-        return pa.concat_tables(found), notes, missing
+        actions = pa.concat_tables(found)
+        return actions.filter(pc.equal(actions["symbol"], symbol)), notes, missing
 
     def _events(
-        self, what: What, paths: tuple[str, ...], asked: Mapping[str, str]
+        self, what: Reference, paths: tuple[str, ...], asked: Mapping[str, str]
     ) -> list[pa.Table]:
         try:
             told = list(self._pages(paths[0], asked, what))
         except NotFoundError:
             told = list(self._pages(paths[1], {**asked, "sort": f"{asked['sort']}.asc"}, what))
         return [
-            actions_of(one.page, provider=self.name, received_at=one.received_at)
+            actions_of(what, one.page.listed, provider=self.name, received_at=one.received_at)
             for one in told
             if one.page.count
         ]
 
     def _confirm(self, symbol: str) -> None:
         """Raises NotFoundError if Massive says that there is no such symbol."""
-        reply = self._session().get(f"/v3/reference/tickers/{_quoted(symbol)}", {})
+        reply = self._session().get(f"/v3/reference/tickers/{quoted(symbol)}", {})
         if reply.status == 404:
             open_page(reply.body, symbol=symbol, status=reply.status)
 
     def _renames(self, identifier: str) -> Sequence[Rename]:
-        path = f"/vX/reference/tickers/{_quoted(identifier)}/events"
+        path = f"/vX/reference/tickers/{quoted(identifier)}/events"
         told = self._pages(path, {"types": "ticker_change"}, "events")
         return [change for one in told for each in one.page.listed for change in renames_of(each)]
 
@@ -454,7 +442,9 @@ class MassiveSource:
         while True:
             name = urllib.parse.unquote(path.split("/")[4 if what == "bars" else -1])
             page = open_page(reply.body, what=what, symbol=name, status=reply.status)
-            about = About(currency=currency_of(name), as_of=reply.date, url=reply.url)
+            currency = currency_of(name)
+            exchange = None if currency is None else "US"
+            about = About(exchange=exchange, currency=currency, as_of=reply.date, url=reply.url)
             yield _Told(page, *received_of(reply, "Massive"), about)
             if page.next_url is None:
                 return
@@ -484,16 +474,3 @@ class _Told:
     received_at: datetime
     notes: tuple[str, ...]
     about: About
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), ZoneInfo(NEW_YORK)).astimezone(UTC)
-
-
-def _nanoseconds(instant: datetime) -> int:
-    since = instant - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400_000_000 + since.seconds * 1_000_000 + since.microseconds) * 1000
-
-
-def _quoted(symbol: str) -> str:
-    return urllib.parse.quote(symbol, safe=":")

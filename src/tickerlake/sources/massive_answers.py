@@ -7,10 +7,9 @@ float64 once; times are integers from end to end.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final, Literal
 
@@ -21,24 +20,24 @@ from tickerlake.errors import (
     MalformedError,
 )
 from tickerlake.records import SCHEMAS, Kind, conform
-from tickerlake.sources.base import Hit, Rename
 from tickerlake.sources.frames import epoch_ns
 from tickerlake.sources.listed import symbol_of
+from tickerlake.sources.massive_reference import REFERENCE
 from tickerlake.sources.massive_refusals import refusal
-from tickerlake.sources.us_market import instants, latest_of_key
+from tickerlake.sources.us_market import instants
 
 __all__ = [
     "Page",
-    "actions_of",
     "currency_of",
-    "hits_of",
     "joined",
     "open_page",
-    "renames_of",
     "ticks_of",
 ]
 
-What = Literal["bars", "trades", "quotes", "splits", "dividends", "tickers", "events", "nothing"]
+What = Literal[
+    "bars", "trades", "quotes", "last_trade", "last_quote", "splits", "dividends", "tickers",
+    "events", "nothing",
+]  # fmt: skip
 
 
 class _Bar(msgspec.Struct, gc=False):
@@ -48,6 +47,22 @@ class _Bar(msgspec.Struct, gc=False):
     l: float | None = None  # noqa: E741 - the vendor's name
     c: float | None = None
     v: float | None = None
+    #: Whose it is, in answers of many: the grouped days, the day before.
+    T: str | None = None
+
+
+class _Newest(msgspec.Struct, gc=False):
+    """The last trade, or the last quote, in the letters of the second version."""
+
+    t: int
+    T: str | None = None
+    p: float | None = None
+    s: float | None = None
+    x: int | None = None
+    i: int | str | None = None
+    c: list[int] | None = None
+    P: float | None = None
+    S: float | None = None
 
 
 class _Trade(msgspec.Struct, gc=False):
@@ -68,51 +83,6 @@ class _Quote(msgspec.Struct, gc=False):
     ask_size: float | None = None
     sip_timestamp: int | None = None
     participant_timestamp: int | None = None
-
-
-class _Split(msgspec.Struct):
-    ticker: str
-    execution_date: date
-    split_from: float
-    split_to: float
-
-
-class _Dividend(msgspec.Struct):
-    ticker: str
-    ex_dividend_date: date
-    cash_amount: float
-    currency: str | None = None
-
-
-class _Ticker(msgspec.Struct):
-    ticker: str
-    name: str | None = None
-    market: str | None = None
-    locale: str | None = None
-    primary_exchange: str | None = None
-    type: str | None = None
-    active: bool | None = None
-    currency_name: str | None = None
-    currency_symbol: str | None = None
-    composite_figi: str | None = None
-    list_date: date | None = None
-    delisted_utc: str | None = None
-
-
-class _Change(msgspec.Struct):
-    ticker: str
-
-
-class _Event(msgspec.Struct):
-    date: date
-    type: str | None = None
-    ticker_change: _Change | None = None
-
-
-class _Events(msgspec.Struct):
-    name: str | None = None
-    composite_figi: str | None = None
-    events: list[_Event] | None = None
 
 
 _NULL: Final = msgspec.Raw(b"null")
@@ -150,6 +120,8 @@ class Page:
     #: Prices are adjusted for splits; null where the answer does not say.
     adjusted: bool | None = None
     next_url: str | None = None
+    #: Each row says whose it is: the days of a whole market, or the day before.
+    many: bool = False
 
     @property
     def count(self) -> int:
@@ -219,6 +191,8 @@ _TELLING: Final[dict[What, set[str]]] = {
     "bars": {"t", "o", "c"},
     "splits": {"split_from", "split_to"},
     "dividends": {"cash_amount", "ex_dividend_date"},
+    "last_quote": {"t", "p", "P"},
+    "last_trade": {"t", "p", "x"},
     "trades": {"price", "sip_timestamp"},
     "quotes": {"sip_timestamp"},
     "events": {"events"},
@@ -232,8 +206,15 @@ def _page(what: What, raw: bytes, ticker: str | None) -> Page:
     rows = _DECODERS[what].decode(raw)
     if what not in _COLUMNS:
         return Page(what, ticker, listed=rows)
-    ticker = symbol_of(ticker, "Massive")
-    return Page(what, ticker, {"symbol": pa.repeat(ticker, len(rows)), **_COLUMNS[what](rows)})
+    many = getattr(rows[0], "T", None) is not None
+    if many:
+        symbols = pa.array([row.T for row in rows], pa.string())
+        ticker = ticker or rows[0].T
+    else:
+        ticker = symbol_of(ticker, "Massive")
+        symbols = pa.repeat(ticker, len(rows))
+    columns = {"symbol": symbols, **_COLUMNS[what](rows)}
+    return Page(_PLURALS.get(what, what), ticker, columns, many=many)
 
 
 def ticks_of(page: Page, kind: Kind, *, provider: str, received_at: datetime) -> pa.Table:
@@ -255,79 +236,11 @@ def ticks_of(page: Page, kind: Kind, *, provider: str, received_at: datetime) ->
     return conform(table, kind)
 
 
-def actions_of(page: Page, *, provider: str, received_at: datetime) -> pa.Table:
-    """Splits, dividends or changes of symbol. Several dividends of one day are their sum."""
-    records: dict[tuple[str, str, date], dict[str, Any]] = {}
-    for record in _ACTIONS[page.what](page.listed):
-        key = (record["symbol"], record["action"], record["ex_date"])
-        if record["action"] == "dividend" and key in records:
-            record["amount"] += records[key]["amount"]
-        day = record["ex_date"]
-        records[key] = {
-            **record,
-            "kind": "corporate_action",
-            "provider": provider,
-            "fetched_at": received_at,
-            "ts": datetime(day.year, day.month, day.day, tzinfo=UTC),
-        }
-    table = pa.Table.from_pylist(list(records.values()), schema=SCHEMAS["corporate_action"])
-    order = [("symbol", "ascending"), ("ex_date", "ascending"), ("action", "ascending")]
-    return latest_of_key(table, "corporate_action").sort_by(order)
-
-
-def renames_of(told: _Events) -> list[Rename]:
-    """The changes of one firm's symbol, oldest first; each event names the new one."""
-    changes = sorted(
-        (event.date, event.ticker_change.ticker)
-        for event in told.events or ()
-        if event.ticker_change is not None
-    )
-    return [
-        Rename(old, new, on) for (_, old), (on, new) in itertools.pairwise(changes) if old != new
-    ]
-
-
-def hits_of(page: Page, *, provider: str) -> list[Hit]:
-    """The tickers of a page."""
-    return [
-        Hit(
-            symbol=told.ticker,
-            name=told.name or None,
-            type=_TYPES.get(told.type or "", _MARKETS.get(told.market or "")),
-            exchange=told.primary_exchange or None,
-            currency=(told.currency_symbol or told.currency_name or "").upper() or None,
-            provider=provider,
-            provider_symbol=told.ticker,
-            figi=told.composite_figi or None,
-            country=(told.locale or "").upper() if told.locale == "us" else None,
-            listed=told.active,
-            first=told.list_date,
-            last=_day(told.delisted_utc),
-        )
-        for told in page.listed
-    ]
-
-
-_TYPES: Final = {
-    **dict.fromkeys(("CS", "PFD", "ADRC", "ADRP", "ADRR", "OS", "GDR", "NYRS"), "equity"),
-    **dict.fromkeys(("ETF", "ETN", "ETV", "ETS"), "etf"),
-    "FUND": "fund",
-}
-_MARKETS: Final = {"fx": "currency", "crypto": "crypto", "indices": "index"}
-
-
 def joined(pages: Sequence[Page]) -> dict[str, pa.Array]:
     """The columns of several pages after one another; empty where no page has rows."""
     filled = [page.columns for page in pages if page.count]
     names = filled[0] if filled else ()
     return {name: pa.concat_arrays([part[name] for part in filled]) for name in names}
-
-
-def _day(text: str | None) -> date | None:
-    try:
-        return date.fromisoformat((text or "")[:10])
-    except ValueError:
-        return None
 
 
 def currency_of(ticker: str | None) -> str | None:
@@ -383,63 +296,38 @@ def _texts(values: Any) -> pa.Array:  # noqa: ANN401 - numbers, texts or null
     return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
-def _split_records(listed: Sequence[_Split]) -> list[dict[str, Any]]:
-    return [
-        {
-            "symbol": told.ticker,
-            "action": "split",
-            "ex_date": told.execution_date,
-            "numerator": told.split_to,
-            "denominator": told.split_from,
-        }
-        for told in listed
-    ]
+def _last_trade_columns(rows: Sequence[_Newest]) -> dict[str, pa.Array]:
+    return {
+        "ts_ns": _epoch_ns([row.t for row in rows]),
+        **_floats(rows, price="p", size="s"),
+        "venue": _texts(row.x for row in rows),
+        "conditions": _texts(None if row.c is None else ",".join(map(str, row.c)) for row in rows),
+        "trade_id": _texts(row.i for row in rows),
+    }
 
 
-def _dividend_records(listed: Sequence[_Dividend]) -> list[dict[str, Any]]:
-    return [
-        {
-            "symbol": told.ticker,
-            "action": "dividend",
-            "ex_date": told.ex_dividend_date,
-            "amount": told.cash_amount,
-            "currency": told.currency or "USD",
-        }
-        for told in listed
-    ]
+def _last_quote_columns(rows: Sequence[_Newest]) -> dict[str, pa.Array]:
+    names = {"bid": "p", "bid_size": "s", "ask": "P", "ask_size": "S"}
+    return {"ts_ns": _epoch_ns([row.t for row in rows]), **_floats(rows, **names)}
 
 
-def _change_records(listed: Sequence[_Events]) -> list[dict[str, Any]]:
-    return [
-        {
-            "symbol": change.old,
-            "action": "symbol_change",
-            "ex_date": change.on,
-            "new_symbol": change.new,
-        }
-        for told in listed
-        for change in renames_of(told)
-    ]
+_PLURALS: Final[dict[What, What]] = {"last_trade": "trades", "last_quote": "quotes"}
 
 
-_ACTIONS: Final[dict[What, Callable[[Sequence[Any]], list[dict[str, Any]]]]] = {
-    "splits": _split_records,
-    "dividends": _dividend_records,
-    "events": _change_records,
-}
 _COLUMNS: Final[dict[What, Callable[[Sequence[Any]], dict[str, pa.Array]]]] = {
     "bars": _bar_columns,
     "trades": _trade_columns,
     "quotes": _quote_columns,
+    "last_trade": _last_trade_columns,
+    "last_quote": _last_quote_columns,
 }
-_DECODERS: Final[dict[What, msgspec.json.Decoder[Any]]] = {
+_DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "bars": msgspec.json.Decoder(list[_Bar]),
     "trades": msgspec.json.Decoder(list[_Trade]),
     "quotes": msgspec.json.Decoder(list[_Quote]),
-    "splits": msgspec.json.Decoder(list[_Split]),
-    "dividends": msgspec.json.Decoder(list[_Dividend]),
-    "tickers": msgspec.json.Decoder(list[_Ticker]),
-    "events": msgspec.json.Decoder(list[_Events]),
+    "last_trade": msgspec.json.Decoder(list[_Newest]),
+    "last_quote": msgspec.json.Decoder(list[_Newest]),
+    **REFERENCE,
 }
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +31,7 @@ __all__ = [
     "instants",
     "latest_of_key",
     "new_york_date",
+    "new_york_midnight",
     "us_bars",
     "widened",
 ]
@@ -68,6 +70,11 @@ def widened(request: BarsRequest) -> BarsRequest:
 def new_york_date(starts: pa.Array) -> pa.Array:
     """The date on New York's wall."""
     return _local(starts).cast(pa.date32(), safe=False)
+
+
+def new_york_midnight(day: date) -> datetime:
+    """When a date begins in New York, in UTC."""
+    return datetime.combine(day, time(), ZoneInfo(NEW_YORK)).astimezone(UTC)
 
 
 def us_bars(
