@@ -150,13 +150,16 @@ def test_foreign_symbols_have_their_own_exchange() -> None:
 
 
 def test_weeks_and_months_start_on_their_first_day() -> None:
-    """A week is dated by its last day of trading; its bar starts on Monday."""
+    """A week is dated by its last day of trading; its bar starts on Monday, and is asked for so."""
     month = {
         "Meta Data": {"2. Symbol": "ACME"},
         "Monthly Adjusted Time Series": {"2024-01-31": price(10.0, "6. volume")},
     }
     (bar,) = AlphaVantageSource().parse(encoded(WEEK)).bars.to_pylist()
     assert (bar["interval"], bar["session_date"]) == ("1wk", date(2024, 1, 1))
+    with provider_server(lambda _: ProviderAnswer(WEEK)) as server:
+        asked = BarsRequest("ACME", "1wk", date(2024, 1, 3), date(2024, 1, 31))
+        assert source(server).bars(asked).bars.num_rows == 1
     (bar,) = AlphaVantageSource().parse(encoded(month)).bars.to_pylist()
     assert (bar["interval"], bar["session_date"]) == ("1mo", date(2024, 1, 1))
 

@@ -26,6 +26,7 @@ from tickerlake.sources.listed import (
     joined,
     key_of,
     received_of,
+    widened,
 )
 from tickerlake.sources.recordings import Recorded, recorded
 
@@ -113,6 +114,7 @@ class AlphaVantageSource:
             raise NotFoundError(
                 "A symbol is missing.", expected="a symbol", found="nothing", todo="name one"
             )
+        request = widened(request)
         asks, missing = self._asks(request)
         key_of(self._settings.api_key, _NAME, _KEYS_AT)
         with closing(self._session()) as session:

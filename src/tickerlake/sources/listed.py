@@ -36,10 +36,10 @@ __all__ = [
     "joined",
     "key_of",
     "moments",
-    "period_start",
     "ratio",
     "received_of",
     "symbol_of",
+    "widened",
     "zone_of",
 ]
 
@@ -228,11 +228,14 @@ class Series:
 _UNITS: Final = {"1wk": "week", "1mo": "month"}
 
 
-def period_start(day: date, interval: str) -> date:
-    """The first day of the week or month; days are their own."""
-    if interval == "1wk":
-        return day - timedelta(days=day.weekday())
-    return day.replace(day=1) if interval == "1mo" else day
+def widened(request: BarsRequest) -> BarsRequest:
+    """Weeks and months are asked for from their first day on."""
+    if request.start is None or request.interval not in _UNITS:
+        return request
+    start = request.start.astimezone(UTC) if isinstance(request.start, datetime) else request.start
+    day = start.date() if isinstance(start, datetime) else start
+    back = day.weekday() if request.interval == "1wk" else day.day - 1
+    return replace(request, start=day - back * _DAY)
 
 
 def ratio(factor: float) -> tuple[float, float]:
