@@ -119,6 +119,60 @@ def test_a_wrapper_says_what_was_asked() -> None:
     assert bar["ts"] == datetime(2024, 1, 2, 15, 5, tzinfo=UTC)
 
 
+def test_stamps_that_are_ends_are_moved_to_starts() -> None:
+    """Nobody trades at 20:00: answers that have such bars stamped their ends, in 2020."""
+    csv = "time,open,high,low,close,volume\n" + "".join(
+        f"2020-12-18 {clock}:00,1,2,0.5,1.5,10\n" for clock in ("20:00", "19:59", "16:00")
+    )
+    told = AlphaVantageSource().parse(csv.encode(), symbol="ACME")
+    assert told.bars["ts"].to_pylist() == [
+        datetime(2020, 12, 18, 20, 59, tzinfo=UTC),
+        datetime(2020, 12, 19, 0, 58, tzinfo=UTC),
+        datetime(2020, 12, 19, 0, 59, tzinfo=UTC),
+    ]
+    assert told.bars["session"].to_pylist() == ["regular", "extended", "extended"]
+    assert "moved to their starts" in told.notes[0]
+
+
+def test_currencies_and_coins_are_read_where_recorded() -> None:
+    """FX has no volume; a coin's first prices are those of the market that was asked for."""
+    pair = {
+        "Meta Data": {"2. From Symbol": "EUR", "3. To Symbol": "AUD", "6. Time Zone": "UTC"},
+        "Time Series FX (Daily)": {
+            "2021-01-11": {"1. open": "1.5", "2. high": "1.6", "3. low": "1.4", "4. close": "1.55"}
+        },
+    }
+    coin = {
+        "Meta Data": {"2. Digital Currency Code": "BTC", "4. Market Code": "AUD",
+                      "7. Time Zone": "UTC"},
+        "Time Series (Digital Currency Daily)": {
+            "2021-01-09": {
+                f"{at}{which}. {word} ({unit})": f"{at * scale}"
+                for at, word in enumerate(("open", "high", "low", "close"), 1)
+                for which, unit, scale in (("a", "AUD", 100), ("b", "USD", 70))
+            } | {"5. volume": "75785.97967500", "6. market cap (USD)": "1"}
+        },
+    }  # fmt: skip
+    (one,) = AlphaVantageSource().parse(encoded(pair)).bars.to_pylist()
+    assert (one["symbol"], one["interval"], one["close"], one["volume"]) == (
+        "EURAUD", "1d", 1.55, None,
+    )  # fmt: skip
+    (two,) = AlphaVantageSource().parse(encoded(coin)).bars.to_pylist()
+    assert (two["symbol"], two["open"], two["close"], two["volume"]) == (
+        "BTCAUD", 100.0, 400.0, 75785.979675,
+    )  # fmt: skip
+
+
+def test_what_has_no_history_is_named() -> None:
+    """Quotes and indicators are Alpha Vantage's, too, and no bars."""
+    for told, name in (
+        ({"Global Quote": {"01. symbol": "ACME"}}, "Global Quote"),
+        ({"Meta Data": {}, "Technical Analysis: SMA": {}}, "Technical Analysis: SMA"),
+    ):
+        answer = AlphaVantageSource().parse(encoded(told))
+        assert (answer.bars.num_rows, name in answer.notes[0]) == (0, True)
+
+
 def test_volume_is_told_by_its_word() -> None:
     """Key 5 is the volume of a day, and the adjusted close where prices are adjusted, too."""
     raw = daily({"2024-01-02": price(10.0)})

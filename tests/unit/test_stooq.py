@@ -52,6 +52,8 @@ def source(server: ProviderServer, **settings: Any) -> StooqSource:
         POLISH,
         POLISH.replace("Najwyzszy", "Najwyższy").replace("Najnizszy", "Najniższy"),
         "\ufeff" + ENGLISH,
+        ENGLISH.replace(",", ";"),
+        "Data,Otwarcie,Najw\ufffdszy,Najni\ufffdszy,Zamkni\ufffdcie,Wolumen\n" + "\n".join(ROWS),
         ENGLISH.partition("\r\n")[2],
         ENGLISH.replace("2024-01-0", "2024010"),
         "<br />\n<b>Warning</b>:  Division by zero in <b>/q/d/l/index.php</b> on line <b>7</b>\n"

@@ -237,6 +237,44 @@ def test_an_answer_that_was_cut_is_partly_done() -> None:
         assert not source(server).bars(request).missing
 
 
+def test_a_cassette_of_weeks_of_two_symbols() -> None:
+    """Each answer's request says whose it is and how long; a week is dated by its Friday."""
+    cassette = "interactions:\n" + "".join(
+        f"- request: {{uri: 'https://x.example/tiingo/daily/{name}/prices?resampleFreq=weekly'}}\n"
+        f"  response: {{status: {{code: 200}}, headers: {{}}, body: {{string: '{body}'}}}}\n"
+        for name, body in (
+            ("AAA", '[{"date":"2024-01-05T00:00:00+00:00","open":1,"high":2,"low":1,"close":2}]'),
+            ("BBB", '[{"date":"2024-01-12T00:00:00+00:00","open":3,"high":4,"low":3,"close":4}]'),
+        )
+    )
+    bars = TiingoSource().parse(cassette.encode()).bars.to_pylist()
+    assert [(b["symbol"], b["interval"], b["session_date"], b["close"]) for b in bars] == [
+        ("AAA", "1wk", date(2024, 1, 1), 2.0),
+        ("BBB", "1wk", date(2024, 1, 8), 4.0),
+    ]
+
+
+def test_recorded_coins_are_bars_round_the_clock() -> None:
+    """Coins have their rows inside, their own currency, and a session on Saturdays."""
+    row = {"date": "2024-01-06T00:00:00+00:00", "open": 1.5e-7, "high": 2e-7, "low": 1e-7,
+           "close": 1.9e-7, "volume": 34807.97636632, "tradesDone": 2}  # fmt: skip
+    told = [{"ticker": "fooxbt", "quoteCurrency": "xbt", "priceData": [row]}]
+    (bar,) = TiingoSource().parse(json.dumps(told).encode()).bars.to_pylist()
+    assert (bar["symbol"], bar["interval"], bar["currency"]) == ("fooxbt", "1d", "XBT")
+    assert (bar["close"], bar["volume"], bar["session_date"]) == (
+        1.9e-7,
+        34807.97636632,
+        date(2024, 1, 6),
+    )
+
+
+def test_rows_without_prices_are_noted() -> None:
+    """An answer of other columns has no bars, and says so."""
+    told = TiingoSource().parse(b'[{"date":"2024-01-02T00:00:00+00:00","volume":5}]', symbol="A")
+    assert told.bars.num_rows == 0
+    assert "1 row without prices" in told.notes[0]
+
+
 def test_a_search_keeps_what_is_told() -> None:
     """Tiingo's order, the delisted among them; entries without ticker are left out."""
     found = [

@@ -36,6 +36,8 @@ from tickerlake.sources.listed import (
     NEW_YORK,
     Series,
     end_of,
+    interval_of,
+    left_out,
     moments,
     symbol_of,
     zone_of,
@@ -170,8 +172,9 @@ def _without_records(document: Mapping[str, Any]) -> Answer:
         found = hits(document, limit=100)
         symbols = ", ".join(hit.symbol for hit in found[:8])
         return _noted(f"search results: {len(found)} ({symbols})")
-    known = ("Global Quote", "Realtime Currency Exchange Rate", "Stock Quotes", "Meta Data")
-    kind = next((name for name in known if name in document), None)
+    known = ("Global Quote", "Realtime Currency Exchange Rate", "Stock Quotes")
+    others = (name for name in document if "Meta Data" in document and name != "Meta Data")
+    kind = next((name for name in known if name in document), next(others, None))
     if kind is None:
         raise malformed(_NAME, "", "a time series", list(document)[:8])
     return _noted(f"{kind}: no bars of a history")
@@ -220,7 +223,7 @@ def _of_csv(told: Recorded, asked: Asked, named: str | None) -> Answer:
     }
     interval = asked.interval or named or ("1d" if len(at[0].as_py()) <= 10 else None)
     if interval is None:
-        raise malformed(_NAME, "", "an interval told beside it: --interval", at[0].as_py())
+        interval = interval_of(_localised(at, NEW_YORK), None, _NAME)
     symbol = symbol_of(asked.symbol, _NAME)
     exchange = _exchange_of(symbol)
     table = _Table(symbol, interval, at, columns, NEW_YORK, None, exchange)
@@ -249,12 +252,13 @@ def _answer(told: Recorded, asked: Asked, table: _Table) -> Answer:
     intraday = table.interval in INTRADAY_SECONDS
     bars = {n: c for n, c in table.columns.items() if n not in ("amount", "factor")}
     if intraday:
-        instants = _localised(table.at, table.zone)
+        instants, moved = _starts(table)
         until = pc.max(instants).as_py()
         series = _series(told, asked, table, exchange, until)
         made = series.intraday(instants, bars)
         actions = empty_answer().actions
     else:
+        moved = ()
         days = days_of(table.at, _NAME)
         series = _series(told, asked, table, exchange, _until(days, table))
         made = series.days(days, bars)
@@ -269,7 +273,8 @@ def _answer(told: Recorded, asked: Asked, table: _Table) -> Answer:
         as_of=told.date,
         url=told.url.partition("?")[0] or None,
     )
-    return Answer(bars=made, actions=actions, about=about)
+    notes = (*moved, *left_out(made, len(table.at), series))
+    return Answer(bars=made, actions=actions, notes=notes, about=about)
 
 
 def _series(
@@ -298,6 +303,22 @@ def _until(days: pa.Array, table: _Table) -> datetime:
         instant: datetime = _localised(pa.array([refreshed]), table.zone)[0].as_py()
         return instant
     return end_of(last, zone_of(table.exchange))
+
+
+def _starts(table: _Table) -> tuple[pa.Array, tuple[str, ...]]:
+    """The bars' starts, and a note where the answer told their ends.
+
+    Trading in New York begins at 04:00 and ends at 20:00: a bar stamped 20:00 ends there. Answers
+    of 2020 have such stamps (seen), newer ones do not (seen).
+    """
+    instants = _localised(table.at, table.zone)
+    clocks = pc.unique(pc.utf8_slice_codeunits(pc.utf8_trim_whitespace(table.at), 11, 16))
+    told = set(clocks.to_pylist())
+    if table.exchange != "US" or "20:00" not in told or "04:00" in told:
+        return instants, ()
+    length = pa.scalar(INTRADAY_SECONDS[table.interval] * 1_000_000, pa.duration("us"))
+    note = f"{table.symbol} {table.interval}: stamped with the bars' ends, moved to their starts"
+    return pc.subtract(instants, length), (note,)
 
 
 def _localised(texts: pa.Array, zone: ZoneInfo) -> pa.Array:

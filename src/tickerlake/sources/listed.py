@@ -24,7 +24,7 @@ from tickerlake.calendars import sessions
 from tickerlake.errors import ConfigError, MalformedError, TickerlakeError
 from tickerlake.records import KEYS, SCHEMAS, Kind
 from tickerlake.sources.base import Answer, BarsRequest, PriceBasis, empty_answer, select
-from tickerlake.sources.columns import table_of
+from tickerlake.sources.columns import malformed, table_of
 from tickerlake.sources.http import Reply
 
 __all__ = [
@@ -33,8 +33,10 @@ __all__ = [
     "Series",
     "end_of",
     "gathered",
+    "interval_of",
     "joined",
     "key_of",
+    "left_out",
     "moments",
     "ratio",
     "received_of",
@@ -329,6 +331,33 @@ def _last_of_key(table: pa.Table, kind: Kind) -> pa.Table:
     numbered = table.append_column("row", pa.array(np.arange(table.num_rows)))
     last = numbered.group_by(list(KEYS[kind])).aggregate([("row", "max")])["row_max"]
     return table.take(last.combine_chunks().sort())
+
+
+def interval_of(starts: pa.Array, told: str | None, provider: str) -> str:
+    """How long intraday bars are: as told, or the shortest distance of two.
+
+    Raises:
+        MalformedError: Neither is an interval that we know, or bars lie closer than told.
+    """
+    steps = np.diff(np.unique(_micros(starts))) // 1_000_000
+    shortest = int(steps.min()) if len(steps) else 0
+    if told is None:
+        told = next((n for n, length in INTRADAY_SECONDS.items() if length == shortest), None)
+    if told is None or told not in INTRADAY_SECONDS:
+        raise malformed(provider, "its times", "bars of an interval that we know", shortest)
+    # One odd distance is no proof: a bar may have been cut by the close.
+    if len(steps) > 1 and shortest < INTRADAY_SECONDS[told]:
+        raise malformed(provider, "its times", f"bars of {told}", f"{shortest} s apart")
+    return told
+
+
+def left_out(bars: pa.Table, rows: int, series: Series) -> tuple[str, ...]:
+    """A note of the rows that became no bars: nothing of a provider's vanishes silently."""
+    gone = rows - bars.num_rows
+    if not gone:
+        return ()
+    what = "1 row" if gone == 1 else f"{gone:,} rows"
+    return (f"{series.symbol} {series.interval}: {what} without prices, or of a bar told twice",)
 
 
 def end_of(day: date, zone: ZoneInfo) -> datetime:

@@ -37,6 +37,7 @@ from tickerlake.sources.listed import (
     end_of,
     gathered,
     joined,
+    left_out,
     moments,
     received_of,
     symbol_of,
@@ -58,10 +59,11 @@ _COLUMNS: Final = (
     ("close", "zamkniecie"),
     ("volume", "wolumen"),
 )
+_REQUIRED: Final = {name for name, _ in _COLUMNS[:5]}
 _NAMES: Final = {name: names[0] for names in _COLUMNS for name in names}
 _PLAIN: Final = str.maketrans("żźśęąłóćń", "zzsealocn")
-_ROW: Final = re.compile(rb"^(?:\d{4}-\d{2}-\d{2}|\d{8}),", re.MULTILINE)
-_HEADER: Final = re.compile(rb"^(?:Date|Data),.*$", re.MULTILINE | re.IGNORECASE)
+_ROW: Final = re.compile(rb"^(?:\d{4}-\d{2}-\d{2}|\d{8})[,;]", re.MULTILINE)
+_HEADER: Final = re.compile(rb"^(?:Date|Data)[,;].*$", re.MULTILINE | re.IGNORECASE)
 #: The exchange of a symbol's suffix, by a code that our calendars know.
 _EXCHANGES: Final = {
     "us": "US", "uk": "LON", "de": "XETRA", "jp": "TSE", "hk": "HKG", "hu": "BUD", "v": "CRYPTO",
@@ -234,7 +236,8 @@ def _parsed(told: Recorded, symbol: str | None, received_at: datetime | None) ->
     )
     about = About(exchange=exchange, instrument_type=kind, as_of=told.date)
     bars = series.days(days, columns)
-    return Answer(bars=bars, actions=empty_answer().actions, about=about)
+    notes = left_out(bars, len(days), series)
+    return Answer(bars=bars, actions=empty_answer().actions, notes=notes, about=about)
 
 
 def _refused(told: Recorded, symbol: str | None) -> TickerlakeError | None:
@@ -269,22 +272,25 @@ def _text(body: bytes) -> str:
 def _columns(body: bytes) -> dict[str, pa.Array | pa.ChunkedArray]:
     """By their names in either language, else by place; warnings before the header are skipped."""
     header, row = _HEADER.search(body), _ROW.search(body)
-    if header is not None and (row is None or header.start() < row.start()):
-        rows = csv_rows(body[header.start() :], _NAME)
-        places = {_NAMES.get(_plain(name), ""): name for name in rows.column_names}
-    else:
-        start = row.start() if row is not None else 0
-        width = body[start:].partition(b"\n")[0].count(b",") + 1
-        names = [names[0] for names in _COLUMNS][:width]
-        rows = csv_rows(",".join(names).encode() + b"\n" + body[start:], _NAME)
-        places = {name: name for name in names}
-    lacking = [name for name, _ in _COLUMNS[:5] if name not in places]
-    if lacking:
-        raise malformed(_NAME, "its header", "date, open, high, low, close", rows.column_names)
-    found = {"date": rows[places["date"]]}
+    start = row.start() if row is not None else 0
+    if header is not None and (row is None or header.start() < start):
+        start = header.start()
+    rest = body[start:].replace(b";", b",")
+    names = rest.partition(b"\n")[0].decode(errors="replace").rstrip("\r").split(",")
+    told = [_NAMES.get(_plain(name), "") for name in names]
+    if not set(told) >= _REQUIRED:
+        told = [name for name, _ in _COLUMNS][: len(names)]
+    below = rest.partition(b"\n")[2] if _HEADER.match(rest) else rest
+    if not set(told) >= _REQUIRED:
+        raise malformed(_NAME, "its header", "date, open, high, low, close", names)
+    # Names of ours for every column, also for those that we do not read.
+    ours = [name or f"column {at}" for at, name in enumerate(told)]
+    ours += [f"column {at}" for at in range(len(ours), len(names))]
+    rows = csv_rows(",".join(ours).encode() + b"\n" + below, _NAME)
+    found = {"date": rows["date"]}
     for name, _ in _COLUMNS[1:]:
-        if name in places:  # indices and currencies have no volume
-            found[name] = floats(rows[places[name]], _NAME, name)
+        if name in told:  # indices and currencies have no volume
+            found[name] = floats(rows[name], _NAME, name)
     return found
 
 

@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Final
 
-import numpy as np
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tickerlake.calendars import calendar_for
 from tickerlake.errors import (
     ConfigError,
     MalformedError,
@@ -35,7 +36,17 @@ from tickerlake.sources.columns import (
     json_rows,
     malformed,
 )
-from tickerlake.sources.listed import INTRADAY_SECONDS, NEW_YORK, Series, end_of, moments, symbol_of
+from tickerlake.sources.listed import (
+    INTRADAY_SECONDS,
+    Series,
+    end_of,
+    interval_of,
+    joined,
+    left_out,
+    moments,
+    symbol_of,
+    zone_of,
+)
 from tickerlake.sources.recordings import Recorded
 from tickerlake.sources.refusals import Rule, refusal
 
@@ -48,7 +59,7 @@ _NUMBERS: Final = (
 _FIELDS: Final = {"date": pa.string(), **dict.fromkeys(_NUMBERS, pa.float64())}
 _DAILY_MARKS: Final = ("adjClose", "divCash", "splitFactor", "adjOpen", "adjVolume")
 _MIDNIGHT: Final = r"^\s*\d{4}-\d{2}-\d{2}([T ]00:00:00(\.0+)?(Z|\+00:?00)?)?\s*$"
-_FREQUENCIES: Final = {"daily": "1d", "weekly": "1wk", "monthly": "1mo"}
+_FREQUENCIES: Final = {"daily": "1d", "1day": "1d", "weekly": "1wk", "monthly": "1mo"}
 _TYPES: Final = {"stock": "equity", "etf": "etf", "mutual fund": "fund", "crypto": "crypto"}
 
 _RULES: Final = (
@@ -124,6 +135,8 @@ def parse_recorded(
         return parse_prices(told, symbol=symbol, interval=interval, received_at=received_at)
     if document == [] and (symbol or "prices" in parts):
         return _noted(f"{symbol or 'this symbol'}: Tiingo answered without bars")
+    if "priceData" in keys:
+        return _of_coins(told, document, interval, received_at)
     if "permaTicker" in keys or {"assetType", "ticker"} <= keys:
         found = ", ".join(hit.symbol for hit in hits(document, limit=8))
         return _noted(f"search results: {len(document)} ({found} …)")
@@ -142,6 +155,7 @@ def parse_prices(
     symbol: str | None,
     interval: str | None,
     received_at: datetime | None = None,
+    quoted_in: str | None = None,
 ) -> Answer:
     """Daily or intraday prices, JSON or CSV.
 
@@ -159,8 +173,29 @@ def parse_prices(
     columns = {n: floats(table[n], _NAME, n) for n in _NUMBERS if n in table.column_names}
     asked = _asked_for(told) or interval
     daily = asked in _FREQUENCIES.values() or (asked is None and _looks_daily(texts, columns))
-    rows = _Rows(told, name, texts, columns, received_at)
+    rows = _Rows(told, name, texts, columns, received_at, quoted_in)
     return _daily(rows, asked or "1d") if daily else _intraday(rows, interval)
+
+
+def _of_coins(
+    told: Recorded, document: object, interval: str | None, received_at: datetime | None
+) -> Answer:
+    """Prices of coins: a list of pairs with their rows. Only recordings have them here."""
+    found = []
+    for item in document if isinstance(document, list) else []:
+        pair = item if isinstance(item, Mapping) else {}
+        rows = replace(told, body=msgspec.json.encode(pair.get("priceData")))
+        ticker, quoted_in = _text(pair.get("ticker")), _text(pair.get("quoteCurrency"))
+        found.append(
+            parse_prices(
+                rows,
+                symbol=ticker,
+                interval=interval,
+                received_at=received_at,
+                quoted_in=(quoted_in or "").upper() or None,
+            )
+        )
+    return joined(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,20 +207,32 @@ class _Rows:
     texts: pa.Array
     columns: Mapping[str, pa.Array]
     received_at: datetime | None
+    #: Of coins: what they are priced in.
+    quoted_in: str | None = None
+
+    @property
+    def exchange(self) -> str:
+        """Chinese shares are numbers; all others trade in New York."""
+        if self.quoted_in is not None:
+            return "CRYPTO"
+        if self.symbol.isdigit():
+            return "SHH" if self.symbol.startswith(("6", "9")) else "SHZ"
+        return "US"
 
     def series(self, interval: str, until: datetime) -> Series:
         received, as_of = moments(self.received_at, self.told.date, until)
-        chinese = self.symbol.isdigit()  # Shanghai and Shenzhen: numbers
+        exchange = self.exchange
         return Series(
             provider="tiingo",
             symbol=self.symbol,
             interval=interval,
-            zone=NEW_YORK,
-            calendar=None if chinese else "XNYS",
+            zone=zone_of(exchange),
+            calendar=calendar_for(exchange),
             basis="raw",
             received_at=received,
             as_of=as_of,
-            currency=None if chinese else "USD",
+            currency=self.quoted_in or ("USD" if exchange == "US" else None),
+            instrument_type=None if self.quoted_in is None else "crypto",
         )
 
     def bars(self) -> dict[str, pa.Array]:
@@ -194,14 +241,15 @@ class _Rows:
         return {name: self.columns[name] for name in names if name in self.columns}
 
     def answer(self, series: Series, bars: pa.Table, actions: pa.Table) -> Answer:
+        notes = left_out(bars, len(self.texts), series)
         about = About(
-            # Chinese shares are numbers; all others trade in New York.
-            exchange="US" if series.calendar else None,
+            exchange=self.exchange,
+            instrument_type=series.instrument_type,
             currency=series.currency,
             as_of=self.told.date,
             url=self.told.url.partition("?")[0] or None,
         )
-        return Answer(bars=bars, actions=actions, about=about)
+        return Answer(bars=bars, actions=actions, notes=notes, about=about)
 
 
 def _asked_for(told: Recorded) -> str | None:
@@ -224,7 +272,8 @@ def _daily(rows: _Rows, interval: str) -> Answer:
     if interval not in _FREQUENCIES.values():
         raise malformed(_NAME, "its dates", f"times of {interval} bars", rows.texts[0].as_py())
     days = days_of(rows.texts, _NAME)
-    series = rows.series(interval, end_of(pc.max(days).as_py(), NEW_YORK))
+    until = end_of(pc.max(days).as_py(), zone_of(rows.exchange))
+    series = rows.series(interval, until)
     bars = rows.bars()
     if "adjClose" in rows.columns:
         bars["adj_close"] = rows.columns["adjClose"]
@@ -240,7 +289,7 @@ def _intraday(rows: _Rows, interval: str | None) -> Answer:
     named = _asked_for(rows.told)
     if interval is not None and named not in (None, interval):
         raise malformed(_NAME, "its request", f"bars of {interval}", named)
-    length = _interval_of(starts, interval or named)
+    length = interval_of(starts, interval or named, _NAME)
     series = rows.series(length, pc.max(starts).as_py())
     answer = rows.answer(series, series.intraday(starts, rows.bars()), empty_answer().actions)
     volume = rows.columns.get("volume")
@@ -261,18 +310,6 @@ def _instants(texts: pa.Array) -> pa.Array:
         raise malformed(_NAME, "its times", "ISO 8601", str(error)) from error
     days_of(starts.cast(pa.date32(), safe=False).cast(pa.string()), _NAME)
     return starts
-
-
-def _interval_of(starts: pa.Array, told: str | None) -> str:
-    steps = np.diff(np.unique(starts.cast(pa.int64()).to_numpy())) // 1_000_000
-    shortest = int(steps.min()) if len(steps) else None
-    if told is None:
-        told = next((n for n, length in INTRADAY_SECONDS.items() if length == shortest), None)
-    if told not in INTRADAY_SECONDS or (
-        shortest is not None and shortest < INTRADAY_SECONDS[told] and len(steps) > 1
-    ):
-        raise malformed(_NAME, "its times", f"bars of {told or 'a known interval'}", shortest)
-    return told
 
 
 def hits(document: object, *, limit: int) -> list[Hit]:
