@@ -15,10 +15,12 @@ them over one by one, all at once, and as a file.
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pytest
@@ -27,12 +29,16 @@ from tickerlake.errors import ConfigError, RangeError, UsageError
 from tickerlake.records import KINDS, SCHEMAS, Kind, dead_reasons
 from tickerlake.sources import Dialect, Frame, Heard, Live, Source
 from tickerlake.sources.captures import capture_line, is_capture
+from tickerlake.sources.feed import Feed
+from tickerlake.sources.sockets import SocketSettings
+from tickerlake.testing.socket_provider import Cut, Hear, Say, Silence, Step, socket_provider
 
 __all__ = ["SECRET", "DialectSuite"]
 
 #: Hand it over as the key: the suite looks that it is told nowhere.
 SECRET = "5ecret-Key-0f-Nobody"  # noqa: S105 - a key that opens nothing
 
+_QUICK = SocketSettings(batch_seconds=0.01, reconnect_seconds=0.01, backfill=False)
 _AT = datetime(2024, 1, 2, 15, 0, tzinfo=UTC)
 _ODD: tuple[str | bytes, ...] = (
     "", "null", "1", '"text"', "{", "[", "[]", "{}", "[[]]", "[1]", "[null]", '{"a":1}{"b":2}',
@@ -154,6 +160,36 @@ class DialectSuite:
             assert is_capture(raw) or len(self.frames) == 1
             bare = dict(source.parse(raw, received_at=_AT).tables())
             assert {kind: table.num_rows for kind, table in bare.items()} == self.records
+
+    def test_it_is_driven_over_a_socket(self, live: Live) -> None:
+        """At `socket_url`, over a cut: what it says first is heard, records come, a gap is told."""
+        hello = self._talk(live).hello()
+        steps: list[Step] = [Hear(len(hello)), Say(*self.frames)] if hello else [Say(*self.frames)]
+        wanted = {kind: 2 * count for kind, count in self.records.items()}
+        found: dict[Kind, int] = {}
+        stop = threading.Event()
+        patience = threading.Timer(60, stop.set)
+        patience.start()
+        with socket_provider([*steps, Cut()], [*steps, Silence()]) as server:
+            source = self._at(_source(live), server.url)
+            for fresh in Feed(source, self.symbols, self._kinds(source), _QUICK).fresh(stop):
+                for kind, table in fresh.tables.items():
+                    found[kind] = found.get(kind, 0) + table.num_rows
+                if all(found.get(kind, 0) >= count for kind, count in wanted.items()):
+                    stop.set()
+        patience.cancel()
+        assert found.pop("gap", 0) > 0
+        assert found == wanted
+        assert SECRET not in server.url
+        assert [len(said) >= len(hello) for said in server.heard] == [True, True]
+
+    def _at(self, source: Source, url: str) -> Source:
+        """The same source with another socket."""
+        kind: Any = type(source)
+        declared = {field.name for field in dataclasses.fields(kind.settings_type)}
+        keys = {key: SECRET for key in ("api_key", "api_secret") if key in declared}
+        made: Source = kind(kind.settings_type(socket_url=url, **keys))
+        return made
 
     def test_a_missing_key_is_named(self, live: Live) -> None:
         """A source that needs a key says which variable holds it."""
