@@ -101,7 +101,8 @@ class Stock:
     ) -> dict[str, Any]:
         factor = 1.0
         for ex_date, ratio in self.splits.items():
-            if day < ex_date <= self._knows(ex_date, now):
+            happened = ex_date <= now.date()
+            if happened and (day >= ex_date or self._is_known(ex_date, now)):
                 factor /= ratio
         close = (100.0 + number % 7) * factor
         ages = (now - ts).total_seconds() if state == "forming" else 0
@@ -125,10 +126,9 @@ class Stock:
             "instrument_type": "equity",
         } | self.bent.get(day, {})
 
-    def _knows(self, ex_date: date, now: datetime) -> date:
-        """The last ex-date that the provider takes into account."""
-        told = self.splits_told_from.get(ex_date, ex_date)
-        return ex_date if now.date() >= told else ex_date - DAY
+    def _is_known(self, ex_date: date, now: datetime) -> bool:
+        """Whether the provider has adjusted the prices before a split."""
+        return now.date() >= self.splits_told_from.get(ex_date, ex_date)
 
     def _actions(self, request: BarsRequest, now: datetime) -> pa.Table:
         if request.interval != "1d":

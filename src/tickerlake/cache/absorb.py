@@ -184,12 +184,18 @@ def _quarantined(
     ]
     tries = 1 + max((r.tries for r in before), default=0)
     wait = _DOUBT_WAITS[min(tries, len(_DOUBT_WAITS)) - 1]
-    others = tuple(r for r in series.held.rechecks if r not in before)
+    # What else is due in this part is asked for together with it.
+    others = tuple(
+        r
+        for r in series.held.rechecks
+        if r not in before and not (r.due <= now and r.start < high and r.end > low)
+    )
     rechecks = (*others, Recheck(low, high, now + wait, "suspect", tries))
     covered = series.held.coverage | Coverage.of([part])
+    quiet = (high, now + wait) if case.ask.is_open else series.held.quiet
     why = f"prices from {instant(low):%F} on contradict what is held, and no event explains it"
     change = Change(
-        replace(series, held=Held(covered, rechecks, series.held.quiet)),
+        replace(series, held=Held(covered, rechecks, quiet)),
         quarantine=(case.store.quarantined(new),),
         why=why,
         at=now,

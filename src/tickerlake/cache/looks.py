@@ -20,7 +20,7 @@ from tickerlake.cache.identity import market_of
 from tickerlake.cache.index import Key, Series
 from tickerlake.cache.market import Market
 from tickerlake.cache.overlap import settled
-from tickerlake.cache.planner import Ask, Bars, Rules, Sketch, gaps, sketch
+from tickerlake.cache.planner import Ask, Bars, Held, Rules, Sketch, gaps, sketch
 from tickerlake.cache.rows import stamps
 from tickerlake.cache.settings import CacheSettings
 from tickerlake.sources import BarsRequest, Limits
@@ -51,6 +51,19 @@ class Look:
     now: int
     #: The end of what can be asked for: now, or the day that trades now.
     limit: int
+
+    @property
+    def held(self) -> Held:
+        """Bars and corporate actions together: covered is what both are, due what either is."""
+        held = self.series.held
+        if self.actions is None:
+            return held
+        events = self.actions.held
+        return replace(
+            held,
+            coverage=held.coverage & events.coverage,
+            rechecks=held.rechecks + events.rechecks,
+        )
 
     @property
     def flight(self) -> str:
@@ -84,10 +97,6 @@ def look_at(
         actions = store.index.current(action_key) or Series(action_key)
     now = micros(clock.now())
     range_ = wanted(request, series.zone, series.lead)
-    held = series.held
-    if actions is not None:
-        held = replace(held, coverage=held.coverage & actions.held.coverage)
-    missing = gaps(held, range_, now)
     look_back = limits.look_back_days.get(request.interval)
     span = limits.span_days.get(request.interval)
     edge = None if look_back is None else now - round(look_back * DAY) + _EDGE
@@ -99,13 +108,14 @@ def look_at(
         merge_bars=settings.merge_bars,
     )
     market = market_of(series, limits, extended=extended)
-    limit = FOREVER
-    if missing:
-        limit = market.limit(now, request.interval)
-        if intraday:
-            limit = min(limit, now)
-        missing = missing.within(BEGINNING, limit)
-    return Look(request, series, actions, range_, missing, market, rules, now, limit)
+    look = Look(request, series, actions, range_, Coverage(), market, rules, now, FOREVER)
+    missing = gaps(look.held, range_, now)
+    if not missing:
+        return look
+    limit = market.limit(now, request.interval)
+    if intraday:
+        limit = min(limit, now)
+    return replace(look, missing=missing.within(BEGINNING, limit), limit=limit)
 
 
 def sketched(look: Look, rows: pa.Table) -> Sketch:
@@ -113,11 +123,8 @@ def sketched(look: Look, rows: pa.Table) -> Sketch:
     if not look.missing:
         return Sketch((), Coverage())
     low, high = look.missing.parts[0][0], look.missing.parts[-1][1]
-    held = look.series.held
-    if look.actions is not None:
-        held = replace(held, coverage=held.coverage & look.actions.held.coverage)
     plan = sketch(
-        held,
+        look.held,
         look.missing,
         now=look.now,
         limit=look.limit,
@@ -125,5 +132,5 @@ def sketched(look: Look, rows: pa.Table) -> Sketch:
         bars=Bars(stamps(rows), settled(rows)),
         rules=look.rules,
     )
-    lost = plan.out_of_reach - held.coverage  # what is held outlives the look-back
+    lost = plan.out_of_reach - look.series.held.coverage  # what is held outlives the look-back
     return Sketch(plan.asks, Coverage() if look.request.start is None else lost)

@@ -1,0 +1,305 @@
+"""Answers that contradict what is held, or say less than it, and providers that fail."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from stock_double import Stock, values
+from tickerlake import clock
+from tickerlake.cache import CachedSource
+from tickerlake.errors import (
+    MalformedError,
+    NotFoundError,
+    RangeError,
+    RateLimitedError,
+    UnreachableError,
+)
+from tickerlake.sources import Answer, BarsRequest, Limits
+
+DAYS = BarsRequest("ACME", "1d", date(2024, 1, 2))
+Now = Callable[[str], None]
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> Now:
+    def set_now(text: str) -> None:
+        monkeypatch.setenv("TICKERLAKE_NOW", text)
+        clock._offset.cache_clear()
+
+    return set_now
+
+
+def closes(answer: Answer) -> dict[date, float]:
+    dates, prices = answer.bars["session_date"].to_pylist(), answer.bars["close"].to_pylist()
+    return dict(zip(dates, prices, strict=True))
+
+
+def test_a_split_is_read_by_everybody_and_fetches_nothing_again(now: Now, tmp_path: Path) -> None:
+    """Old rows keep their values; reading converts them, as the provider now tells them."""
+    stock = Stock(splits={date(2024, 3, 5): 4.0})
+    cached = CachedSource(stock, tmp_path)
+    now("2024-03-01T22:00:00Z")
+    before = closes(cached.bars(DAYS))
+    now("2024-03-06T22:00:00Z")
+    answer = cached.bars(DAYS)
+    assert len(stock.asked) == 2
+    assert closes(answer)[date(2024, 1, 2)] == before[date(2024, 1, 2)] / 4
+    assert values(answer.bars) == values(stock.bars(DAYS).bars)
+    assert answer.actions["action"].to_pylist() == ["split"]
+    part = BarsRequest("ACME", "1d", date(2024, 1, 2), date(2024, 1, 5))
+    assert closes(cached.bars(part)) == closes(stock.bars(part))
+
+
+def test_a_split_that_the_prices_do_not_show_yet(now: Now, tmp_path: Path) -> None:
+    """A split told before prices were re-adjusted (seen) is proven by bars, not by the clock."""
+    stock = Stock(
+        splits={date(2024, 3, 5): 4.0}, splits_told_from={date(2024, 3, 5): date(2024, 3, 8)}
+    )
+    cached = CachedSource(stock, tmp_path)
+    for day in ("2024-03-01", "2024-03-06", "2024-03-11"):
+        now(f"{day}T22:00:00Z")
+        truth = closes(cached.bars(DAYS))
+        fresh = closes(CachedSource(stock, tmp_path / day).bars(DAYS))
+        assert truth == pytest.approx(fresh, rel=2e-6), day
+        assert (truth[date(2024, 1, 2)] < 30) == (day > "2024-03-05"), day
+
+
+def test_a_gap_before_a_split_learns_of_it(now: Now, tmp_path: Path) -> None:
+    """An older gap whose overlap was moved by a split after it: events are asked for as well."""
+    stock = Stock(splits={date(2024, 3, 5): 4.0})
+    cached = CachedSource(stock, tmp_path)
+    now("2024-03-01T22:00:00Z")
+    cached.bars(BarsRequest("ACME", "1d", date(2024, 1, 2), date(2024, 1, 31)))
+    now("2024-03-11T22:00:00Z")
+    request = BarsRequest("ACME", "1d", date(2023, 12, 1), date(2024, 1, 31))
+    answer = cached.bars(request)
+    assert closes(answer) == pytest.approx(closes(stock.bars(request)), rel=2e-6)
+    assert not any("suspect" in note for note in answer.notes)
+
+
+def test_prices_that_nothing_explains_are_set_apart(now: Now, tmp_path: Path) -> None:
+    """Asked once more, then quarantined: the old rows are served, marked, and asked for later."""
+    stock = Stock()
+    cached = CachedSource(stock, tmp_path)
+    now("2024-03-01T22:00:00Z")
+    before = closes(cached.bars(DAYS))
+    now("2024-03-06T22:00:00Z")
+    stock.bent = {date(2024, 2, 27): {"close": 9000.0, "high": 9001.0}}
+    answer = cached.bars(DAYS)
+    assert len(stock.asked) == 3  # once more
+    assert closes(answer) == before
+    assert any("suspect" in note for note in answer.notes)
+    assert list((tmp_path / "quarantine").glob("*.arrow"))
+    cached.bars(DAYS)
+    assert len(stock.asked) == 3
+    now("2024-03-06T23:01:00Z")  # an hour later it insists
+    cached.bars(DAYS)
+    assert len(stock.asked) == 5
+    now("2024-03-07T15:00:00Z")
+    assert not any(request.start is None for request in stock.asked)
+    stock.bent = {}
+    now("2024-03-08T23:30:00Z")
+    healed = cached.bars(DAYS)
+    assert not any("suspect" in note for note in healed.notes)
+    assert values(healed.bars) == values(stock.bars(DAYS).bars)
+
+
+def test_a_volume_that_moves_is_revised_and_seen_once_more(now: Now, tmp_path: Path) -> None:
+    """Volume proves nothing about prices: the bar is revised, and due once after ten days."""
+    stock = Stock()
+    cached = CachedSource(stock, tmp_path)
+    now("2024-03-01T22:00:00Z")
+    cached.bars(DAYS)
+    stock.bent = {date(2024, 2, 28): {"volume": 5.0}}
+    now("2024-03-04T22:00:00Z")
+    rows = {row["session_date"]: row for row in cached.bars(DAYS).bars.to_pylist()}
+    assert rows[date(2024, 2, 28)]["state"] == "revised"
+    assert rows[date(2024, 2, 28)]["volume"] == 5.0
+    near = BarsRequest("ACME", "1d", date(2024, 2, 26), date(2024, 2, 29))
+    count = len(stock.asked)
+    now("2024-03-13T22:00:00Z")
+    cached.bars(near)
+    assert len(stock.asked) == count
+    now("2024-03-15T22:00:00Z")
+    cached.bars(near)
+    cached.bars(near)
+    assert len(stock.asked) == count + 1
+
+
+def test_dividends_that_vanish_are_kept(now: Now, tmp_path: Path) -> None:
+    """An answer without the events that it told before is asked for again, and loses nothing."""
+    stock = Stock(dividends={date(2024, 2, 27): 0.5})
+    cached = CachedSource(stock, tmp_path)
+    now("2024-03-01T22:00:00Z")
+    assert cached.bars(DAYS).actions.num_rows == 1
+    stock.dividends = {}
+    now("2024-03-05T22:00:00Z")
+    assert cached.bars(DAYS).actions["amount"].to_pylist() == [0.5]
+    asked = len(stock.asked)
+    assert cached.bars(DAYS).actions.num_rows == 1
+    assert len(stock.asked) == asked
+    now("2024-03-05T23:01:00Z")
+    stock.dividends = {date(2024, 2, 27): 0.5}
+    assert cached.bars(DAYS).actions.num_rows == 1
+    assert len(stock.asked) == asked + 1
+    now("2024-03-06T00:10:00Z")
+    cached.bars(DAYS)
+    assert len(stock.asked) == asked + 1
+
+
+def test_a_missing_session_is_looked_for_twice(now: Now, tmp_path: Path) -> None:
+    """A day that should have traded is seen again after the next session and after ten days."""
+    stock = Stock(missing_days={date(2024, 3, 6)})
+    cached = CachedSource(stock, tmp_path)
+    request = BarsRequest("ACME", "1d", date(2024, 2, 1), date(2024, 3, 6))
+    counts = []
+    for day in ("03-07", "03-08", "03-11", "03-15", "03-17", "03-28"):
+        now(f"2024-{day}T22:00:00Z")
+        cached.bars(request)
+        counts.append(len(stock.asked))
+    assert counts == [1, 2, 2, 2, 3, 3]
+
+
+def test_another_instrument_under_the_same_symbol(now: Now, tmp_path: Path) -> None:
+    """META was a fund, pence became pounds: old rows are kept apart, nothing is revised."""
+    stock = Stock()
+    cached = CachedSource(stock, tmp_path)
+    now("2024-03-01T22:00:00Z")
+    cached.bars(DAYS)
+    stock.currency = "CAD"
+    now("2024-03-04T22:00:00Z")
+    answer = cached.bars(DAYS)
+    assert any("another instrument (currency USD; now currency CAD)" in n for n in answer.notes)
+    assert set(answer.bars["currency"].to_pylist()) == {"CAD"}
+    assert answer.bars.num_rows == 43
+    asked = len(stock.asked)
+    assert asked == 3
+    assert cached.bars(DAYS).bars.equals(answer.bars)
+    assert len(stock.asked) == asked
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RateLimitedError("acme asks us to come back later.", todo="wait"),
+        UnreachableError("acme cannot be reached.", todo="check the network"),
+        MalformedError("acme sends a page for people.", todo="try again later"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_provider_that_fails_hides_nothing(
+    now: Now, tmp_path: Path, error: UnreachableError | MalformedError
+) -> None:
+    """What is held is served, marked stale, with what is not there; nothing is believed of it."""
+    stock = Stock()
+    cached = CachedSource(stock, tmp_path)
+    now("2024-03-01T22:00:00Z")
+    stock.fails = [error]
+    with pytest.raises(type(error)):
+        cached.bars(DAYS)
+    good = cached.bars(DAYS)
+    now("2024-03-06T22:00:00Z")
+    stock.fails = [error]
+    answer = cached.bars(DAYS)
+    assert answer.stale
+    assert answer.bars.num_rows == good.bars.num_rows
+    assert "2024-03-04" in answer.missing[-1]
+    assert any(error.problem in note for note in answer.notes)
+    healed = cached.bars(DAYS)
+    assert not healed.stale
+    assert healed.missing == ()
+    assert values(healed.bars) == values(stock.bars(DAYS).bars)
+
+
+def test_an_empty_answer_for_a_listed_symbol_is_not_believed(now: Now, tmp_path: Path) -> None:
+    """A throttled provider answers 200 with nothing: what is held stays, and it is asked again."""
+    stock = Stock()
+    cached = CachedSource(stock, tmp_path)
+    now("2024-03-01T22:00:00Z")
+    good = cached.bars(DAYS)
+    now("2024-03-06T22:00:00Z")
+    stock.meddle = lambda answer: dataclasses.replace(answer, bars=answer.bars.slice(0, 0))
+    answer = cached.bars(DAYS)
+    assert answer.stale
+    assert answer.bars.num_rows == good.bars.num_rows
+    stock.meddle = lambda answer: answer
+    assert values(cached.bars(DAYS).bars) == values(stock.bars(DAYS).bars)
+
+
+def test_nothing_there_is_believed_the_third_time(now: Now, tmp_path: Path) -> None:
+    """A range without data is asked for again after an hour and after a day; then it is so."""
+    stock = Stock()
+    cached = CachedSource(stock, tmp_path)
+    request = BarsRequest("ACME", "1d", date(2020, 3, 2), date(2020, 3, 6))
+    error = RangeError("acme has no bars of ACME in this range.", todo="another")
+    for moment, asks in (("01T10:00", True), ("01T10:30", False), ("01T11:01", True),
+                         ("01T13:00", False), ("02T11:02", True), ("29T11:00", False)):  # fmt: skip
+        now(f"2024-03-{moment}:00Z")
+        stock.fails, before = [error], len(stock.asked)
+        if asks:
+            with pytest.raises(RangeError, match="no bars of ACME"):
+                cached.bars(request)
+        else:
+            assert cached.bars(request).bars.num_rows == 0
+        assert len(stock.asked) - before == asks
+
+
+def test_nothing_of_the_last_two_days_is_not_believed(now: Now, tmp_path: Path) -> None:
+    """An empty answer says nothing of sessions that may not be told yet."""
+    stock = Stock(missing_days={date(2024, 3, 7)})
+    cached = CachedSource(stock, tmp_path)
+    request = BarsRequest("ACME", "1d", date(2024, 3, 7), date(2024, 3, 7))
+    now("2024-03-07T22:00:00Z")
+    assert cached.bars(request).bars.num_rows == 0
+    stock.missing_days = set()
+    now("2024-03-08T10:00:00Z")
+    assert cached.bars(request).bars.num_rows == 1
+
+
+def test_bars_that_left_the_look_back_unseen_are_final_and_unconfirmed(
+    now: Now, tmp_path: Path
+) -> None:
+    """A provisional minute that can no longer be asked for is final; a note says so."""
+    stock = Stock(limits=Limits(intervals=("1m",), look_back_days={"1m": 7}, price_basis="splits"))
+    cached = CachedSource(stock, tmp_path)
+    request = BarsRequest("ACME", "1m", date(2024, 3, 6), date(2024, 3, 6))
+    now("2024-03-06T23:00:00Z")
+    assert set(cached.bars(request).bars["state"].to_pylist()) == {"provisional"}
+    now("2024-03-20T23:00:00Z")
+    answer = cached.bars(request)
+    assert set(answer.bars["state"].to_pylist()) == {"final"}
+    assert any("unconfirmed" in note for note in answer.notes)
+    assert answer.missing == ()
+    assert len(stock.asked) == 1
+
+
+def test_rows_outlive_not_found(now: Now, tmp_path: Path) -> None:
+    """A delisted symbol keeps its bars; it only stops being asked for."""
+    stock = Stock()
+    cached = CachedSource(stock, tmp_path)
+    now("2024-03-01T22:00:00Z")
+    cached.bars(DAYS)
+    for day in ("05", "05", "07"):
+        now(f"2024-03-{day}T22:00:00Z")
+        stock.fails = [NotFoundError("acme does not know ACME.", todo="check")]
+        answer = cached.bars(DAYS)
+        assert answer.bars.num_rows == 42
+        assert answer.stale
+    assert len(stock.asked) == 3
+
+
+def test_a_clock_that_is_behind_is_told(tmp_path: Path) -> None:
+    """Our clock a minute and more behind the provider's: its time is taken, and a note says so."""
+    stock = Stock()
+    ahead = clock.now() + timedelta(minutes=10)
+    stock.meddle = lambda answer: dataclasses.replace(
+        answer, about=dataclasses.replace(answer.about, as_of=ahead)
+    )
+    last = clock.now().date() - timedelta(days=30)
+    answer = CachedSource(stock, tmp_path).bars(BarsRequest("ACME", "1d", last))
+    assert any("behind the provider's" in note for note in answer.notes)
