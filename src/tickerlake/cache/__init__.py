@@ -1,7 +1,17 @@
 """A source that remembers: wraps a Source and is a Source."""
 
 from tickerlake.cache.cached import CachedSource
+from tickerlake.cache.care import CacheCare, Finding, Holding
 from tickerlake.cache.plan import Part, Plan, Planned
 from tickerlake.cache.settings import CacheSettings
 
-__all__ = ["CacheSettings", "CachedSource", "Part", "Plan", "Planned"]
+__all__ = [
+    "CacheCare",
+    "CacheSettings",
+    "CachedSource",
+    "Finding",
+    "Holding",
+    "Part",
+    "Plan",
+    "Planned",
+]

@@ -203,6 +203,24 @@ class Index:
             index.execute("delete from series where id = ?", (series.id,))
         return names
 
+    def quarantined(self, series: Series) -> int:
+        """How many rows of a series are quarantined."""
+        with self._read() as index:
+            row = (
+                index
+                and index.execute(
+                    "select sum(rows) from quarantined where series = ?", (series.id,)
+                ).fetchone()
+            )
+        return int(row[0] or 0) if row else 0
+
+    def forget_quarantined(self) -> list[str]:
+        """Forget all quarantined rows; returns the names of their files."""
+        with self._write() as index:
+            names = [name for (name,) in index.execute("select name from quarantined")]
+            index.execute("delete from quarantined")
+        return names
+
     def check(self) -> list[str]:
         """What SQLite finds wrong with the file; nothing if it is sound."""
         with self._read() as index:

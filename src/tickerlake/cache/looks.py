@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from tickerlake.cache.store import Store
 
-__all__ = ["Look", "look_at", "sketched"]
+__all__ = ["Look", "flight_name", "look_at", "sketched"]
 
 #: A request is on its way for a while: this much away from the look-back's edge.
 _EDGE: Final = 3600 * SECOND
@@ -68,12 +68,17 @@ class Look:
     @property
     def flight(self) -> str:
         """The name under which only one fetches at a time."""
-        key = self.series.key
-        return "/".join((key.provider, key.symbol, key.interval, key.session))
+        return flight_name(self.series.key)
 
     def span_of(self, ask: Ask) -> tuple[int, int]:
         """What an ask replaces: an open one all that follows."""
         return ask.start, max(ask.end, self.wanted[1]) if ask.is_open else ask.end
+
+
+def flight_name(key: Key) -> str:
+    """One name a series; corporate actions go with the days that bring them."""
+    interval = "1d" if key.kind == "corporate_action" else key.interval
+    return "/".join((key.provider, key.symbol, interval, key.session))
 
 
 def look_at(

@@ -41,6 +41,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.index = Index(folder)
+        self._swept = False
 
     def close(self) -> None:
         """Give back the index's connection."""
@@ -127,6 +128,9 @@ class Store:
             StorageError: Nothing has changed.
         """
         kept = self.index.commit(changes)
+        if not self._swept:  # once a process: what crashes left an hour ago and more
+            self._swept = True
+            self.sweep()
         for change in changes:
             for file in change.remove:
                 (self.folder / "rows" / file.name).unlink(missing_ok=True)

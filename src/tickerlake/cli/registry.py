@@ -34,6 +34,7 @@ VERBS = (
     Verb("status", "how far stream and lake are, per topic and partition"),
     Verb("dead-letters", "list, show, requeue or discard records that could not enter"),
     Verb("lake", "status, maintenance and repair of the tables"),
+    Verb("cache", "what was downloaded, whether it is sound, and what may go"),
     Verb("stream", "what the stream holds"),
     Verb("config", "each setting, its value, and where it came from"),
     Verb("prove", "kill anything at any moment, and count what the lake lost or doubled"),

@@ -1,0 +1,129 @@
+"""`cache`: what was downloaded, whether it is sound, and what may go."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tickerlake.cli.arguments import open_workspace
+from tickerlake.cli.output import Output, counted
+
+if TYPE_CHECKING:
+    from tickerlake.cache import CacheCare, Finding, Holding
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Status, verify, repair, prune, export."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _choice(actions.add_parser("status", help="what is held, covered and due, by series"))
+    actions.add_parser("verify", help="read every file; exit code 1 if anything is wrong")
+    actions.add_parser("repair", help="set damaged files aside; the next fetch brings them again")
+    prune = actions.add_parser(
+        "prune",
+        help="forget series; without a choice, what is not served",
+        description="Forget the series that fit the choice. Without one: older generations of "
+        "symbols, quarantined and damaged files, and what crashes left.",
+    )
+    _choice(prune)
+    export = actions.add_parser("export", help="write what is held to a file")
+    _choice(export)
+    export.add_argument("--actions", action="store_true", help="corporate actions instead of bars")
+    export.add_argument(
+        "--output", metavar="FILE", type=Path, required=True,
+        help="its name ends in .csv .json .jsonl .arrow .parquet",
+    )  # fmt: skip
+
+
+def _choice(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", metavar="NAME", help="only of this source")
+    parser.add_argument("--symbol", metavar="SYMBOL", help="only of this symbol")
+    parser.add_argument("--interval", metavar="I", help="only of this interval")
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """Do what the action says."""
+    with open_workspace(arguments, output) as workspace:
+        care = workspace.cache()
+        if arguments.action == "verify":
+            return _findings(care.verify(), output)
+        if arguments.action == "repair":
+            _findings(care.repair(), output)
+            return 0
+        choice = {
+            "source": arguments.source,
+            "symbol": arguments.symbol,
+            "interval": arguments.interval,
+        }
+        if arguments.action == "status":
+            _status(care.holdings(**choice), output)
+        elif arguments.action == "prune":
+            _prune(care, choice, output)
+        else:
+            _export(care, choice, arguments, output)
+    return 0
+
+
+def _status(holdings: list[Holding], output: Output) -> None:
+    if output.json_mode:
+        output.document([asdict(holding) for holding in holdings])
+        return
+    names = ("source", "symbol", "interval", "rows", "covered from", "to", "parts", "due", "bytes")
+    output.table(names, [_row(holding) for holding in holdings])
+    for holding in holdings:
+        name = f"{holding.symbol} {holding.interval}"
+        if holding.suspect:
+            output.note(f"{name}: suspect; {counted(holding.quarantined, 'row')} quarantined")
+        if not holding.current:
+            output.note(f"{name}: generation {holding.generation} is another instrument's")
+    if not holdings:
+        output.result("Nothing is cached.")
+
+
+def _row(holding: Holding) -> tuple[Any, ...]:
+    covered = holding.covered
+    return (
+        holding.source,
+        holding.symbol,
+        holding.interval or "actions",
+        holding.rows,
+        covered[0].start if covered else None,
+        covered[-1].end if covered else None,
+        len(covered),
+        holding.due,
+        holding.bytes,
+    )
+
+
+def _findings(findings: list[Finding], output: Output) -> int:
+    if output.json_mode:
+        output.document([asdict(finding) for finding in findings])
+    elif findings:
+        output.table(("where", "what", "done"), [(f.where, f.what, f.done) for f in findings])
+    else:
+        output.result("Every file is as it was written.")
+    return 1 if findings else 0
+
+
+def _prune(care: CacheCare, choice: dict[str, str | None], output: Output) -> None:
+    files, size = care.prune(**choice)
+    if output.json_mode:
+        output.document({"files": files, "bytes": size})
+    else:
+        output.result(f"{counted(files, 'file')} deleted, {size:,} bytes.")
+
+
+def _export(
+    care: CacheCare, choice: dict[str, str | None], arguments: argparse.Namespace, output: Output
+) -> None:
+    from tickerlake.cli.answers import write_file
+
+    rows = care.export("corporate_action" if arguments.actions else "bar", **choice)
+    write_file(rows, arguments.output)
+    if output.json_mode:
+        output.document({"rows": rows.num_rows, "output": arguments.output})
+    else:
+        output.result(f"{counted(rows.num_rows, 'row')} written to {arguments.output}")
