@@ -20,7 +20,7 @@ from tickerlake.records import KINDS, TOPICS, Kind
 
 if TYPE_CHECKING:
     from tickerlake.adjust import Adjust
-    from tickerlake.cache import CacheCare, CachedSource
+    from tickerlake.cache import CachedSource
     from tickerlake.delivery import Copied, DeliveryReport, Event
     from tickerlake.flow import Flow
     from tickerlake.lake.lake import Lake
@@ -208,14 +208,6 @@ class Workspace:
         )
         self._opened.callback(cached.close)
         return cached
-
-    def cache(self) -> CacheCare:
-        """What the cache holds, and how to look after it."""
-        from tickerlake.cache import CacheCare
-
-        care = CacheCare(self.folder / self._settings.cache.folder)
-        self._opened.callback(care.close)
-        return care
 
     def provider(self, name: str) -> Source:
         """The source `name` itself, without a cache.

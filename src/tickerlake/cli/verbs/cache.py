@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,24 +47,31 @@ def _choice(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Do what the action says."""
+    from tickerlake.cache import CacheCare
+
     with open_workspace(arguments, output) as workspace:
-        care = workspace.cache()
-        if arguments.action == "verify":
-            return _findings(care.verify(), output)
-        if arguments.action == "repair":
-            _findings(care.repair(), output)
-            return 0
-        choice = {
-            "source": arguments.source,
-            "symbol": arguments.symbol,
-            "interval": arguments.interval,
-        }
-        if arguments.action == "status":
-            _status(care.holdings(**choice), output)
-        elif arguments.action == "prune":
-            _prune(care, choice, output)
-        else:
-            _export(care, choice, arguments, output)
+        folder = workspace.folder / workspace.config.settings.cache.folder
+    with contextlib.closing(CacheCare(folder)) as care:
+        return _do(care, arguments, output)
+
+
+def _do(care: CacheCare, arguments: argparse.Namespace, output: Output) -> int:
+    if arguments.action == "verify":
+        return _findings(care.verify(), output)
+    if arguments.action == "repair":
+        _findings(care.repair(), output)
+        return 0
+    choice = {
+        "source": arguments.source,
+        "symbol": arguments.symbol,
+        "interval": arguments.interval,
+    }
+    if arguments.action == "status":
+        _status(care.holdings(**choice), output)
+    elif arguments.action == "prune":
+        _prune(care, choice, output)
+    else:
+        _export(care, choice, arguments, output)
     return 0
 
 
