@@ -148,7 +148,10 @@ class Stock:
         inside = [row for row in found if _is_in(row["ex_date"], request)]
         if not inside:
             return SCHEMAS["corporate_action"].empty_table()
-        return conform(pa.Table.from_pylist(inside), "corporate_action")
+        schema = SCHEMAS["corporate_action"]
+        return pa.Table.from_pylist(
+            [{"kind": "corporate_action"} | r for r in inside], schema=schema
+        )
 
 
 def _is_in(day: date, request: BarsRequest) -> bool:
