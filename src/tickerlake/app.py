@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from tickerlake import clock
 from tickerlake.config import Config, find_workspace, load
-from tickerlake.errors import StorageError
 from tickerlake.records import KINDS, TOPICS, Kind
 
 if TYPE_CHECKING:
     from tickerlake.adjust import Adjust
-    from tickerlake.cache import CachedSource
+    from tickerlake.cache import CachedSource, Known
     from tickerlake.delivery import Copied, DeliveryReport, Event
     from tickerlake.flow import Flow
     from tickerlake.lake.lake import Lake
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     from tickerlake.publish import Publisher
     from tickerlake.query import Engine, Result
     from tickerlake.query.live import Live
-    from tickerlake.search import Found, SymbolSearch
-    from tickerlake.sources import Answer, Frame, Source
+    from tickerlake.search import Found, Symbols
+    from tickerlake.sources import Answer, BarsRequest, Frame, Source
     from tickerlake.sources.feed import Feed
     from tickerlake.streams import Stream
 
@@ -189,8 +188,16 @@ class Workspace:
 
         return families(self.flow.topics(), self.flow.workers())
 
-    def source(self, name: str, *, offline: bool = False) -> CachedSource:
+    def source(
+        self,
+        name: str,
+        *,
+        offline: bool = False,
+        on_ask: Callable[[BarsRequest], None] = lambda _: None,
+    ) -> CachedSource:
         """The source `name`, behind the cache; `offline` answers from the cache alone.
+
+        `on_ask` is told after each request to the provider.
 
         Raises:
             ConfigError: No source has that name.
@@ -205,6 +212,7 @@ class Workspace:
             offline=offline,
             host=host_of(name, self._settings.sources.get(name, {}).get("base_url")),
             settings=self._settings.cache,
+            on_ask=on_ask,
         )
         self._opened.callback(cached.close)
         return cached
@@ -228,14 +236,23 @@ class Workspace:
             self._opened.callback(close)
         return source
 
-    @cached_property
-    def symbols(self) -> SymbolSearch:
-        """Who finds symbols, and remembers them."""
-        from tickerlake.search import SymbolIndex, SymbolSearch
+    def cached_series(self) -> list[Known]:
+        """The bars that the cache holds, of every source."""
+        from tickerlake.cache import known_series
 
-        settings = self._settings.search
-        index = SymbolIndex(self.folder / settings.index)
-        return SymbolSearch(index, self._searched, settings)
+        return known_series(self.folder / self._settings.cache.folder)
+
+    @cached_property
+    def symbols(self) -> Symbols:
+        """What is known of symbols: who finds, follows and remembers them."""
+        from tickerlake.search import Symbols
+
+        return Symbols(
+            self.folder / self._settings.search.index,
+            self._settings.search,
+            provider=self.provider,
+            settings_of=lambda name: self._settings.sources.get(name, {}),
+        )
 
     def search(
         self,
@@ -263,30 +280,6 @@ class Workspace:
         """
         mode: Literal["ask", "offline"] = "offline" if offline else "ask"
         return self.symbols.search(text, limit=limit, mode=mode, names=sources, refresh=refresh)
-
-    def _searched(self, names: Sequence[str] | None) -> dict[str, Source]:
-        """Those to ask for symbols: the named ones, else the usual ones, yahoo first."""
-        from tickerlake.sources import Lists, Searches
-        from tickerlake.sources.registry import names as every_name
-        from tickerlake.sources.registry import source_class
-        from tickerlake.sources.vault import with_secrets
-
-        wanted = names or self._settings.search.sources
-        if wanted:
-            return {name: self.provider(name) for name in wanted}
-        opened: dict[str, Source] = {}
-        for name in sorted(every_name(), key=lambda name: name != "yahoo"):
-            kind: Any = source_class(name)
-            if not (issubclass(kind, Searches) or issubclass(kind, Lists)):
-                continue
-            settings = with_secrets(name, self._settings.sources.get(name, {}))
-            needs_key = "api_key" in {
-                field.name for field in dataclasses.fields(kind.settings_type)
-            }
-            is_ready = bool(settings.get("api_key")) if needs_key else bool(settings)
-            if name == "yahoo" or is_ready:
-                opened[name] = self.provider(name)
-        return opened
 
     def feed(
         self,
@@ -330,7 +323,7 @@ class Workspace:
                 on_event(event)
 
         return Publisher(
-            self.source(source),
+            self.symbols.followed(self.source(source)),
             self.stream,
             known=partial(known_bars, self.lake, self.stream),
             known_actions=partial(known_actions, self.lake, self.stream),
@@ -433,23 +426,11 @@ class Workspace:
             live=self.live,
             pipeline=self.flow.pipeline,
             figures=self.figures,
-            search=self._typed,
+            search=self.symbols.typed,
             settings=web if port is None else dataclasses.replace(web, port=port),
             on_address=on_address,
             stop=stop,
         )
-
-    def _typed(self, text: str, *, ask: bool | None) -> list[dict[str, Any]]:
-        """What a page's search box wants to know: providers are asked if nothing known fits."""
-        mode: Literal["typing", "ask", "offline"] = "typing"
-        if ask is not None:
-            mode = "ask" if ask else "offline"
-        try:
-            return self.symbols.search(text, limit=50, mode=mode).rows()
-        except StorageError:
-            if ask:
-                raise
-            return []  # a page over a read-only folder still shows what the lake has
 
     def sql(self, query: str, *, as_of: datetime | str | None = None) -> Result:
         """Run one SELECT over the lake and the stream's fresh tail.

@@ -2,6 +2,7 @@
 
 from tickerlake.cache.cached import CachedSource
 from tickerlake.cache.care import CacheCare, Finding, Holding
+from tickerlake.cache.known import Known, known_series
 from tickerlake.cache.plan import Part, Plan, Planned
 from tickerlake.cache.settings import CacheSettings
 
@@ -11,7 +12,9 @@ __all__ = [
     "CachedSource",
     "Finding",
     "Holding",
+    "Known",
     "Part",
     "Plan",
     "Planned",
+    "known_series",
 ]

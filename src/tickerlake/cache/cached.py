@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -44,12 +44,15 @@ class CachedSource:
         offline: bool = False,
         host: str | None = None,
         settings: CacheSettings | None = None,
+        on_ask: Callable[[BarsRequest], None] = lambda _: None,
     ) -> None:
+        """`on_ask` is told after each request to the provider; what came is kept by then."""
         self._source = source
         self._store = Store(folder)
         self._offline = offline
         self._host = host or source.name
         self._settings = settings or CacheSettings()
+        self._on_ask = on_ask
         self._extended = bool(getattr(source, "extended_hours", False))
 
     @property
@@ -88,7 +91,9 @@ class CachedSource:
             if answer is not None:
                 return answer
         with flight(self._store.folder, look.flight):
-            fetching = Fetching(self._store, self._source, self._settings, self._look)
+            fetching = Fetching(
+                self._store, self._source, self._settings, self._look, on_ask=self._on_ask
+            )
             return fetching.bars(request)
 
     def cached(self, request: BarsRequest) -> Answer:

@@ -56,11 +56,14 @@ class Fetching:
         source: Source,
         settings: CacheSettings,
         look: Callable[[BarsRequest], Look],
+        *,
+        on_ask: Callable[[BarsRequest], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._source = source
         self._settings = settings
         self._look = look
+        self._on_ask = on_ask
         self._live = round(settings.live_seconds * SECOND)
         self._notes: list[str] = []
         self._missing: list[str] = []
@@ -82,7 +85,9 @@ class Fetching:
                 break
             for ask in plan.asks:
                 self._asked |= Coverage.of([look.span_of(ask)])
-                if not self._ask(request, ask):
+                goes_on = self._ask(request, ask)
+                self._on_ask(request)
+                if not goes_on:
                     break
             if self._trouble is not None:
                 break

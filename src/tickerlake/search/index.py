@@ -19,11 +19,11 @@ from typing import Any, Final
 
 from tickerlake.errors import NewerVersionError, StorageError
 from tickerlake.search.folding import fold, spellings
-from tickerlake.sources import Hit
+from tickerlake.sources import Hit, Rename
 
-__all__ = ["Remembered", "SymbolIndex"]
+__all__ = ["Changes", "Remembered", "SymbolIndex"]
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _BUSY_SECONDS: Final = 30.0
 _FIELDS: Final = tuple(field.name for field in dataclasses.fields(Hit))
 _KEY: Final = ("provider", "provider_symbol")
@@ -38,6 +38,8 @@ create virtual table if not exists words using fts5(
     symbol, name, codes, tokenize = 'unicode61 remove_diacritics 2', prefix = '1 2 3');
 create table if not exists answers (provider text, text text, asked_at text, hits text,
     primary key (provider, text)) without rowid;
+create table if not exists renames (symbol text primary key, told_at text, told text)
+    without rowid;
 create table if not exists pauses (provider text primary key, until text) without rowid;
 pragma user_version = {_VERSION};
 """
@@ -49,6 +51,14 @@ class Remembered:
 
     at: datetime
     hits: tuple[Hit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What was told of a symbol's changes, and when; none if none is told."""
+
+    at: datetime
+    renames: tuple[Rename, ...]
 
 
 class SymbolIndex:
@@ -80,6 +90,25 @@ class SymbolIndex:
         with self._open() as index:
             for hit in hits:
                 _keep(index, hit, None)
+
+    def remember_renames(self, symbol: str, renames: Sequence[Rename], *, at: datetime) -> None:
+        """Keep what a provider told of a symbol's changes, nothing among it."""
+        told = json.dumps([(r.old, r.new, r.on.isoformat()) for r in renames])
+        with self._open() as index:
+            index.execute(
+                "insert or replace into renames values (?, ?, ?)",
+                (symbol, at.isoformat(), told),
+            )
+
+    def renames(self, symbol: str) -> Changes | None:
+        """What was told of a symbol's changes; None if nobody was asked."""
+        found = self._rows("select told_at, told from renames where symbol = ?", (symbol,))
+        if not found:
+            return None
+        told = (
+            Rename(old, new, date.fromisoformat(on)) for old, new, on in json.loads(found[0][1])
+        )
+        return Changes(datetime.fromisoformat(found[0][0]), tuple(told))
 
     def pause(self, provider: str, until: datetime) -> None:
         """Leave a provider alone until then: machine time."""

@@ -21,7 +21,7 @@ from tickerlake.sources import Hit, Lists, Searches, Source
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Found", "SymbolSearch"]
+__all__ = ["Found", "Mode", "SymbolSearch"]
 
 #: `ask`: providers that do not know the text yet; `typing`: only if nothing known fits;
 #: `offline`: nobody.

@@ -83,6 +83,9 @@ class YahooSource:
 
     def __init__(self, settings: YahooSettings | None = None) -> None:
         self._settings = settings or YahooSettings()
+        self.limits = dataclasses.replace(
+            type(self).limits, requests_per_second=self._settings.requests_per_second
+        )
         self._session = self._open_session("base", {})
         self._quotes = Crumbs(self._open_session)
 

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tickerlake.cli.arguments import add_range, open_workspace
 from tickerlake.cli.output import Output
-from tickerlake.errors import PartlyDoneError, TickerlakeError
+from tickerlake.cli.stopping import Stop, stopping
+from tickerlake.cli.universe import SYMBOLS_HELP, requests_of, wanted_symbols
+from tickerlake.errors import NotFoundError, RangeError, UsageError
 
 if TYPE_CHECKING:
-    from tickerlake.cache import CachedSource
-    from tickerlake.sources import Answer, BarsRequest, Source
+    from tickerlake.app import Workspace
+    from tickerlake.cli.fetching import Fetched
+    from tickerlake.sources import Answer, BarsRequest
 
 __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which symbols, from where, and what to do with them."""
-    parser.add_argument("symbols", nargs="+", metavar="SYMBOL", help="such as AAPL")
-    parser.add_argument("--source", default="yahoo", metavar="NAME", help="default: yahoo")
+    parser.add_argument("symbols", nargs="*", metavar="SYMBOL", help=SYMBOLS_HELP)
+    parser.add_argument("--source", metavar="NAME", help="default: yahoo")
     add_range(parser)
+    parser.add_argument(
+        "--since",
+        choices=("last",),
+        help="only what came since what is cached; without SYMBOL, of all that is cached",
+    )
     parser.add_argument(
         "--plan", action="store_true", help="say what would be asked for, and ask nobody"
     )
@@ -36,130 +45,165 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Fetch each symbol; one that cannot be had does not stop the others."""
-    from tickerlake.sources import BarsRequest
-
-    requests = [
-        BarsRequest(symbol, arguments.interval or "1d", arguments.start, arguments.end)
-        for symbol in arguments.symbols
-    ]
-    with open_workspace(arguments, output) as workspace:
-        source = workspace.source(arguments.source, offline=arguments.offline)
+    _check(arguments)
+    with open_workspace(arguments, output) as workspace, stopping() as stop:
+        wished, left_out = _requests(arguments, workspace)
+        for text in left_out:
+            output.note(text)
         if arguments.plan:
-            _tell_plan([_plan(source, request) for request in requests], output)
+            _plan(wished, workspace, output)
             return 0
-        answers, failures = _fetch(source, requests, output)
-    if arguments.output is not None and answers:
-        _write(list(answers.values()), arguments.output)
-    _tell(answers, failures, arguments.output, output)
-    _raise_missing(answers, failures)
+        fetched = _fetch(arguments, wished, workspace, stop, output)
+    if arguments.output is not None and fetched.answers:
+        _write(fetched.answers, arguments)
+    _tell(fetched, arguments.output, output)
+    if stop.asked_by is not None:
+        output.note("Stopped. What came is kept; the same command goes on from here.")
+        return stop.exit_code(endless=False)
+    fetched.raise_if_incomplete()
     return 0
 
 
+def _check(arguments: argparse.Namespace) -> None:
+    if not arguments.symbols and arguments.since is None:
+        raise UsageError(
+            "There is nothing to fetch.",
+            expected="a SYMBOL, a list (@FILE), or --since last",
+            todo="such as `tickerlake fetch AAPL`",
+        )
+    if arguments.since is not None and (arguments.start or arguments.end):
+        raise UsageError(
+            "--since last says what the range is.",
+            expected="--since without --start and --end",
+            todo="leave one of them out",
+        )
+
+
+def _requests(
+    arguments: argparse.Namespace, workspace: Workspace
+) -> tuple[dict[str, list[BarsRequest]], list[str]]:
+    """What to fetch, by source; and what is left out, in sentences."""
+    symbols = wanted_symbols(arguments.symbols)
+    if arguments.since is not None:
+        return _since_last(arguments, [one.symbol for one in symbols], workspace)
+    name = arguments.source or "yahoo"
+    limits = workspace.provider(name).limits
+    requests, left_out = requests_of(
+        arguments,
+        symbols,
+        listed=lambda symbol: workspace.symbols.listed(name, symbol),
+        spans=limits.span_days,
+    )
+    if left_out and not requests:
+        raise RangeError(
+            "No symbol traded in the asked range, as far as is known.",
+            expected="a range after the listing",
+            found="; ".join(left_out),
+            todo="ask for a later range",
+        )
+    return {name: requests}, left_out
+
+
+def _since_last(
+    arguments: argparse.Namespace, symbols: Sequence[str], workspace: Workspace
+) -> tuple[dict[str, list[BarsRequest]], list[str]]:
+    """From where each cached series ends, or has something due; the cache overlaps it by itself."""
+    from tickerlake.sources import BarsRequest
+
+    requests: dict[str, list[BarsRequest]] = {}
+    known = [
+        one
+        for one in workspace.cached_series()
+        if arguments.source in (None, one.provider)
+        and arguments.interval in (None, one.interval)
+        and (not symbols or one.symbol in symbols)
+        and (one.since is not None or workspace.provider(one.provider).limits.local)
+    ]
+    for one in known:
+        request = BarsRequest(one.symbol, one.interval, one.since)
+        requests.setdefault(one.provider, []).append(request)
+    new = sorted({*symbols} - {one.symbol for one in known})
+    if new or not known:
+        raise NotFoundError(
+            f"Nothing of {', '.join(new) if new else 'this'} is in the cache yet.",
+            expected="symbols that were fetched before",
+            found="nothing to go on from",
+            todo="fetch it once with --start",
+        )
+    return requests, []
+
+
+def _plan(wished: dict[str, list[BarsRequest]], workspace: Workspace, output: Output) -> None:
+    from tickerlake.cli.planning import tell_plans
+
+    plans = []
+    for name, requests in wished.items():
+        source = workspace.source(name)
+        plans.append((source.plan(requests), source.limits))
+    tell_plans(plans, output)
+
+
 def _fetch(
-    source: Source, requests: list[BarsRequest], output: Output
-) -> tuple[dict[str, Answer], dict[str, TickerlakeError]]:
-    answers: dict[str, Answer] = {}
-    failures: dict[str, TickerlakeError] = {}
-    with output.progress("fetching") as progress:
-        for done, request in enumerate(requests):
-            progress(done, len(requests))
-            try:
-                answers[request.symbol] = source.bars(request)
-            except TickerlakeError as error:
-                if len(requests) == 1:
-                    raise
-                failures[request.symbol] = error
-    return answers, failures
+    arguments: argparse.Namespace,
+    wished: dict[str, list[BarsRequest]],
+    workspace: Workspace,
+    stop: Stop,
+    output: Output,
+) -> Fetched:
+    from tickerlake.cli.fetching import Fetched, fetch
+    from tickerlake.cli.steps import steps
+
+    fetched = Fetched()
+    count = sum(len(requests) for requests in wished.values())
+    with steps(output, "fetching", count) as told:
+
+        def asked(_: BarsRequest) -> None:
+            told.advance()
+            if stop.asked_by is not None:
+                raise KeyboardInterrupt
+
+        for name, requests in wished.items():
+            source = workspace.source(name, offline=arguments.offline, on_ask=asked)
+            fetch(
+                source,
+                workspace.symbols.followed(source, offline=arguments.offline),
+                requests,
+                told,
+                stopped=lambda: stop.asked_by is not None,
+                into=fetched,
+                keep=arguments.output is not None,
+                on_answer=workspace.symbols.note_about,
+            )
+    return fetched
 
 
-def _write(answers: list[Answer], path: Path) -> None:
+def _write(answers: dict[str, Answer], arguments: argparse.Namespace) -> None:
     import pyarrow as pa
 
     from tickerlake.cli.answers import write_file
 
-    write_file(pa.concat_tables([answer.bars for answer in answers]), path)
+    write_file(pa.concat_tables([answer.bars for answer in answers.values()]), arguments.output)
 
 
-def _tell(
-    answers: dict[str, Answer],
-    failures: dict[str, TickerlakeError],
-    path: Path | None,
-    output: Output,
-) -> None:
-    columns = ("symbol", "bars", "first", "last", "corporate actions")
-    rows = [_summary(symbol, answer) for symbol, answer in answers.items()]
+def _tell(fetched: Fetched, path: Path | None, output: Output) -> None:
     if output.json_mode:
-        keys = ("symbol", "bars", "first", "last", "corporate_actions")
+        keys = ("symbol", "interval", "bars", "first", "last", "corporate_actions")
         output.document(
             {
-                "symbols": [dict(zip(keys, row, strict=True)) for row in rows],
-                "failed": {symbol: str(error) for symbol, error in failures.items()},
-                "notes": [note for answer in answers.values() for note in answer.notes],
+                "symbols": [dict(zip(keys, row, strict=True)) for row in fetched.rows],
+                "failed": {symbol: str(error) for symbol, error in fetched.failures.items()},
+                "missing": fetched.missing,
+                "left": fetched.left,
+                "notes": fetched.notes,
                 "output": path,
             }
         )
     else:
-        output.table(columns, rows)
-        if path is not None:
+        columns = ("symbol", "interval", "bars", "first", "last", "corporate actions")
+        output.table(columns, fetched.rows)
+        if path is not None and fetched.answers:
             output.result(f"Written to {path}")
-    for symbol, answer in answers.items():
-        for note in answer.notes:
-            output.note(note if note.startswith(symbol) else f"{symbol}: {note}")
-    for symbol, error in failures.items():
+    for note in fetched.notes:
+        output.note(note)
+    for symbol, error in fetched.failures.items():
         output.error(f"{symbol}: {error}")
-
-
-def _summary(symbol: str, answer: Answer) -> tuple[Any, ...]:
-    import pyarrow.compute as pc
-
-    times = answer.bars["session_date" if answer.bars["session_date"].null_count == 0 else "ts"]
-    ends = pc.min_max(times).as_py()
-    return symbol, answer.bars.num_rows, ends["min"], ends["max"], answer.actions.num_rows
-
-
-def _raise_missing(answers: dict[str, Answer], failures: dict[str, TickerlakeError]) -> None:
-    if failures and not answers:
-        raise next(iter(failures.values()))
-    missing = [f"{symbol}: {part}" for symbol, a in answers.items() for part in a.missing]
-    missing += list(failures)
-    if missing:
-        raise PartlyDoneError(
-            "Not everything that was asked for could be had.",
-            found=f"missing: {'; '.join(missing)}",
-            todo="ask for another range, or for these again later",
-        )
-
-
-def _plan(source: CachedSource, request: BarsRequest) -> dict[str, Any]:
-    """What one request would ask the provider."""
-    return {
-        "source": source.name,
-        "symbol": request.symbol,
-        "interval": request.interval,
-        "start": request.start,
-        "end": request.end,
-        "requests": source.requests(request),
-        "days_per_request": source.limits.span_days.get(request.interval),
-        "look_back_days": source.limits.look_back_days.get(request.interval),
-    }
-
-
-def _tell_plan(plan: list[dict[str, Any]], output: Output) -> None:
-    if output.json_mode:
-        output.document(plan)
-        return
-    output.table(
-        ("source", "symbol", "interval", "start", "end", "requests"),
-        [
-            (
-                row["source"],
-                row["symbol"],
-                row["interval"],
-                row["start"] or "as far as it goes",
-                row["end"] or "now",
-                row["requests"],
-            )
-            for row in plan
-        ],
-    )
-    output.note("Nothing was asked for.")

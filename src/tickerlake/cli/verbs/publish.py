@@ -16,6 +16,7 @@ from tickerlake.cli.arguments import (
 from tickerlake.cli.output import Output
 from tickerlake.cli.publishing import follow, listen, on_event, tell_report
 from tickerlake.cli.stopping import Stop, stopping
+from tickerlake.cli.universe import SYMBOLS_HELP, requests_of, wanted_symbols
 from tickerlake.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "symbols",
         nargs="*",
         metavar="SYMBOL",
-        help="such as AAPL; with --file: whose bars, if it does not say",
+        help=f"{SYMBOLS_HELP}; with --file: whose bars, if it does not say",
     )
     parser.add_argument("--source", metavar="NAME", help="default: yahoo")
     parser.add_argument(
@@ -68,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Publish, tell, and say at the end what was not done."""
     _check(arguments)
-    requests = _requests(arguments)
+    requests = _requests(arguments, output)
     with (
         open_workspace(arguments, output, _file_flags(arguments)) as workspace,
         stopping() as stop,
@@ -80,7 +81,9 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         )
         if arguments.live and _listens(arguments, workspace):
             feed = workspace.feed(
-                arguments.source or "yahoo", arguments.symbols, arguments.kinds or ()
+                arguments.source or "yahoo",
+                [request.symbol for request in requests],
+                arguments.kinds or (),
             )
             listen(publisher, feed, output, stop=stop.event, limit=arguments.limit)
             return stop.exit_code(endless=True)
@@ -170,13 +173,10 @@ def _file_flags(arguments: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def _requests(arguments: argparse.Namespace) -> list[BarsRequest]:
-    from tickerlake.sources import BarsRequest
-
+def _requests(arguments: argparse.Namespace, output: Output) -> list[BarsRequest]:
     if arguments.file is not None:
         return []
-    interval = arguments.interval or "1d"
-    return [
-        BarsRequest(symbol, interval, arguments.start, arguments.end)
-        for symbol in arguments.symbols
-    ]
+    requests, left_out = requests_of(arguments, wanted_symbols(arguments.symbols))
+    for text in left_out:
+        output.note(text)
+    return requests

@@ -19,6 +19,7 @@ from tickerlake.cli.output import Output
 from tickerlake.cli.publishing import follow, listen
 from tickerlake.cli.stopping import stopping
 from tickerlake.cli.together import Together
+from tickerlake.cli.universe import SYMBOLS_HELP, requests_of, wanted_symbols
 from tickerlake.cli.verbs.deliver import tell_event, tell_report
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "symbols",
         nargs="*",
         metavar="SYMBOL",
-        help="such as AAPL; none: deliver and serve what others publish",
+        help=f"{SYMBOLS_HELP}; none: deliver and serve what others publish",
     )
     parser.add_argument("--source", default="yahoo", metavar="NAME", help="default: yahoo")
     add_range(parser)
@@ -57,12 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Run all three until stopped; the first that fails ends all."""
-    from tickerlake.sources import BarsRequest
-
-    requests = [
-        BarsRequest(symbol, arguments.interval or "1d", arguments.start, arguments.end)
-        for symbol in arguments.symbols
-    ]
+    requests, left_out = requests_of(arguments, wanted_symbols(arguments.symbols))
+    for text in left_out:
+        output.note(text)
     flags = address_flags(arguments)
     with open_workspace(arguments, output, flags) as workspace, stopping() as stop:
         workspace.ready()
@@ -108,9 +106,8 @@ def _publishing(
     )
     if isinstance(provider, Live) or arguments.kinds is not None:
         # The page and delivery go on while a provider cannot be reached, from the first.
-        feed = workspace.feed(
-            arguments.source, arguments.symbols, arguments.kinds or (), patient=True
-        )
+        symbols = [request.symbol for request in requests]
+        feed = workspace.feed(arguments.source, symbols, arguments.kinds or (), patient=True)
         works.append(lambda: listen(publisher, feed, output, stop=stop))
     if "bar" in provider.limits.history:
         works.append(

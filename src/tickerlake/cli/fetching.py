@@ -1,0 +1,180 @@
+"""Fetch many requests: in batches where the provider has them, each failure by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tickerlake.errors import NotFoundError, PartlyDoneError, TickerlakeError
+from tickerlake.sources import Batches
+
+if TYPE_CHECKING:
+    from tickerlake.cache import CachedSource
+    from tickerlake.cli.steps import Steps
+    from tickerlake.search import Followed
+    from tickerlake.sources import Answer, BarsRequest
+
+__all__ = ["Fetched", "fetch"]
+
+
+@dataclass(slots=True)
+class Fetched:
+    """What came, and what did not."""
+
+    #: Symbol, interval, bars, first, last, corporate actions.
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    #: Only where they are wanted: many symbols' bars are too much to keep for nothing.
+    answers: dict[str, Answer] = field(default_factory=dict)
+    failures: dict[str, TickerlakeError] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    #: Not begun when Ctrl-C came.
+    left: list[str] = field(default_factory=list)
+
+    def raise_if_incomplete(self) -> None:
+        """What was not had is an error.
+
+        Raises:
+            TickerlakeError: Nothing was had: the first failure.
+            PartlyDoneError: Some was had; says what was not.
+        """
+        if self.failures and not self.rows:
+            raise next(iter(self.failures.values()))
+        missing = [*self.missing, *(f"{name}: {e.problem}" for name, e in self.failures.items())]
+        if missing:
+            raise PartlyDoneError(
+                "Not everything that was asked for could be had.",
+                found=f"missing: {'; '.join(missing)}",
+                todo="ask for another range, or for these again later",
+            )
+
+
+def fetch(
+    source: CachedSource,
+    followed: Followed,
+    requests: Sequence[BarsRequest],
+    steps: Steps,
+    *,
+    stopped: Callable[[], bool],
+    into: Fetched,
+    keep: bool,
+    on_answer: Callable[[str, str, Answer], None],
+) -> None:
+    """Bring each request into the cache; one that cannot be had does not stop the others.
+
+    Args:
+        source: The cache over the provider.
+        followed: The same, following symbols that became others.
+        requests: What to fetch.
+        steps: Told of each symbol, and of each request that is sent for it.
+        stopped: Whether to end: no further request is sent, and what came is kept.
+        into: Where it is told what came.
+        keep: Keep answers, for a file.
+        on_answer: Told of each answer, with its source and symbol.
+    """
+    fetched = into
+    for group in _groups(source, requests):
+        if stopped():
+            fetched.left += [request.symbol for request in group]
+            continue
+        steps.begin(_title(group), _total(source, group, steps))
+        try:
+            found = _answers(source, followed, group)
+        except KeyboardInterrupt:  # between two requests: what came before is in the cache
+            if not stopped():
+                raise
+            fetched.left += [request.symbol for request in group]
+            continue
+        for request, answer in found:
+            if isinstance(answer, TickerlakeError):
+                fetched.failures[request.symbol] = answer
+                continue
+            _note(fetched, request, answer, keep=keep)
+            on_answer(source.name, request.symbol, answer)
+        steps.end(len(group))
+
+
+def _groups(source: CachedSource, requests: Sequence[BarsRequest]) -> Iterator[list[BarsRequest]]:
+    """Requests that one request to the provider can answer together."""
+    size = source.limits.symbols_per_request if isinstance(source, Batches) else 1
+    if size == 1:
+        yield from ([request] for request in requests)
+        return
+    alike: dict[tuple[Any, ...], list[BarsRequest]] = {}
+    for request in requests:
+        alike.setdefault((request.interval, request.start, request.end), []).append(request)
+    for group in alike.values():
+        for at in range(0, len(group), size):
+            yield group[at : at + size]
+
+
+def _title(group: Sequence[BarsRequest]) -> str:
+    more = f" and {len(group) - 1} more" if len(group) > 1 else ""
+    return f"{group[0].symbol}{more}"
+
+
+def _total(source: CachedSource, group: Sequence[BarsRequest], steps: Steps) -> int | None:
+    """How many requests it takes; asked only where somebody looks."""
+    if not steps.draws:
+        return None
+    try:
+        return source.plan(group).requests_max
+    except TickerlakeError:
+        return None  # the fetch itself says it better
+
+
+def _answers(
+    source: CachedSource, followed: Followed, group: Sequence[BarsRequest]
+) -> list[tuple[BarsRequest, Answer | TickerlakeError]]:
+    if len(group) == 1:
+        return [(group[0], _one(followed, group[0]))]
+    assert isinstance(source, Batches)  # noqa: S101 - else groups are of one
+    try:
+        found = source.bars_of([request.symbol for request in group], group[0])
+    except TickerlakeError as error:
+        return [(request, error) for request in group]
+    return [(request, _followed(followed, request, found[request.symbol])) for request in group]
+
+
+def _one(followed: Followed, request: BarsRequest) -> Answer | TickerlakeError:
+    try:
+        return followed.bars(request)
+    except TickerlakeError as error:
+        return error
+
+
+def _followed(
+    followed: Followed, request: BarsRequest, answer: Answer | Exception
+) -> Answer | TickerlakeError:
+    if isinstance(answer, Exception) and not isinstance(answer, TickerlakeError):
+        raise answer
+    if isinstance(answer, TickerlakeError) and not isinstance(answer, NotFoundError):
+        return answer
+    try:
+        return followed.follow(request, answer)
+    except TickerlakeError as error:
+        return error
+
+
+def _note(fetched: Fetched, request: BarsRequest, answer: Answer, *, keep: bool) -> None:
+    import pyarrow.compute as pc
+
+    symbols = list(dict.fromkeys([request.symbol, *answer.bars["symbol"].unique().to_pylist()]))
+    for symbol in symbols:
+        bars = answer.bars.filter(pc.equal(answer.bars["symbol"], symbol))
+        if symbol == request.symbol or bars.num_rows:
+            actions = answer.actions.filter(pc.equal(answer.actions["symbol"], symbol))
+            ends = pc.min_max(bars["session_date" if not bars["session_date"].null_count else "ts"])
+            first, last = ends["min"].as_py(), ends["max"].as_py()
+            row = (symbol, request.interval, bars.num_rows, first, last, actions.num_rows)
+            fetched.rows.append(row)
+    name = f"{request.symbol} {request.interval}"
+    if keep:
+        fetched.answers[name] = answer
+    fetched.notes += [_named(note, request.symbol) for note in answer.notes]
+    fetched.missing += [_named(part, request.symbol) for part in answer.missing]
+
+
+def _named(text: str, symbol: str) -> str:
+    return text if text.startswith(symbol) else f"{symbol}: {text}"
