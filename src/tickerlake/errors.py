@@ -71,7 +71,7 @@ __all__ = [
 _MASK: Final = "••••"
 _PASSWORD: Final = re.compile(r"(://[^/\s:@]*):[^/\s@]+@")
 #: Shorter ones would take ordinary words out of the texts, and guard nothing.
-_SECRET_CHARACTERS_MIN: Final = 4
+_SECRET_CHARACTERS_MIN: Final = 6
 
 _hidden: set[str] = set()
 

@@ -57,9 +57,12 @@ class Output:
         self._printing = threading.Lock()
 
     def log_as(self, settings: LogSettings) -> None:
-        """What is told from now on, and how."""
+        """What is told from now on, and how: by rooms below, too, before a verb says a word."""
+        from tickerlake.observe import set_up_log
+
         self._log = settings
-        self._log_is_set_up = False
+        set_up_log(settings)
+        self._log_is_set_up = True
 
     def document(self, value: object) -> None:
         """The one JSON document of a `--json` call."""

@@ -41,6 +41,7 @@ from tickerlake.sources.base import (
     select,
 )
 from tickerlake.sources.captures import is_capture, parse_capture
+from tickerlake.sources.columns import malformed
 from tickerlake.sources.http import HttpSettings, Session
 from tickerlake.sources.listed import joined as joined_answers
 from tickerlake.sources.listed import received_of
@@ -448,11 +449,18 @@ class AlpacaSource:
         return {**rest, **asof}
 
     def _pages(self, path: str, params: Mapping[str, str], symbol: str | None) -> Iterator[_Told]:
+        wanted = path.rpartition("/")[2].replace("-", "_")
         token: str | None = ""
+        seen: set[str] = set()
         while token is not None:
+            seen.add(token)
             paged = {"page_token": token} if token else {}
             reply = self._session().get(path, {**params, **paged})
             page = open_page(reply.body, symbol=symbol, status=reply.status)
+            if page.rows != wanted and (page.count or page.events):
+                raise malformed("Alpaca", "", wanted, page.rows)
+            if page.token in seen:
+                raise malformed("Alpaca", "its pages", "each page once", "a page that comes again")
             about = About(exchange="US", currency="USD", as_of=reply.date, url=reply.url)
             yield _Told(page, *received_of(reply, "Alpaca"), about)
             token = page.token or None

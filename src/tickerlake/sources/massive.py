@@ -33,6 +33,7 @@ from tickerlake.sources.base import (
     select,
 )
 from tickerlake.sources.captures import is_capture, parse_capture
+from tickerlake.sources.columns import malformed
 from tickerlake.sources.http import HttpSettings, Session
 from tickerlake.sources.listed import joined as joined_answers
 from tickerlake.sources.listed import key_of, received_of
@@ -439,6 +440,7 @@ class MassiveSource:
 
     def _pages(self, path: str, params: Mapping[str, str], what: What) -> Iterator[_Told]:
         reply = self._session().get(path, params)
+        seen: set[str] = set()
         while True:
             name = urllib.parse.unquote(path.split("/")[4 if what == "bars" else -1])
             page = open_page(reply.body, what=what, symbol=name, status=reply.status)
@@ -448,6 +450,9 @@ class MassiveSource:
             yield _Told(page, *received_of(reply, "Massive"), about)
             if page.next_url is None:
                 return
+            if page.next_url in seen:
+                raise malformed("Massive", "its pages", "each page once", "a page that comes again")
+            seen.add(page.next_url)
             reply = self._session().follow(page.next_url, own_hosts=_HOSTS)
 
     def _session(self) -> Session:
