@@ -48,5 +48,5 @@ def test_an_answer_of_another_kind_is_malformed() -> None:
     trades = {"trades": [{"t": "2024-01-02T15:00:00Z", "p": 1, "s": 1}], "symbol": "ACME"}
     with provider_server(lambda _: ProviderAnswer(trades)) as server:
         settings = {"base_url": server.base_url} | KEYS["alpaca"]
-        with pytest.raises(MalformedError, match="expected: bars"):
+        with pytest.raises(MalformedError, match="expected: what /v2/stocks/bars"):
             open_source("alpaca", settings=settings).bars(DAYS)

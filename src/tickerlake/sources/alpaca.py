@@ -41,7 +41,7 @@ from tickerlake.sources.base import (
     select,
 )
 from tickerlake.sources.captures import is_capture, parse_capture
-from tickerlake.sources.columns import malformed
+from tickerlake.sources.columns import malformed, next_page
 from tickerlake.sources.http import HttpSettings, Session
 from tickerlake.sources.listed import joined as joined_answers
 from tickerlake.sources.listed import received_of
@@ -444,33 +444,27 @@ class AlpacaSource:
         return {"start": _rfc3339(start), "end": _rfc3339(end)}
 
     def _common(self) -> dict[str, str]:
-        asof = {} if self._settings.asof is None else {"asof": self._settings.asof}
         rest = {"limit": str(_ROWS_PER_PAGE), "sort": "asc", "feed": self._settings.feed}
-        return {**rest, **asof}
+        return rest if self._settings.asof is None else {**rest, "asof": self._settings.asof}
 
     def _pages(self, path: str, params: Mapping[str, str], symbol: str | None) -> Iterator[_Told]:
-        wanted = path.rpartition("/")[2].replace("-", "_")
-        token: str | None = ""
+        paged: dict[str, str] = {}
         seen: set[str] = set()
-        while token is not None:
-            seen.add(token)
-            paged = {"page_token": token} if token else {}
+        while True:
             reply = self._session().get(path, {**params, **paged})
             page = open_page(reply.body, symbol=symbol, status=reply.status)
-            if page.rows != wanted and (page.count or page.events):
-                raise malformed("Alpaca", "", wanted, page.rows)
-            if page.token in seen:
-                raise malformed("Alpaca", "its pages", "each page once", "a page that comes again")
+            if page.count and page.rows not in path:
+                raise malformed("Alpaca", "", f"what {path} tells", page.rows)
             about = About(exchange="US", currency="USD", as_of=reply.date, url=reply.url)
             yield _Told(page, *received_of(reply, "Alpaca"), about)
-            token = page.token or None
+            if (token := next_page("Alpaca", page.token, seen)) is None:
+                return
+            paged = {"page_token": token}
 
     def _session(self) -> Session:
         if self._data is None:
-            base = self._settings.base_url
-            self._data = Session(
-                base, self._settings, provider="Alpaca", headers=self._authorization()
-            )
+            own, headers = self._settings, self._authorization()
+            self._data = Session(own.base_url, own, provider="Alpaca", headers=headers)
         return self._data
 
     def _authorization(self) -> dict[str, str]:

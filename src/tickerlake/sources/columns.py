@@ -16,7 +16,16 @@ import pyarrow.compute as pc
 from tickerlake.errors import MalformedError
 from tickerlake.records import SCHEMAS, Kind, conform
 
-__all__ = ["csv_rows", "days_of", "decoded", "floats", "json_rows", "malformed", "table_of"]
+__all__ = [
+    "csv_rows",
+    "days_of",
+    "decoded",
+    "floats",
+    "json_rows",
+    "malformed",
+    "next_page",
+    "table_of",
+]
 
 _FIRST_DAY: Final = date(1800, 1, 1)
 _LAST_DAY: Final = date(2200, 1, 1)
@@ -159,6 +168,20 @@ def _column(values: Sequence[Any]) -> pa.Array:
     if any(isinstance(value, bool) for value in values):
         raise pa.ArrowTypeError("a truth value")
     return pa.array(values, pa.string() if texts else pa.float64())
+
+
+def next_page(provider: str, named: str | None, seen: set[str]) -> str | None:
+    """The page that an answer names, kept in `seen`; None after the last one.
+
+    Raises:
+        MalformedError: It was there before: following would never end.
+    """
+    if not named:
+        return None
+    if named in seen:
+        raise malformed(provider, "its pages", "each page once", "a page that comes again")
+    seen.add(named)
+    return named
 
 
 def malformed(

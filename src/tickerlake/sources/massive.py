@@ -33,7 +33,7 @@ from tickerlake.sources.base import (
     select,
 )
 from tickerlake.sources.captures import is_capture, parse_capture
-from tickerlake.sources.columns import malformed
+from tickerlake.sources.columns import next_page
 from tickerlake.sources.http import HttpSettings, Session
 from tickerlake.sources.listed import joined as joined_answers
 from tickerlake.sources.listed import key_of, received_of
@@ -448,12 +448,9 @@ class MassiveSource:
             exchange = None if currency is None else "US"
             about = About(exchange=exchange, currency=currency, as_of=reply.date, url=reply.url)
             yield _Told(page, *received_of(reply, "Massive"), about)
-            if page.next_url is None:
+            if (url := next_page("Massive", page.next_url, seen)) is None:
                 return
-            if page.next_url in seen:
-                raise malformed("Massive", "its pages", "each page once", "a page that comes again")
-            seen.add(page.next_url)
-            reply = self._session().follow(page.next_url, own_hosts=_HOSTS)
+            reply = self._session().follow(url, own_hosts=_HOSTS)
 
     def _session(self) -> Session:
         if self._opened is None:
