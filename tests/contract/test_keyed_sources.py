@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import pytest
 
+from tickerlake.errors import RateLimitedError
 from tickerlake.sources import BarsRequest, Live, Source, open_source
 from tickerlake.testing.dialect_suite import SECRET, DialectSuite
 from tickerlake.testing.provider import ProviderAnswer, ProviderRequest, provider_server
@@ -97,6 +98,24 @@ class TestStooq(SourceSuite):
             yield open_source("stooq", settings=keyed(server.base_url))
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("tiingo", "You have run over your hourly request allocation. Please upgrade."),
+        ("alphavantage", {"Information": "our standard API rate limit is 25 requests per day"}),
+        ("stooq", "Exceeded the daily hits limit"),
+    ],
+)
+def test_a_limit_is_told_to_all(name: str, said: object) -> None:
+    """A limit that comes with HTTP 200 is remembered: the next symbol costs no request."""
+    with provider_server(lambda _: ProviderAnswer(said)) as server:
+        for symbol in ("acme.us", "other.us"):
+            source = open_source(name, settings=keyed(server.base_url))
+            with pytest.raises(RateLimitedError):
+                source.bars(dataclasses.replace(JANUARY, symbol=symbol, start=None, end=None))
+    assert len(server.requests) == 1
+
+
 def keyed(base_url: str) -> dict[str, object]:
     return {"base_url": base_url, "requests_per_second": None, "api_key": SECRET}
 
@@ -141,10 +160,11 @@ class TestTiingoBooks(DialectSuite):
         _data("B", _AT, 1704207600123456789, "acme", *[None] * 5, 10.25, 50, None, 0, 0, 0, 0),
     )  # fmt: skip
     records: ClassVar = {"trade": 2, "quote": 1}
+    settings: ClassVar = {"threshold_level": 5}
 
     @pytest.fixture
     def live(self) -> Live:
-        return live("tiingo", threshold_level=5)
+        return live("tiingo", **self.settings)
 
 
 def live(name: str, **settings: object) -> Live:

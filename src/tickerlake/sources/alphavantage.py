@@ -29,6 +29,7 @@ from tickerlake.sources.listed import (
     widened,
 )
 from tickerlake.sources.recordings import Recorded, recorded
+from tickerlake.sources.refusals import LIMIT_SECONDS
 
 __all__ = ["AlphaVantageSettings", "AlphaVantageSource"]
 
@@ -278,7 +279,7 @@ class AlphaVantageSource:
                 return self._ask_once(session, ask, symbol)
             except RateLimitedError as error:
                 # Every burst would look like a spent day: its text names the daily limit, too.
-                if not any(words in (error.found or "").lower() for words in BURST):
+                if not _is_burst(error):
                     raise
                 clock.sleep(self._settings.burst_wait_seconds)
         return self._ask_once(session, ask, symbol)
@@ -291,6 +292,9 @@ class AlphaVantageSource:
         start = told.body.lstrip()[:1]
         document: Any = decoded(told.body, "Alpha Vantage") if start == b"{" else None
         error = refused(told, document, symbol)
+        if isinstance(error, RateLimitedError) and not _is_burst(error):
+            by_the_minute = "minute" in (error.found or "") and "day" not in (error.found or "")
+            session.leave_alone(error.found or "", 60.0 if by_the_minute else LIMIT_SECONDS)
         if error is not None:
             raise error
         received, notes = received_of(reply, "Alpha Vantage")
@@ -298,6 +302,10 @@ class AlphaVantageSource:
 
     def _session(self) -> Session:
         return Session(self._settings.base_url, self._settings, provider="Alpha Vantage")
+
+
+def _is_burst(error: RateLimitedError) -> bool:
+    return any(words in (error.found or "").lower() for words in BURST)
 
 
 def _day(value: date | datetime, zone: tzinfo) -> date:

@@ -209,6 +209,13 @@ class Session:
             url = self._base_url + parts.path + (f"?{parts.query}" if parts.query else "")
         return self._send(Call("GET", url), follow_redirects=True)
 
+    def leave_alone(self, said: str, seconds: float) -> None:
+        """Tell all processes that the provider wants peace, where it said so with HTTP 200.
+
+        Until then their requests are `RateLimitedError`, without having been sent.
+        """
+        self._hosts.asked(_host(_split(self._base_url)), self._peace, seconds, said)
+
     def close(self) -> None:
         """Give back connections; the next request opens new ones."""
         with self._lock:

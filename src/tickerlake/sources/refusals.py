@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from tickerlake.errors import TickerlakeError
 
-__all__ = ["Rule", "refusal"]
+__all__ = ["LIMIT_SECONDS", "Rule", "refusal"]
+
+#: How long to leave a provider alone whose limit is reached: none says when its hour or its day
+#: begins anew, and one request an hour to find out is little.
+LIMIT_SECONDS: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)

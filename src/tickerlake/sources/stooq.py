@@ -44,7 +44,7 @@ from tickerlake.sources.listed import (
     zone_of,
 )
 from tickerlake.sources.recordings import Recorded, recorded
-from tickerlake.sources.refusals import Rule, refusal
+from tickerlake.sources.refusals import LIMIT_SECONDS, Rule, refusal
 
 __all__ = ["StooqSettings", "StooqSource"]
 
@@ -197,7 +197,11 @@ class StooqSource:
                 found=_text(told.body),
                 todo="check the spelling, or ask without --start: then Stooq tells which it is",
             )
-        answer = _parsed(told, request.symbol, received)
+        try:
+            answer = _parsed(told, request.symbol, received)
+        except RateLimitedError as error:
+            session.leave_alone(error.found or "", LIMIT_SECONDS)
+            raise
         about = dataclasses.replace(
             answer.about,
             as_of=reply.date or received,

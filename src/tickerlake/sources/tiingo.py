@@ -16,7 +16,14 @@ from typing import ClassVar, Final
 import pyarrow.compute as pc
 
 from tickerlake import clock
-from tickerlake.errors import ConfigError, MalformedError, NotFoundError, RangeError
+from tickerlake.errors import (
+    ConfigError,
+    MalformedError,
+    NotFoundError,
+    RangeError,
+    RateLimitedError,
+    TickerlakeError,
+)
 from tickerlake.records import Kind
 from tickerlake.sources.base import Answer, BarsRequest, Hit, Limits
 from tickerlake.sources.captures import is_capture, parse_capture
@@ -32,6 +39,7 @@ from tickerlake.sources.listed import (
 )
 from tickerlake.sources.live import Dialect
 from tickerlake.sources.recordings import Recorded, recorded
+from tickerlake.sources.refusals import LIMIT_SECONDS
 from tickerlake.sources.tiingo_answers import hits, parse_prices, parse_recorded, refused
 from tickerlake.sources.tiingo_talk import TiingoTalk
 
@@ -154,7 +162,7 @@ class TiingoSource:
         asked = {"query": text, "limit": str(min(limit, 100)), "includeDelisted": "true"}
         with closing(self._session(self._headers())) as session:
             told = _told(session.get("/tiingo/utilities/search", asked))
-        error = refused(told, None)
+            error = _refused(session, told, None)
         if error is not None and not isinstance(error, NotFoundError):
             raise error
         return [] if error is not None else hits(decoded(told.body, "Tiingo"), limit=limit)
@@ -260,7 +268,7 @@ class TiingoSource:
             }
         reply = session.get(path, asked)
         told = _told(reply)
-        error = refused(told, request.symbol)
+        error = _refused(session, told, request.symbol)
         if error is not None:
             raise error
         received, notes = received_of(reply, "Tiingo")
@@ -287,6 +295,14 @@ class TiingoSource:
             threshold_level=self._settings.threshold_level,
             silence_seconds=self._settings.silence_seconds,
         )
+
+
+def _refused(session: Session, told: Recorded, symbol: str | None) -> TickerlakeError | None:
+    """What an answer without data says; a limit that comes with HTTP 200 is told to all."""
+    error = refused(told, symbol)
+    if isinstance(error, RateLimitedError):
+        session.leave_alone(error.found or "", LIMIT_SECONDS)
+    return error
 
 
 def _told(reply: Reply) -> Recorded:

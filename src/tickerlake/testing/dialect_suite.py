@@ -60,6 +60,8 @@ class DialectSuite:
     records: ClassVar[Mapping[Kind, int]]
     #: What the provider says when it refuses login or subscription for good, if it does.
     refusals: ClassVar[Sequence[str | bytes]] = ()
+    #: Settings without which the source would not speak so, beside keys and addresses.
+    settings: ClassVar[Mapping[str, Any]] = {}
 
     @pytest.fixture
     def live(self) -> Live:
@@ -188,7 +190,7 @@ class DialectSuite:
         kind: Any = type(source)
         declared = {field.name for field in dataclasses.fields(kind.settings_type)}
         keys = {key: SECRET for key in ("api_key", "api_secret") if key in declared}
-        made: Source = kind(kind.settings_type(socket_url=url, **keys))
+        made: Source = kind(kind.settings_type(**keys, **self.settings, socket_url=url))
         return made
 
     def test_a_missing_key_is_named(self, live: Live) -> None:
