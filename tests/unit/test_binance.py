@@ -114,14 +114,14 @@ def test_months_and_microseconds_are_told_by_size() -> None:
         ("ADAEUR", "binance", "EUR"),
         ("DOTUSD", "binance_us", "USD"),
         ("BNBUSD", "binance_us", "USD"),
-        ("XYZBUSD", "binance_us", None),
+        ("OMGBUSD", "binance_us", "BUSD"),
         ("STRANGE", "binance", None),
     ],
 )
 def test_the_quote_asset_is_how_the_symbol_ends(
     symbol: str, source: str, quote: str | None
 ) -> None:
-    """Where the end could mean two assets, the currency is null: no guess."""
+    """BUSD and USD end alike; an unknown end is null: no guess."""
     payload = json.dumps([kline(at("2024-01-31"), 60)]).encode()
     bars = open_source(source).parse(payload, symbol=symbol).bars
     assert bars["currency"].to_pylist() == [quote]

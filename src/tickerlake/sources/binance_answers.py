@@ -31,14 +31,21 @@ _QUOTES: Final = {
     ),
     "binance_us": ("USDT", "USDC", "DAI", "UST", "BTC", "ETH", "BNB", "USD"),
 }  # fmt: skip
-#: Binance.US had BUSD beside USD: only what these two are is sure.
-_ENDS_IN_BUSD: Final = {"BNBUSD": "USD", "SHIBUSD": "USD"}
+#: Answers that hold none of our records, by a key of theirs.
+_OTHERS: Final = {
+    "lastUpdateId": "the book of orders",
+    "serverTime": "the server's time",
+    "bidPrice": "best bid and ask, without their time",
+    "priceChange": "what happened in 24 hours",
+}
+#: Binance.US had BUSD beside USD, and some assets end in B.
+_ENDS_IN_B: Final = ("ARB", "BNB", "SHIB")
 
 
 def quote_of(symbol: str, provider: str) -> str | None:
     """The quote asset, by how the symbol ends; null where that does not tell."""
     if provider == "binance_us" and symbol.endswith("BUSD"):
-        return _ENDS_IN_BUSD.get(symbol)
+        return "USD" if symbol.removesuffix("USD") in _ENDS_IN_B else "BUSD"
     return next((end for end in _QUOTES[provider] if symbol.endswith(end) and symbol != end), None)
 
 
@@ -48,10 +55,13 @@ def parse_answer(document: Any, told: Told) -> Answer:  # noqa: ANN401 - JSON is
     Raises:
         TickerlakeError: What the answer tells, or that it is none.
     """
+    if isinstance(document, Mapping) and "symbols" in document:
+        count = len(listed(document, told))
+        return crypto.noted(f"a list of {count:,} symbols, no records")
+    other = crypto.other_answer(document, _OTHERS)
+    if other is not None:
+        return other
     if isinstance(document, Mapping):
-        if "symbols" in document:
-            count = len(listed(document, told))
-            return crypto.noted(f"a list of {count:,} symbols, no records")
         raise _told(200, document, told.title, told.symbol) or shape.malformed(
             told.title, "its whole", "klines, trades or exchangeInfo", sorted(map(str, document))
         )

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickerlake.errors import MalformedError, RangeError, RateLimitedError, UnreachableError
+from tickerlake.errors import RangeError, RateLimitedError, UnreachableError
 from tickerlake.records import Kind
 from tickerlake.sources import crypto_talk as talk
 from tickerlake.sources.bitfinex_answers import quote_of
@@ -108,7 +108,7 @@ class BitfinexTalk:
             elif isinstance(document, list) and len(document) > 1:
                 try:
                     self._read_data(frame, document, rows, said)
-                except (MalformedError, TypeError, ValueError, IndexError, OverflowError):
+                except (TypeError, ValueError, IndexError):
                     said.odd(frame.data)
             else:
                 said.odd(frame.data)
@@ -148,7 +148,7 @@ class BitfinexTalk:
             return
         said.ready = True
         kinds: dict[object, Kind] = {"trades": "trade", "ticker": "quote", "candles": "bar"}
-        kind, interval = kinds.get(channel), ""
+        kind, interval = (kinds.get(channel), "") if isinstance(channel, str) else (None, "")
         if kind == "bar" and isinstance(key, str) and key.count(":") >= 2:
             _, frame, symbol = key.split(":", 2)
             interval = _FRAMES.get(frame, "")
@@ -179,6 +179,8 @@ class BitfinexTalk:
         if channel.kind is None or word in ("hb", "cs"):
             return
         payload = document[payload_at]
+        if not isinstance(payload, list):
+            raise TypeError(payload)
         told = payload if payload and isinstance(payload[0], list) else [payload]
         if channel.kind == "trade":
             # A snapshot stands newest first.

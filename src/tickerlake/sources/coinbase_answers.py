@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -25,6 +25,16 @@ from tickerlake.sources.frames import text_ns
 __all__ = ["listed", "parse_answer", "quote_of", "refusal"]
 
 
+#: Answers that hold none of our records, by a key of theirs.
+_OTHERS: Final = {
+    "max_precision": "a list of currencies",
+    "bids": "the book of orders",
+    "rfq_volume": "the ticker's newest state",
+    "volume_30day": "what happened in 24 hours",
+    "epoch": "the server's time",
+}
+
+
 def quote_of(symbol: str) -> str | None:
     """The quote currency: what stands behind the dash."""
     return symbol.rpartition("-")[2] if "-" in symbol else None
@@ -36,6 +46,9 @@ def parse_answer(document: Any, told: Told) -> Answer:  # noqa: ANN401 - JSON is
     Raises:
         TickerlakeError: What the answer tells, or that it is none.
     """
+    other = crypto.other_answer(document, _OTHERS)
+    if other is not None:
+        return other
     if isinstance(document, Mapping):
         raise _told(200, document, told.title, told.symbol) or shape.malformed(
             told.title, "its whole", "candles, trades or products", sorted(map(str, document))

@@ -8,7 +8,7 @@ after it is over, too (ADR 0017, with the next bar in the place of the next sess
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
@@ -44,6 +44,7 @@ __all__ = [
     "milliseconds",
     "next_start",
     "noted",
+    "other_answer",
     "reaches",
     "received_of",
     "records",
@@ -191,6 +192,15 @@ def gather(pages: Iterable[Answer], request: BarsRequest, *, provider: str) -> A
     if not bars.num_rows and not notes:
         notes = (f"{request.symbol} {request.interval}: {provider} answered without bars",)
     return dataclasses.replace(got[-1], bars=bars, notes=notes, missing=missing)
+
+
+def other_answer(document: Any, known: Mapping[str, str]) -> Answer | None:  # noqa: ANN401
+    """A note for an answer without records, told by a key of its object, or of its first one."""
+    first = document[0] if isinstance(document, list) and document else document
+    if not isinstance(first, Mapping):
+        return None
+    what = next((said for key, said in known.items() if key in first), None)
+    return None if what is None else noted(f"{what}, no records")
 
 
 def joined(answers: Sequence[Answer]) -> Answer:

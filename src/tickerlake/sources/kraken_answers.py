@@ -41,6 +41,12 @@ __all__ = [
 #: Names of the first version, and of REST, by those of the second.
 _OLD: Final = {"BTC": "XBT", "DOGE": "XDG"}
 _NEW: Final = {old: new for new, old in _OLD.items()}
+#: Answers that hold none of our records, by a key of theirs.
+_OTHERS: Final = {
+    "aclass": "a list of assets",
+    "bids": "the book of orders",
+    "v": "the ticker's newest state",
+}
 _QUOTES: Final = (
     "USDT", "USDC", "USDQ", "USDR", "PYUSD", "DAI", "USD", "EUR", "GBP", "CAD", "JPY", "CHF",
     "AUD", "XBT", "BTC", "ETH",
@@ -96,6 +102,9 @@ def parse_answer(document: Any, told: Told) -> Answer:  # noqa: ANN401 - JSON is
     if isinstance(rows, Mapping):
         if "wsname" in rows or "altname" in rows:
             return crypto.noted(f"a list of {len(named):,} pairs, no records")
+        other = crypto.other_answer(rows, _OTHERS)
+        if other is not None:
+            return other
         raise shape.malformed(told.title, "result", "candles, trades or pairs", rows)
     # REST answers of today name the pair asked for, or one key of several names of it.
     told = dataclasses.replace(told, symbol=told.symbol or key)
