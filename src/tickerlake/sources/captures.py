@@ -17,7 +17,6 @@ import binascii
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain, groupby, islice
 from operator import itemgetter
@@ -26,6 +25,7 @@ from typing import Any, BinaryIO, Literal
 
 import msgspec
 import pyarrow as pa
+from msgspec.structs import replace
 
 from tickerlake import clock
 from tickerlake.errors import MalformedError, NotFoundError, StorageError, without_secrets

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Words = npt.NDArray[np.uint64]
     Counts = npt.NDArray[np.int64]
+    Places = npt.NDArray[np.intp]
 
 __all__ = ["KEY_TODO", "PROVIDER", "FinnhubTalk", "refused_key"]
 
@@ -182,33 +183,36 @@ class _Equals:
         starts = np.flatnonzero(np.r_[True, in_order[1:] != in_order[:-1]])
         sizes_of = np.diff(np.r_[starts, len(in_order)])
         unique, first_times = in_order[starts], times[order[starts]]
-        before = self._before(unique)
+        before, again = self._before(unique)
         places = np.empty(len(times), np.int64)
         within = np.arange(len(in_order)) - np.repeat(starts, sizes_of)
         places[order] = within + np.repeat(before, sizes_of)
-        self._remember(unique, before + sizes_of, first_times)
+        self._remember(unique, before + sizes_of, first_times, again)
         return places
 
-    def _before(self, unique: Words) -> Counts:
+    def _before(self, unique: Words) -> tuple[Counts, Places]:
+        """How many of each are remembered, and where; beyond the end for none."""
         import numpy as np
 
-        if not len(self._seen):
-            return np.zeros(len(unique), np.int64)
-        at = np.minimum(self._seen.searchsorted(unique), len(self._seen) - 1)
-        counts: Counts = np.where(self._seen[at] == unique, self._counts[at], 0)
-        return counts
+        at = self._seen.searchsorted(unique)
+        within = np.minimum(at, max(len(self._seen) - 1, 0))
+        known = self._seen[within] == unique if len(self._seen) else np.zeros(len(at), bool)
+        counts: Counts = np.zeros(len(unique), np.int64)
+        counts[known] = self._counts[within[known]]
+        return counts, at[known]
 
-    def _remember(self, unique: Words, counts: Counts, times: Counts) -> None:
+    def _remember(self, unique: Words, counts: Counts, times: Counts, again: Places) -> None:
         import numpy as np
 
-        newest = max(times.max(), self._times.max(initial=0))
-        old = (self._times >= newest - _MEMORY_NS) & ~np.isin(self._seen, unique)
-        new = times >= newest - _MEMORY_NS
-        seen = np.r_[self._seen[old], unique[new]]
-        order = np.argsort(seen)
+        since = max(times.max(), self._times.max(initial=0)) - _MEMORY_NS
+        kept = self._times >= since
+        kept[again] = False
+        new = times >= since
+        seen = np.concatenate((self._seen[kept], unique[new]))
+        order = np.argsort(seen, kind="stable")  # two sorted runs: cheap
         self._seen = seen[order]
-        self._counts = np.r_[self._counts[old], counts[new]][order]
-        self._times = np.r_[self._times[old], times[new]][order]
+        self._counts = np.concatenate((self._counts[kept], counts[new]))[order]
+        self._times = np.concatenate((self._times[kept], times[new]))[order]
 
 
 def _codes(texts: pa.ChunkedArray, known: dict[str | None, int]) -> Words:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol, runtime_checkable
 
+import msgspec
 import pyarrow as pa
 
 from tickerlake.errors import TickerlakeError
@@ -20,9 +21,11 @@ from tickerlake.records import Kind
 __all__ = ["Dialect", "Frame", "Heard", "Live", "Suspicion"]
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One frame as it passed the socket. `url` carries no key."""
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """One frame as it passed the socket. `url` carries no key.
+
+    A struct, because one is made for each frame: a fifth of what a frozen dataclass costs.
+    """
 
     received_at: datetime
     direction: Literal["in", "out"]
