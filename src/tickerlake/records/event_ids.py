@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["key_hashes", "with_event_ids"]
 
+#: Columns whose texts are all different: their hashes are not remembered.
+_NEVER_TWICE: Final = ("trade_id",)
+
 # The finaliser of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators,
 # 2014): bijective, so two values of one number column never meet.
 _STEPS: Final = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
@@ -102,7 +105,7 @@ def _terms(values: pa.Array, name: str) -> Words:
     """One word a row for this column, or a single one for all; 0 where the value is null."""
     import numpy as np
 
-    words = _words(values)
+    words = _words(values, meet_again=name not in _NEVER_TWICE)
     if len(words) == 1:
         return _mixed(words ^ np.uint64(_word(name)))
     if not values.null_count and len(words) and bool((words == words[0]).all()):
@@ -113,7 +116,7 @@ def _terms(values: pa.Array, name: str) -> Words:
     return terms
 
 
-def _words(values: pa.Array) -> Words:
+def _words(values: pa.Array, *, meet_again: bool = True) -> Words:
     """The value itself as 64 bits, or eight bytes of BLAKE2b for a string; one where all agree."""
     import numpy as np
 
@@ -123,7 +126,8 @@ def _words(values: pa.Array) -> Words:
             word = values if pa.types.is_string(kind) else values.dictionary
             return np.array([_word(word[0].as_py())], np.uint64)
         encoded = values.dictionary_encode()
-        hashed = np.array([_word(text) for text in encoded.dictionary.to_pylist()], np.uint64)
+        texts = encoded.dictionary.to_pylist()
+        hashed = np.array([_word(text) for text in texts], np.uint64) if meet_again else _all(texts)
         codes = pc.fill_null(encoded.indices, 0).to_numpy(zero_copy_only=False)
         return hashed[codes]
     if pa.types.is_floating(kind):
@@ -146,6 +150,14 @@ def _is_one_word(values: pa.Array) -> bool:
 @functools.lru_cache(maxsize=1 << 16)
 def _word(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def _all(texts: list[str]) -> Words:
+    """As `_word` of each; remembering what never comes again would cost more than it saves."""
+    import numpy as np
+
+    digests = [hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts]
+    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
 
 
 def _mixed(words: Words) -> Words:
