@@ -262,6 +262,7 @@ class Workspace:
         offline: bool = False,
         sources: Sequence[str] | None = None,
         refresh: bool = False,
+        details: bool = False,
     ) -> Found:
         """Symbols that fit a name, a symbol, an ISIN or a SEDOL, best first.
 
@@ -273,13 +274,16 @@ class Workspace:
             offline: Ask nobody.
             sources: Ask only these; None takes what `[search] sources` says.
             refresh: Ask even for what is known.
+            details: Ask for currency and first day, too, where a search does not tell them.
 
         Raises:
             UsageError: An empty text, or an ISIN with a wrong check digit.
             UnreachableError: Nothing is known, and nobody can be reached.
         """
         mode: Literal["ask", "offline"] = "offline" if offline else "ask"
-        return self.symbols.search(text, limit=limit, mode=mode, names=sources, refresh=refresh)
+        return self.symbols.search(
+            text, limit=limit, mode=mode, names=sources, refresh=refresh, details=details
+        )
 
     def feed(
         self,

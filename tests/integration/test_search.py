@@ -138,6 +138,29 @@ def test_answers_grow_old(
     assert server.count() == 5
 
 
+class Telling(YahooSource):
+    """Yahoo, whose quotes are told without a request."""
+
+    described: Sequence[str] = ()
+
+    def describe(self, symbols: Sequence[str]) -> Sequence[Hit]:
+        self.described = symbols
+        return [Hit(s, "", "equity", "LSE", "GBp", "yahoo", s, first=DAY.date()) for s in symbols]
+
+
+def test_details_are_asked_for_once(server: ProviderServer, tmp_path: Path) -> None:
+    """Currency and first day of hits that lack them; the next time all is known."""
+    settings = YahooSettings(base_url=server.base_url, requests_per_second=None)
+    with closing(Telling(settings)) as source:
+        search = SymbolSearch(SymbolIndex(tmp_path / "i.sqlite"), only(source))
+        (found,) = search.search("BJ0CDD2", details=True)
+        assert (found.currency, found.first) == ("GBp", DAY.date())
+        assert source.described == ["MNTN.L"]
+        source.described = ()
+        search.search("BJ0CDD2", details=True)
+        assert source.described == ()
+
+
 class Exchange:
     """A provider whose symbols come all at once."""
 

@@ -30,11 +30,17 @@ export interface SymbolRow {
   symbol: string;
   provider: string;
   intervals: string[];
-  interval: string;
-  ts: string;
+  interval: string | null;
+  /** Null where neither lake nor stream has a bar. */
+  ts: string | null;
   last: number | null;
   previous: number | null;
   currency: string | null;
+  /** The company's or the instrument's, where a search has told it. */
+  name: string | null;
+  exchange: string | null;
+  /** Whether lake or stream hold bars of it; else it is only known. */
+  stored: boolean;
 }
 
 const NOTHING: About = { rows: 0, truncated: false, warnings: [], columns: [] };

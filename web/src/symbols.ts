@@ -17,6 +17,16 @@ interface Line {
   time: number;
 }
 
+/** When its newest bar began; before everything where there is none. */
+function secondsOf(row: SymbolRow): number {
+  return row.ts === null ? Number.NEGATIVE_INFINITY : Date.parse(row.ts) / 1000;
+}
+
+function titleOf(row: SymbolRow): string {
+  const known = [row.name, row.exchange, row.provider].filter(Boolean).join(" · ");
+  return row.stored ? known : `${known}: no bars here yet; tickerlake publish ${row.symbol}`;
+}
+
 export class SymbolList {
   readonly element: HTMLElement;
   private readonly input = h("input", {
@@ -81,7 +91,7 @@ export class SymbolList {
 
   /** What the server knows of one symbol that the list may not show. */
   async find(symbol: string): Promise<SymbolRow | undefined> {
-    const query = new URLSearchParams({ q: symbol, limit: String(SHOWN_MAX) });
+    const query = new URLSearchParams({ q: symbol, limit: String(SHOWN_MAX), ask: "no" });
     const rows = await getJson<SymbolRow[]>(`/api/search?${query}`).catch(() => []);
     return rows.find((row) => row.symbol === symbol);
   }
@@ -128,13 +138,14 @@ export class SymbolList {
   private async refresh(): Promise<void> {
     this.refreshTimer = 0;
     const shown = this.lines;
-    const query = new URLSearchParams({ q: this.input.value, limit: String(SHOWN_MAX) });
+    const asked = { q: this.input.value, limit: String(SHOWN_MAX), ask: "no" };
+    const query = new URLSearchParams(asked);
     const rows = await getJson<SymbolRow[]>(`/api/search?${query}`).catch(() => []);
     for (const row of rows) {
       const line = shown.find(
         (l) => l.row.symbol === row.symbol && l.row.provider === row.provider,
       );
-      const time = Date.parse(row.ts) / 1000;
+      const time = secondsOf(row);
       if (!line || time < line.time) continue;
       line.row = time === line.time ? { ...row, last: line.row.last } : row;
       line.time = time;
@@ -147,10 +158,17 @@ export class SymbolList {
       const last = h("span", { class: "last" });
       const change = h("span", { class: "change" });
       const twice = rows.some((other) => other !== row && other.symbol === row.symbol);
+      const beside = row.stored ? twice && row.provider : (row.name ?? row.provider);
       const link = h(
         "a",
-        { href: this.addressOf(row.symbol), role: "listitem", "data-symbol": row.symbol },
-        h("span", { class: "name" }, row.symbol, twice && h("small", {}, row.provider)),
+        {
+          href: this.addressOf(row.symbol),
+          role: "listitem",
+          title: titleOf(row),
+          "data-symbol": row.symbol,
+          "data-stored": String(row.stored),
+        },
+        h("span", { class: "name" }, row.symbol, beside && h("small", {}, beside)),
         last,
         change,
       );
@@ -159,7 +177,7 @@ export class SymbolList {
         event.preventDefault();
         this.choose(row.symbol);
       });
-      const line: Line = { row, link, last, change, time: Date.parse(row.ts) / 1000 };
+      const line: Line = { row, link, last, change, time: secondsOf(row) };
       this.paint(line);
       return line;
     });

@@ -16,7 +16,7 @@ from tickerlake.search.identifiers import Identifier, identify
 from tickerlake.search.index import SymbolIndex
 from tickerlake.search.ranking import Match, ranked
 from tickerlake.search.settings import SearchSettings
-from tickerlake.sources import Hit, Lists, Searches, Source
+from tickerlake.sources import Describes, Hit, Lists, Searches, Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -102,6 +102,7 @@ class SymbolSearch:
         mode: Mode = "ask",
         names: Sequence[str] | None = None,
         refresh: bool = False,
+        details: bool = False,
     ) -> Found:
         """Symbols that fit a name, a symbol, an ISIN or a SEDOL.
 
@@ -112,6 +113,7 @@ class SymbolSearch:
             names: Ask only these, and show only theirs; None: the usual ones, and all that is
                 known.
             refresh: Ask even for what is known.
+            details: Ask for currency and first day, too, where a search does not tell them.
 
         Raises:
             UsageError: Nothing to look for; or an ISIN or FIGI with a wrong check digit.
@@ -135,6 +137,8 @@ class SymbolSearch:
         if mode != "offline" and _may_be_right(identifier):
             self._ask(text.strip(), wanted, identifier, names, round_, refresh=refresh)
         matches = tuple(self._known(wanted, identifier, names, limit))
+        if details and mode == "ask" and self._describe(matches, names, round_):
+            matches = tuple(self._known(wanted, identifier, names, limit))
         if not matches and mode != "typing":
             _complain(identifier, round_)
         is_partial = bool(round_.failures) and not round_.answered
@@ -200,6 +204,26 @@ class SymbolSearch:
                 continue
             self._keep(name, due[name], text, answer.result())
             round_.answered.append(name)
+
+    def _describe(
+        self, matches: Sequence[Match], names: Sequence[str] | None, round_: _Round
+    ) -> bool:
+        """Whether anything more is known of these now."""
+        lacking: dict[str, list[str]] = {}
+        for match in matches:
+            hit = match.hit
+            if hit.currency is None or hit.first is None:
+                lacking.setdefault(hit.provider, []).append(hit.provider_symbol)
+        told = False
+        for name, source in self._sources(names).items() if lacking else ():
+            if name not in lacking or not isinstance(source, Describes):
+                continue
+            try:
+                self._index.note(source.describe(lacking[name]))
+                told = True
+            except TickerlakeError as error:  # the hits themselves are there
+                round_.notes.append(f"{name} tells no details: {error.problem}")
+        return told
 
     def _keep(self, name: str, source: Source, text: str, hits: Sequence[Hit]) -> None:
         if isinstance(source, Lists):

@@ -51,9 +51,12 @@ class Symbols:
         mode: Mode = "ask",
         names: Sequence[str] | None = None,
         refresh: bool = False,
+        details: bool = False,
     ) -> Found:
         """As `SymbolSearch.search`."""
-        return self._search.search(text, limit=limit, mode=mode, names=names, refresh=refresh)
+        return self._search.search(
+            text, limit=limit, mode=mode, names=names, refresh=refresh, details=details
+        )
 
     def typed(self, text: str, *, ask: bool | None) -> list[dict[str, Any]]:
         """What a page's search box wants to know: providers are asked if nothing known fits.

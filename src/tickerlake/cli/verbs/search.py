@@ -33,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--refresh", action="store_true", help="ask again, also for what is known already"
     )
+    parser.add_argument(
+        "--details",
+        action="store_true",
+        help="currency and first day, too, where a search does not tell them: more requests",
+    )
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
@@ -45,6 +50,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             offline=arguments.offline,
             sources=arguments.source,
             refresh=arguments.refresh,
+            details=arguments.details,
         )
     if output.json_mode:
         output.document(found.rows())
