@@ -53,3 +53,21 @@ def test_odd_rows_of_bitfinex_are_told() -> None:
     lines = "\n".join(json.dumps(frame) for frame in [*ODD, good])
     answer = open_source("bitfinex").parse(lines.encode())
     assert answer.ticks["trade"]["trade_id"].to_pylist() == ["7"]
+
+
+def test_a_cassette_of_several_requests_keeps_all_of_them() -> None:
+    """Each answer has the symbol and interval of its own request; none hides another's bars."""
+    row = [1704153600, 1, 4, 2, 3, 5]
+    interactions = [
+        {
+            "request": {"uri": f"https://x.example/products/{product}/candles?granularity=86400"},
+            "response": {"status": {"code": 200}, "body": {"string": json.dumps([row])}},
+        }
+        for product in ("ACME-USD", "ACME-EUR")
+    ]
+    cassette = json.dumps({"interactions": interactions}).encode()
+    bars = open_source("coinbase").parse(cassette).bars
+    assert bars.select(["symbol", "interval", "currency"]).to_pylist() == [
+        {"symbol": "ACME-USD", "interval": "1d", "currency": "USD"},
+        {"symbol": "ACME-EUR", "interval": "1d", "currency": "EUR"},
+    ]

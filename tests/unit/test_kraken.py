@@ -91,6 +91,16 @@ def test_errors_come_with_http_200(errors: list[str], error: type[TickerlakeErro
     assert type(raised.value) is error
 
 
+def test_a_limit_told_with_http_200_keeps_all_requests_back() -> None:
+    """Whoever asks next, in whichever process, is told so without a request."""
+    body = {"error": ["EGeneral:Too many requests"]}
+    with played("kraken", lambda _: ProviderAnswer(body)) as (source, server):
+        for _ in range(2):
+            with pytest.raises(RateLimitedError):
+                source.bars(BarsRequest("ACME/USD", "1d"))
+        assert len(server.requests) == 1
+
+
 @pytest.mark.parametrize(
     ("status", "error"), [(429, RateLimitedError), (403, ConfigError), (404, MalformedError)]
 )

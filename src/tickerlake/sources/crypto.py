@@ -209,7 +209,7 @@ def joined(answers: Sequence[Answer]) -> Answer:
         return answers[0]
     kinds = dict.fromkeys(kind for answer in answers for kind in answer.ticks)
     return Answer(
-        bars=_each_once(pa.concat_tables([_NO_BARS, *(answer.bars for answer in answers)])),
+        bars=pa.concat_tables([_NO_BARS, *(answer.bars for answer in answers)]),
         actions=empty_answer().actions,
         notes=tuple(dict.fromkeys(note for answer in answers for note in answer.notes)),
         ticks={

@@ -84,7 +84,7 @@ def decoded(payload: bytes, provider: str, *, exact: bool = False) -> Any:  # no
         ) from error
 
 
-def columns_of(rows: object, width: int, provider: str) -> list[tuple[Any, ...]]:
+def columns_of(rows: object, width: int, provider: str) -> list[list[Any]]:
     """The first columns of a list of rows; rows may be longer, for exchanges add to them.
 
     Raises:
@@ -92,7 +92,7 @@ def columns_of(rows: object, width: int, provider: str) -> list[tuple[Any, ...]]
     """
     if not isinstance(rows, list) or any(type(row) is not list or len(row) < width for row in rows):
         raise malformed(provider, "its rows", f"a list of rows of {width} or more values", rows)
-    return list(zip(*rows, strict=False))[:width] if rows else [()] * width
+    return [[row[at] for row in rows] for at in range(width)]
 
 
 def floats(values: Sequence[Any], provider: str, where: str) -> pa.Array:

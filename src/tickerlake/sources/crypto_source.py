@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, ClassVar, Final
 
 from tickerlake import clock
-from tickerlake.errors import NotFoundError, RangeError, TickerlakeError
+from tickerlake.errors import NotFoundError, RangeError, RateLimitedError, TickerlakeError
 from tickerlake.records import Kind
 from tickerlake.sources import crypto
 from tickerlake.sources import crypto_talk as talk
@@ -37,6 +37,8 @@ class CryptoSource(ABC):
     limits: ClassVar[Limits]
     #: Whether it tells times as decimals, of which no digit may be lost.
     exact: ClassVar[bool] = False
+    #: How long the exchange is left alone once it has said that it is too much.
+    peace_seconds: ClassVar[float] = 60.0
     settings_type: ClassVar[type[Any]]
 
     def __init__(self, settings: Any | None = None) -> None:  # noqa: ANN401 - of `settings_type`
@@ -228,7 +230,13 @@ class CryptoSource(ABC):
             as_of=reply.date,
             url=reply.url,
         )
-        return crypto.completed(self._understood(one, told), about, notes)
+        try:
+            answer = self._understood(one, told)
+        except RateLimitedError as error:
+            # Said in the body, whatever the status: all processes of the user are told.
+            self._session.leave_alone(error.found or error.problem, self.peace_seconds)
+            raise
+        return crypto.completed(answer, about, notes)
 
     def _document(self, path: str) -> Any:  # noqa: ANN401 - JSON is any
         """A good answer that has no records."""

@@ -74,6 +74,7 @@ class KrakenSource(CryptoSource):
         live=("trade", "quote"),
     )
     exact = True
+    peace_seconds = 15.0
     settings_type: ClassVar[type[KrakenSettings]] = KrakenSettings
 
     def ticks(self, request: TicksRequest) -> Iterator[Answer]:
