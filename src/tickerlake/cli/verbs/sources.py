@@ -54,19 +54,23 @@ def _open(name: str, config: Config) -> Source:
 def _list(config: Config, output: Output) -> None:
     from tickerlake.sources import names
 
-    rows: list[tuple[str, str, bool | None, str]] = []
+    rows: list[tuple[str, list[str], list[str], bool | None, str]] = []
     for name in names():
         try:
             limits = _open(name, config).limits
-            rows.append((name, " ".join(limits.intervals), limits.needs_key, "ready"))
+            intervals, live = list(limits.intervals), [str(kind) for kind in limits.live]
+            rows.append((name, intervals, live, limits.needs_key, "ready"))
         except TickerlakeError as error:
-            rows.append((name, "", None, error.problem))
-    columns = ("source", "intervals", "needs key", "state")
+            rows.append((name, [], [], None, error.problem))
     if output.json_mode:
-        keys = ("name", "intervals", "needs_key", "state")
-        output.document([dict(zip(keys, (n, i.split(), k, s), strict=True)) for n, i, k, s in rows])
+        keys = ("name", "intervals", "live", "needs_key", "state")
+        output.document([dict(zip(keys, row, strict=True)) for row in rows])
     else:
-        output.table(columns, rows)
+        columns = ("source", "intervals", "live", "needs key", "state")
+        shown = [
+            (name, " ".join(i), " ".join(live), key, state) for name, i, live, key, state in rows
+        ]
+        output.table(columns, shown)
 
 
 def _parse(arguments: argparse.Namespace, config: Config, output: Output) -> None:
