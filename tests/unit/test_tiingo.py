@@ -254,6 +254,14 @@ def test_a_cassette_of_weeks_of_two_symbols() -> None:
     ]
 
 
+def test_days_are_no_minutes() -> None:
+    """An answer of another interval than was asked for is refused, either way round."""
+    at = [{"date": "2024-01-02T14:30:00.000Z", "open": 1, "high": 1, "low": 1, "close": 1}]
+    for rows, interval in ((DAILY, "30m"), (at, "1d")):
+        with pytest.raises(MalformedError, match=f"of {interval} bars"):
+            TiingoSource().parse(json.dumps(rows).encode(), symbol="ACME", interval=interval)
+
+
 def test_recorded_coins_are_bars_round_the_clock() -> None:
     """Coins have their rows inside, their own currency, and a session on Saturdays."""
     row = {"date": "2024-01-06T00:00:00+00:00", "open": 1.5e-7, "high": 2e-7, "low": 1e-7,

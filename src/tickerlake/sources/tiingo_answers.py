@@ -269,8 +269,8 @@ def _looks_daily(texts: pa.Array, columns: Mapping[str, pa.Array]) -> bool:
 
 
 def _daily(rows: _Rows, interval: str) -> Answer:
-    if interval not in _FREQUENCIES.values():
-        raise malformed(_NAME, "its dates", f"times of {interval} bars", rows.texts[0].as_py())
+    if not pc.all(pc.match_substring_regex(rows.texts, _MIDNIGHT)).as_py():
+        raise malformed(_NAME, "its dates", f"dates of {interval} bars", rows.texts[0].as_py())
     days = days_of(rows.texts, _NAME)
     until = end_of(pc.max(days).as_py(), zone_of(rows.exchange))
     series = rows.series(interval, until)
@@ -285,6 +285,8 @@ def _daily(rows: _Rows, interval: str) -> Answer:
 
 
 def _intraday(rows: _Rows, interval: str | None) -> Answer:
+    if _looks_daily(rows.texts, rows.columns):
+        raise malformed(_NAME, "its dates", f"times of {interval} bars", rows.texts[0].as_py())
     starts = _instants(rows.texts)
     named = _asked_for(rows.told)
     if interval is not None and named not in (None, interval):
