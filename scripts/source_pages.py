@@ -111,6 +111,8 @@ def facts(source: Source, limits: Limits) -> Iterator[tuple[str, str]]:
         paid = {"raw": "as paid", "splits": "adjusted for splits"}
         yield "amounts of dividends", paid[limits.amount_basis]
     yield "pace", pace(limits.requests_per_second)
+    if limits.requests_burst > 1:
+        yield "requests at once", str(limits.requests_burst)
     yield "symbols per request", str(limits.symbols_per_request)
     yield "delay of the newest bars", f"{limits.delay_seconds:,g} s"
     yield "history", kinds(limits.history)

@@ -64,6 +64,7 @@ def test_what_holds_for_all_intervals_is_the_data(name: str) -> None:
     assert told["history"].replace("none", "").split() == list(limits.history)
     assert told["live"].replace("none", "").split() == list(limits.live)
     assert told["needs a key"] == ("yes" if limits.needs_key else "no")
+    assert told.get("requests at once", "1") == str(limits.requests_burst)
     assert told["symbols per request"] == str(limits.symbols_per_request)
     assert float(told["delay of the newest bars"].split()[0].replace(",", "")) == (
         limits.delay_seconds

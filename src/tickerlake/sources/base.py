@@ -126,6 +126,8 @@ class Limits:
     span_days: dict[str, float] = field(default_factory=dict)
     look_back_days: dict[str, float] = field(default_factory=dict)
     requests_per_second: float | None = None
+    #: How many of them may go at once after a pause: what a limit by the hour allows.
+    requests_burst: int = 1
     needs_key: bool = False
     price_basis: PriceBasis = "raw"
     amount_basis: AmountBasis = "raw"
