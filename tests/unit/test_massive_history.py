@@ -350,3 +350,14 @@ def test_the_newest_trade_and_quote_are_read_too() -> None:
     quote = {"T": "ACME", "t": at, "P": 10.75, "S": 2, "X": 7, "p": 10.25, "s": 1, "x": 4}
     row = parsed({"status": "OK", "results": quote}).ticks["quote"].to_pylist()[0]
     assert (row["bid"], row["bid_size"], row["ask"], row["ask_size"]) == (10.25, 1, 10.75, 2)
+
+
+def test_the_free_plans_pace_is_for_the_vendors_host() -> None:
+    """Five a minute at Massive itself; a mirror has its own limits; what is set counts."""
+    for settings, pace in (
+        (MassiveSettings(), 5 / 60),
+        (MassiveSettings(base_url="https://api.polygon.io"), 5 / 60),
+        (MassiveSettings(base_url="http://localhost:1"), None),
+        (MassiveSettings(requests_per_second=100), 100),
+    ):
+        assert MassiveSource(settings).limits.requests_per_second == pace

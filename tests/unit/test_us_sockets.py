@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tickerlake.records import dead_reasons
-from tickerlake.sources import Answer, open_source
+from tickerlake.sources import Answer, Frame, Live, open_source
+from tickerlake.sources.captures import capture_line
 from us_frames import (
     ALPACA_BAR,
     ALPACA_TRADE,
@@ -115,3 +116,32 @@ def test_a_quote_without_one_side_has_none() -> None:
     one_sided = {name: value for name, value in MASSIVE_QUOTE.items() if not name.startswith("a")}
     quote = parsed("massive", one_sided).ticks["quote"].to_pylist()[0]
     assert (quote["bid"], quote["ask"], quote["ask_size"]) == (10.25, None, None)
+
+
+def test_the_feed_of_a_capture_is_in_its_address() -> None:
+    """Frames of iex are records of alpaca_iex, whatever the settings say."""
+    talk = open_source("alpaca", settings={"api_key": "K", "api_secret": "S"})
+    for url, provider in (("wss://h/v2/iex", "alpaca_iex"), ("wss://h/v2/sip", "alpaca")):
+        frame = Frame(AT, "in", url, json.dumps([ALPACA_TRADE]))
+        table = talk.parse(capture_line(frame)).ticks["trade"]
+        assert table["provider"].to_pylist() == [provider]
+
+
+@pytest.mark.parametrize(
+    ("now", "seconds"),
+    [
+        ("2024-01-03T15:00:00Z", 120),  # Wednesday, open since half an hour
+        ("2024-01-03T14:31:00Z", 3600),  # just opened: nobody had to speak before
+        ("2024-01-03T22:00:00Z", 3600),  # after the close
+        ("2024-01-06T15:00:00Z", 3600),  # Saturday
+        ("2023-11-24T18:30:00Z", 3600),  # closed at 13:00
+    ],
+)
+def test_a_closed_exchange_may_be_silent(
+    now: str, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While nobody trades, silence is no dead line, and makes no gaps."""
+    monkeypatch.setenv("TICKERLAKE_NOW", now)
+    massive = open_source("massive", settings={"api_key": "K"})
+    assert isinstance(massive, Live)
+    assert massive.dialect(["ACME"], ["trade"]).silence_seconds == seconds

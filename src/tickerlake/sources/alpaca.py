@@ -29,6 +29,7 @@ from tickerlake.sources.alpaca_answers import (
     read_assets,
     ticks_of,
 )
+from tickerlake.sources.alpaca_settings import AlpacaSettings, provider_of
 from tickerlake.sources.alpaca_talk import AlpacaTalk
 from tickerlake.sources.base import (
     About,
@@ -42,7 +43,7 @@ from tickerlake.sources.base import (
 )
 from tickerlake.sources.captures import is_capture, parse_capture
 from tickerlake.sources.columns import malformed, next_page
-from tickerlake.sources.http import HttpSettings, Session
+from tickerlake.sources.http import Session
 from tickerlake.sources.listed import joined as joined_answers
 from tickerlake.sources.listed import received_of
 from tickerlake.sources.live import Dialect
@@ -52,6 +53,7 @@ from tickerlake.sources.us_market import (
     NEW_YORK,
     guess_interval,
     new_york_midnight,
+    patience,
     us_bars,
     widened,
 )
@@ -64,47 +66,8 @@ _TIMEFRAMES: Final = {
 }  # fmt: skip
 _BEGINNING: Final = date(2016, 1, 1)
 _ROWS_PER_PAGE: Final = 10_000
-_FEEDS: Final = ("sip", "iex", "delayed_sip", "boats", "overnight", "otc")
 _ACTIONS: Final = "forward_split,reverse_split,stock_dividend,cash_dividend,name_change"
 _MICROSECOND: Final = timedelta(microseconds=1)
-
-
-@dataclass(frozen=True, slots=True)
-class AlpacaSettings(HttpSettings):
-    """`[sources.alpaca]`."""
-
-    #: The key's id. Keys for paper trading begin with PK.
-    api_key: str | None = None
-    #: The key's secret.
-    api_secret: str | None = None
-    #: Where market data is asked for.
-    base_url: str = "https://data.alpaca.markets"
-    #: Where the list of assets is; null: by the key, paper or live.
-    trading_url: str | None = None
-    #: Where trades, quotes and bars come live.
-    socket_url: str = "wss://stream.data.alpaca.markets"
-    #: Whose trades: sip is all US exchanges, iex one of them (about 2 % of the volume).
-    feed: str = "sip"
-    #: How much later than the market a range may end; null: 900 for sip (the free plan), else 0.
-    delay_seconds: float | None = None
-    #: Renamed symbols are mapped as of this date; null: as of today.
-    asof: str | None = None
-    #: With days, ask for splits, dividends and name changes too: a request more.
-    corporate_actions: bool = True
-    #: No frame for so long, and the line is dead; seldom traded symbols need more.
-    silence_seconds: float = 120.0
-    #: Our pace: the free plan has 200 a minute, a paid one 10,000 (documented).
-    requests_per_second: float | None = 3.0
-
-    def __post_init__(self) -> None:
-        HttpSettings.__post_init__(self)
-        if self.feed not in _FEEDS:
-            raise ConfigError(
-                f"Alpaca has no feed {self.feed!r}.",
-                expected=", ".join(_FEEDS),
-                found=self.feed,
-                todo="mend feed in [sources.alpaca]",
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +94,7 @@ class AlpacaSource:
         self._settings = settings = settings or AlpacaSettings()
         self._data: Session | None = None
         self._assets: Sequence[Hit] | None = None
-        self.name = "alpaca" if settings.feed == "sip" else f"alpaca_{settings.feed}"
+        self.name = provider_of(settings.feed, default="alpaca")
         delay = 900.0 if settings.feed in ("sip", "delayed_sip") else 0.0
         self.limits = Limits(
             intervals=tuple(_TIMEFRAMES),
@@ -257,6 +220,7 @@ class AlpacaSource:
             ConfigError: The key is missing.
         """
         refuse_kinds(kinds, self.limits.live, "Alpaca")
+        patience(1.0)  # loads the calendar, which the socket's reader must not wait for
         return self._talk(symbols, kinds, *self.key_and_secret())
 
     def symbols(self) -> Iterator[str]:
@@ -308,16 +272,17 @@ class AlpacaSource:
             hits = read_assets(told.body, status=told.status)
             note = f"{len(hits)} assets, which are no records: search finds them"
             return dataclasses.replace(empty_answer(), notes=(note,))
+        provider = provider_of(told.query.get("feed"), default=self.name)
         page = open_page(told.body, symbol=symbol, status=told.status)
         notes = ("there are more pages",) if page.token else ()
         if page.rows == "corporate_actions":
-            actions, odd = actions_of(page.events, provider=self.name, received_at=received)
+            actions, odd = actions_of(page.events, provider=provider, received_at=received)
             return dataclasses.replace(empty_answer(), actions=actions, notes=odd + notes)
         if not page.count:
             return dataclasses.replace(empty_answer(), notes=("Alpaca answered without rows",))
         if page.rows != "bars":
             kind: Kind = "trade" if page.rows == "trades" else "quote"
-            table = ticks_of(page, kind, provider=self.name, received_at=received)
+            table = ticks_of(page, kind, provider=provider, received_at=received)
             return dataclasses.replace(empty_answer(), ticks={kind: table}, notes=notes)
         asked = {theirs: ours for ours, theirs in _TIMEFRAMES.items()}
         interval = interval or asked.get(told.query.get("timeframe", ""))
@@ -325,6 +290,7 @@ class AlpacaSource:
             page.columns,
             interval or guess_interval(page.columns["start"], provider="Alpaca"),
             received,
+            provider,
         )
         return dataclasses.replace(empty_answer(), bars=bars, notes=notes)
 
@@ -350,7 +316,8 @@ class AlpacaSource:
         columns = joined([one.page for one in told])
         bars = SCHEMAS["bar"].empty_table()
         if columns:
-            bars = select(self._table(columns, request.interval, told[-1].received_at), request)
+            bars = self._table(columns, request.interval, told[-1].received_at, self.name)
+            bars = select(bars, request)
         actions, notes, missing = self._actions(symbols, request, period)
         answers: dict[str, Answer | Exception] = {}
         # Pages go on by symbol, then by time: who was followed by another is complete.
@@ -405,11 +372,11 @@ class AlpacaSource:
         return self._settings.corporate_actions and request.interval == "1d"
 
     def _table(
-        self, columns: Mapping[str, pa.Array], interval: str, received: datetime
+        self, columns: Mapping[str, pa.Array], interval: str, received: datetime, provider: str
     ) -> pa.Table:
         return us_bars(
             columns,
-            provider=self.name,
+            provider=provider,
             interval=interval,
             received_at=received,
             delay_seconds=self.limits.delay_seconds,

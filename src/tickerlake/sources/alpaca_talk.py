@@ -15,10 +15,11 @@ import pyarrow.compute as pc
 
 from tickerlake.errors import ConfigError, TickerlakeError, UnreachableError
 from tickerlake.records import Kind
+from tickerlake.sources.alpaca_settings import provider_of
 from tickerlake.sources.frames import text_ns, ticks
 from tickerlake.sources.live import Frame, Heard
 from tickerlake.sources.tagged import Pile, TaggedFrames, column, texts
-from tickerlake.sources.us_market import bars_as_told, instants
+from tickerlake.sources.us_market import bars_as_told, instants, patience
 
 __all__ = ["AlpacaTalk"]
 
@@ -145,13 +146,22 @@ class AlpacaTalk:
     ) -> None:
         self.url = url
         self.headers: Mapping[str, str] = {}
-        self.silence_seconds = silence_seconds
+        self._silence_seconds = silence_seconds
         self._provider = provider
         login = {"action": "auth", "key": key, "secret": secret}
         channels = [channel for kind in kinds for channel in _CHANNELS[kind]]
         wanted = {channel: list(symbols) for channel in channels}
         self._login = msgspec.json.encode(login).decode()
         self._subscribe = msgspec.json.encode({"action": "subscribe", **wanted}).decode()
+
+    @property
+    def silence_seconds(self) -> float:
+        """No frame for so long: the line is dead. Longer while the exchange is closed."""
+        return patience(self._silence_seconds)
+
+    @silence_seconds.setter
+    def silence_seconds(self, seconds: float) -> None:
+        self._silence_seconds = seconds
 
     def hello(self) -> Sequence[str | bytes]:
         """Nothing: Alpaca speaks first."""
@@ -167,6 +177,8 @@ class AlpacaTalk:
         A cancelled trade is told again with size 0 and the condition `canceled`. A corrected one
         is told again as it is now; where its id changed, the old one too, as size 0, `corrected`.
         """
+        feed = frames[0].url.rpartition("/")[2] if frames else None
+        self._provider = provider_of(feed, default=self._provider)  # a recording's own
         trades, quotes, bars = Pile(), Pile(), Pile()
         piles: dict[type, Pile] = {
             _Trade: trades,
@@ -191,10 +203,8 @@ class AlpacaTalk:
                     replies += self._reply(event.msg)
                 elif isinstance(event, _Subscription):
                     ready = True
-                elif isinstance(event, _Error) and event.code == _LOGGED_IN_ALREADY:
-                    notes.append(f"Alpaca says: {event.msg}")
                 elif isinstance(event, _Error):
-                    error = error or _error(event.code, event.msg)
+                    error = error or _error(event, notes)
                 else:
                     left_out = _KEPT_OUT[type(event)]
                     notes.append(f"{left_out} were left out: we have no such record")
@@ -320,10 +330,14 @@ _PASSING: Final = {
 }
 
 
-def _error(code: int, said: str) -> TickerlakeError:
+def _error(told: _Error, notes: list[str]) -> TickerlakeError | None:
     """What an error message means: final where trying again cannot help."""
-    if code in _FINAL:
-        problem, todo = _FINAL[code]
-        return ConfigError(problem, expected="data", found=f"{code} {said[:120]}", todo=todo)
-    problem, todo = _PASSING.get(code, ("Alpaca ended the talk.", "wait, then try again"))
-    return UnreachableError(problem, expected="data", found=f"{code} {said[:120]}", todo=todo)
+    found = f"{told.code} {told.msg[:120]}"
+    if told.code == _LOGGED_IN_ALREADY:
+        notes.append(f"Alpaca says: {found}")
+        return None
+    if told.code in _FINAL:
+        problem, todo = _FINAL[told.code]
+        return ConfigError(problem, expected="data", found=found, todo=todo)
+    problem, todo = _PASSING.get(told.code, ("Alpaca ended the talk.", "wait, then try again"))
+    return UnreachableError(problem, expected="data", found=found, todo=todo)

@@ -63,6 +63,7 @@ from tickerlake.sources.us_market import (
     NEW_YORK,
     guess_interval,
     new_york_midnight,
+    patience,
     us_bars,
     widened,
 )
@@ -74,6 +75,7 @@ _TICKS_PER_PAGE: Final = 50_000
 _BEGINNING: Final = date(2003, 9, 10)
 #: An empty answer for so many days makes us ask whether there is such a symbol.
 _DOUBTFUL_DAYS: Final = 8
+_FREE_PER_SECOND: Final = 5 / 60
 _HOSTS: Final = ("api.massive.com", "api.polygon.io")
 
 
@@ -95,10 +97,11 @@ class MassiveSettings(HttpSettings):
     history_days: int | None = None
     #: With days, ask for splits and dividends too: two requests more.
     corporate_actions: bool = True
-    #: No frame for so long, and the line is dead; seldom traded symbols need more.
+    #: No frame for so long while the exchange is open (30 times that while it is closed), and the
+    #: line is dead; seldom traded symbols need more.
     silence_seconds: float = 120.0
-    #: Our pace: the free plan has 5 a minute, paid ones none.
-    requests_per_second: float | None = 5 / 60
+    #: Our pace; null: 5 a minute, as the free plan has, but none at a mirror. Paid plans: 100.
+    requests_per_second: float | None = None
 
 
 class MassiveSource:
@@ -112,7 +115,11 @@ class MassiveSource:
     settings_type: ClassVar[type[MassiveSettings]] = MassiveSettings
 
     def __init__(self, settings: MassiveSettings | None = None) -> None:
-        self._settings = settings = settings or MassiveSettings()
+        settings = settings or MassiveSettings()
+        host = urllib.parse.urlsplit(settings.base_url).hostname
+        if settings.requests_per_second is None and host in _HOSTS:
+            settings = dataclasses.replace(settings, requests_per_second=_FREE_PER_SECOND)
+        self._settings = settings
         self._opened: Session | None = None
         days = settings.history_days
         self.limits = Limits(
@@ -251,6 +258,7 @@ class MassiveSource:
             ConfigError: The key is missing.
         """
         refuse_kinds(kinds, self.limits.live, "Massive")
+        patience(1.0)  # loads the calendar, which the socket's reader must not wait for
         return self._talk(symbols, kinds, self.key())
 
     def symbols(self) -> Iterator[str]:

@@ -19,7 +19,7 @@ from tickerlake.records import Kind
 from tickerlake.sources.frames import epoch_ns, ticks
 from tickerlake.sources.live import Frame, Heard
 from tickerlake.sources.tagged import Pile, TaggedFrames, column, texts
-from tickerlake.sources.us_market import bars_as_told, instants
+from tickerlake.sources.us_market import bars_as_told, instants, patience
 
 __all__ = ["MassiveTalk"]
 
@@ -97,11 +97,20 @@ class MassiveTalk:
     ) -> None:
         self.url = url
         self.headers: Mapping[str, str] = {}
-        self.silence_seconds = silence_seconds
+        self._silence_seconds = silence_seconds
         self._provider = provider
         topics = ",".join(f"{_CHANNELS[kind]}.{symbol}" for kind in kinds for symbol in symbols)
         self._login = msgspec.json.encode({"action": "auth", "params": key}).decode()
         self._subscribe = msgspec.json.encode({"action": "subscribe", "params": topics}).decode()
+
+    @property
+    def silence_seconds(self) -> float:
+        """No frame for so long: the line is dead. Longer while the exchange is closed."""
+        return patience(self._silence_seconds)
+
+    @silence_seconds.setter
+    def silence_seconds(self, seconds: float) -> None:
+        self._silence_seconds = seconds
 
     def hello(self) -> Sequence[str | bytes]:
         """Nothing: Massive speaks first."""

@@ -5,6 +5,7 @@ Bars, sessions and states are made for whole columns at once. Times are UTC; dat
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -15,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickerlake.calendars import sessions
+from tickerlake import clock
+from tickerlake.calendars import Session, sessions
 from tickerlake.errors import MalformedError
 from tickerlake.records import KEYS, SCHEMAS, Kind, conform, is_constant
 from tickerlake.sources.base import BarsRequest
@@ -32,6 +34,7 @@ __all__ = [
     "latest_of_key",
     "new_york_date",
     "new_york_midnight",
+    "patience",
     "us_bars",
     "widened",
 ]
@@ -46,6 +49,8 @@ _CALENDAR: Final = "XNYS"
 _DAY: Final = timedelta(days=1)
 #: No exchange on earth stays closed for longer; older bars need no calendar to be settled.
 _CLOSED_DAYS_MAX: Final = 14
+#: Nobody trades at night, and that is no dead line.
+_CLOSED_PATIENCE: Final = 30
 _OPEN_MINUTE, _CLOSE_MINUTE = 9 * 60 + 30, 16 * 60
 _MICROS_OF_DAY: Final = 86_400_000_000
 _UTC: Final = pa.timestamp("us", tz="UTC")
@@ -152,6 +157,21 @@ def bars_as_told(
         **{name: _all(value, schema.field(name).type, count) for name, value in told.items()},
     }
     return conform(pa.table(made), "bar")
+
+
+def patience(seconds: float) -> float:
+    """How long a socket may be silent now: much longer while the exchange is closed."""
+    now = clock.now()
+    session = _session_of(now.astimezone(ZoneInfo(NEW_YORK)).date())
+    is_open = session is not None and (
+        session.open + timedelta(seconds=seconds) <= now < session.close
+    )
+    return seconds if is_open else seconds * _CLOSED_PATIENCE
+
+
+@functools.lru_cache(maxsize=4)
+def _session_of(day: date) -> Session | None:
+    return next(iter(sessions(_CALENDAR, day, day)), None)
 
 
 def guess_interval(starts: pa.Array, *, provider: str) -> str:
