@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from tickerlake.cache.axis import FOREVER, instant, request_for
+from tickerlake.cache.batches import bars_of, counted_once
 from tickerlake.cache.coverage import Coverage
 from tickerlake.cache.fetching import Fetching
 from tickerlake.cache.flight import flight
@@ -17,8 +18,8 @@ from tickerlake.cache.plan import Plan, Planned, cost, parts_of
 from tickerlake.cache.reading import answer_from
 from tickerlake.cache.settings import CacheSettings
 from tickerlake.cache.store import Store
-from tickerlake.errors import NotFoundError
-from tickerlake.sources import Answer, BarsRequest, Limits, Source
+from tickerlake.errors import NotFoundError, TickerlakeError
+from tickerlake.sources import Answer, BarsRequest, Batches, Limits, Source
 
 __all__ = ["CachedSource"]
 
@@ -80,11 +81,38 @@ class CachedSource:
                 and nothing of the range is held.
             StorageError: The cache cannot be read or written.
         """
+        return self._bars(request, self._source)
+
+    def bars_of(
+        self, symbols: Sequence[str], request: BarsRequest
+    ) -> Mapping[str, Answer | Exception]:
+        """As `bars` of each; what they lack alike is asked for together where the provider can.
+
+        `request.symbol` does not count. What fails for one symbol stands in its place.
+
+        Raises:
+            RangeError: The source does not have this interval.
+            StorageError: The cache cannot be read or written.
+        """
+        requests = [dataclasses.replace(request, symbol=symbol) for symbol in symbols]
+        if isinstance(self._source, Batches) and not (self._offline or self.limits.local):
+            return bars_of(
+                self._source, self._store.folder, requests, plan=self.plan, through=self._bars
+            )
+        answers: dict[str, Answer | Exception] = {}
+        for one in requests:
+            try:
+                answers[one.symbol] = self.bars(one)
+            except TickerlakeError as error:
+                answers[one.symbol] = error
+        return answers
+
+    def _bars(self, request: BarsRequest, source: Source) -> Answer:
         self._require(request)
         if self._offline:
             return self.cached(request)
         if self.limits.local:
-            return keep_copy(self._store, self._source, request)
+            return keep_copy(self._store, source, request)
         look = self._look(request)
         if not look.missing:
             answer = self._served(look)
@@ -92,7 +120,7 @@ class CachedSource:
                 return answer
         with flight(self._store.folder, look.flight):
             fetching = Fetching(
-                self._store, self._source, self._settings, self._look, on_ask=self._on_ask
+                self._store, source, self._settings, self._look, on_ask=self._on_ask
             )
             return fetching.bars(request)
 
@@ -125,7 +153,8 @@ class CachedSource:
         Raises:
             RangeError: The source does not have an interval.
         """
-        return Plan(tuple(self._planned(request) for request in requests))
+        planned = [self._planned(request) for request in requests]
+        return Plan(counted_once(planned, self._source))
 
     def requests(self, request: BarsRequest) -> int:
         """How many requests `bars` would send now, at most.

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tickerlake.errors import NotFoundError, PartlyDoneError, TickerlakeError
-from tickerlake.sources import Batches
 
 if TYPE_CHECKING:
     from tickerlake.cache import CachedSource
@@ -97,7 +96,7 @@ def fetch(
 
 def _groups(source: CachedSource, requests: Sequence[BarsRequest]) -> Iterator[list[BarsRequest]]:
     """Requests that one request to the provider can answer together."""
-    size = source.limits.symbols_per_request if isinstance(source, Batches) else 1
+    size = source.limits.symbols_per_request
     if size == 1:
         yield from ([request] for request in requests)
         return
@@ -129,7 +128,6 @@ def _answers(
 ) -> list[tuple[BarsRequest, Answer | TickerlakeError]]:
     if len(group) == 1:
         return [(group[0], _one(followed, group[0]))]
-    assert isinstance(source, Batches)  # noqa: S101 - else groups are of one
     try:
         found = source.bars_of([request.symbol for request in group], group[0])
     except TickerlakeError as error:
