@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from tickerlake.adjust import Basis
 from tickerlake.records import SCHEMAS, conform
+from yahoo_double import Answer, Row, at, chart, encoded
 
 YAHOO = Basis("splits", "splits", tells_events=True)
 RAW = Basis("raw", "raw", tells_events=True)
@@ -130,3 +131,41 @@ class Model:
                 for day, amount in self.dividends.items()
             ),
         ]
+
+
+def as_yahoo(
+    model: Model, *, minutes: Sequence[date] = (), bent: Mapping[date, float] | None = None
+) -> Callable[[str, dict[str, str]], Answer]:
+    """A Yahoo that has this history of whatever is asked for, and one minute of some days.
+
+    It speaks after the close of the model's last day. Prices of `bent` days are multiplied.
+    """
+    days = sorted(model.traded)
+    last = days[-1]
+    hours = {"regular": (f"{last}T13:30", f"{last}T20:00"), "last_trade": f"{last}T20:00"}
+
+    def row(day: date) -> Row:
+        price = model.at_basis(model.traded[day], day, last) * (bent or {}).get(day, 1.0)
+        return price, price * 1.01, price * 0.99, price, 400.0
+
+    def dated(values: Mapping[date, dict[str, float]]) -> dict[str, Any]:
+        told = {day: {"date": at(f"{day}T13:30")} | value for day, value in values.items()}
+        return {str(day): value for day, value in told.items()}
+
+    def answer(symbol: str, query: dict[str, str]) -> Answer:
+        if query["interval"] == "1m":
+            rows = {f"{day}T14:00": row(day) for day in minutes}
+            told = chart(rows, symbol=symbol, dataGranularity="1m", **hours)
+            return Answer(encoded(told))
+        first, end = int(query["period1"]), int(query["period2"])
+        rows = {s: row(day) for day in days if first <= at(s := f"{day}T13:30") < end}
+        paid = {day: model.at_basis(amount, day, last) for day, amount in model.dividends.items()}
+        events = {
+            "splits": dated(
+                {d: {"numerator": r, "denominator": 1} for d, r in model.splits.items()}
+            ),
+            "dividends": dated({day: {"amount": amount} for day, amount in paid.items()}),
+        }
+        return Answer(encoded(chart(rows, symbol=symbol, events=events, adjclose=False, **hours)))
+
+    return answer

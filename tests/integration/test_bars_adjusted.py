@@ -10,12 +10,12 @@ from typing import get_args
 import pytest
 
 import tickerlake
-from adjusting import Model, weekdays
+from adjusting import Model, as_yahoo, weekdays
 from tickerlake import config
 from tickerlake.adjust import Adjust
 from tickerlake.errors import AdjustmentError
 from tickerlake.sources import BarsRequest
-from yahoo_double import Answer, Row, at, chart, encoded, yahoo_server
+from yahoo_double import yahoo_server
 
 DAYS = weekdays(date(2024, 4, 1), 45)
 MODEL = Model(
@@ -23,48 +23,16 @@ MODEL = Model(
     splits={DAYS[30]: 4.0},
     dividends={DAYS[10]: 0.82, DAYS[30]: 0.3, DAYS[38]: 0.205},
 )
-OPEN, CLOSE = f"{DAYS[-1]}T13:30", f"{DAYS[-1]}T20:00"
-
-
-def answer(symbol: str, query: dict[str, str]) -> Answer:
-    """A Yahoo of one share, AAA, and of its minutes on two days; it says nothing else."""
-    if query["interval"] == "1m":
-        rows = {f"{day}T14:00": row(day) for day in DAYS[28:32]}
-        told = chart(
-            rows, symbol=symbol, regular=(OPEN, CLOSE), last_trade=CLOSE, dataGranularity="1m"
-        )
-        return Answer(encoded(told))
-    events = {
-        "splits": {
-            str(n): {"date": at(f"{day}T13:30"), "numerator": ratio, "denominator": 1}
-            for n, (day, ratio) in enumerate(MODEL.splits.items())
-        },
-        "dividends": {
-            str(n): {"date": at(f"{day}T13:30"), "amount": MODEL.at_basis(amount, day, DAYS[-1])}
-            for n, (day, amount) in enumerate(MODEL.dividends.items())
-        },
-    }
-    told = chart(
-        {f"{day}T13:30": row(day) for day in DAYS},
-        symbol=symbol,
-        regular=(OPEN, CLOSE),
-        last_trade=CLOSE,
-        events=events,
-    )
-    return Answer(encoded(told))
-
-
-def row(day: date) -> Row:
-    price = MODEL.closes(DAYS[-1])[day]
-    assert price is not None
-    return price, price * 1.01, price * 0.99, price, 400.0
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tickerlake.Workspace]:
     """Days delivered, minutes on the stream: a lake and its fresh tail."""
     folder, _ = config.make_workspace(tmp_path_factory.mktemp("adjusted") / "one")
-    with yahoo_server(answer) as server, pytest.MonkeyPatch.context() as patch:
+    with (
+        yahoo_server(as_yahoo(MODEL, minutes=DAYS[28:32])) as server,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         patch.setenv("TICKERLAKE_NOW", f"{DAYS[-1]}T21:00:00Z")
         settings = {"sources.yahoo.base_url": server.base_url}
         with tickerlake.open(folder, settings=settings) as opened:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tickerlake.cli.adjusting import add_adjusting, tell_changes
 from tickerlake.cli.arguments import open_workspace
 from tickerlake.cli.output import Output, counted
+from tickerlake.errors import NotFoundError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tickerlake.adjust import Derived
     from tickerlake.cache import CacheCare, Finding, Holding
 
 __all__ = ["add_arguments", "run"]
@@ -37,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", metavar="FILE", type=Path, required=True,
         help="its name ends in .csv .json .jsonl .arrow .parquet",
     )  # fmt: skip
+    add_adjusting(export)
 
 
 def _choice(parser: argparse.ArgumentParser) -> None:
@@ -50,12 +57,17 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     from tickerlake.cache import CacheCare
 
     with open_workspace(arguments, output) as workspace:
-        folder = workspace.folder / workspace.config.settings.cache.folder
-    with contextlib.closing(CacheCare(folder)) as care:
-        return _do(care, arguments, output)
+        settings = workspace.config.settings
+    with contextlib.closing(CacheCare(workspace.folder / settings.cache.folder)) as care:
+        return _do(care, arguments, settings.sources, output)
 
 
-def _do(care: CacheCare, arguments: argparse.Namespace, output: Output) -> int:
+def _do(
+    care: CacheCare,
+    arguments: argparse.Namespace,
+    sources: Mapping[str, Mapping[str, Any]],
+    output: Output,
+) -> int:
     if arguments.action == "verify":
         return _findings(care.verify(), output)
     if arguments.action == "repair":
@@ -71,7 +83,7 @@ def _do(care: CacheCare, arguments: argparse.Namespace, output: Output) -> int:
     elif arguments.action == "prune":
         _prune(care, choice, output)
     else:
-        _export(care, choice, arguments, output)
+        _export(care, choice, arguments, sources, output)
     return 0
 
 
@@ -125,13 +137,53 @@ def _prune(care: CacheCare, choice: dict[str, str | None], output: Output) -> No
 
 
 def _export(
-    care: CacheCare, choice: dict[str, str | None], arguments: argparse.Namespace, output: Output
+    care: CacheCare,
+    choice: dict[str, str | None],
+    arguments: argparse.Namespace,
+    sources: Mapping[str, Mapping[str, Any]],
+    output: Output,
 ) -> None:
     from tickerlake.cli.answers import write_file
 
-    rows = care.export("corporate_action" if arguments.actions else "bar", **choice)
+    changes: list[pa.Table] = []
+    if arguments.actions:
+        rows = care.export("corporate_action", **choice)
+    else:
+        rows = care.export("bar", **choice)
+        if arguments.adjust or arguments.repair:
+            found = _derived(care, rows, choice, arguments, sources)
+            rows, changes = found.bars, [] if found.changes is None else [found.changes]
     write_file(rows, arguments.output)
+    repairs = tell_changes(changes, output)
     if output.json_mode:
-        output.document({"rows": rows.num_rows, "output": arguments.output})
+        told = {"rows": rows.num_rows, "output": arguments.output}
+        output.document(told | ({"repairs": repairs} if arguments.repair else {}))
     else:
         output.result(f"{counted(rows.num_rows, 'row')} written to {arguments.output}")
+
+
+def _derived(
+    care: CacheCare,
+    bars: pa.Table,
+    choice: dict[str, str | None],
+    arguments: argparse.Namespace,
+    sources: Mapping[str, Mapping[str, Any]],
+) -> Derived:
+    """The bars as they were asked for, from the days and events that are held."""
+    from tickerlake.adjust import bases_of, derive
+    from tickerlake.records import SCHEMAS, Kind
+
+    def held(kind: Kind) -> pa.Table:
+        try:
+            return care.export(kind, **(choice | {"interval": "1d" if kind == "bar" else None}))
+        except NotFoundError:
+            return SCHEMAS[kind].empty_table()
+
+    return derive(
+        bars,
+        held("corporate_action"),
+        held("bar"),
+        how=arguments.adjust,
+        mend=arguments.repair,
+        bases=bases_of(sources),
+    )
