@@ -455,8 +455,8 @@ class Workspace:
         self,
         symbol: str,
         interval: str = "1d",
-        start: date | datetime | None = None,
-        end: date | datetime | None = None,
+        start: date | datetime | str | None = None,
+        end: date | datetime | str | None = None,
         *,
         adjust: Adjust | None = None,
         provider: str | None = None,
@@ -464,14 +464,14 @@ class Workspace:
     ) -> Result:
         """Bars of lake and stream, in order of time; of `provider`, or of all that gave them.
 
-        Symbol, interval and ends are those of `BarsRequest`, `as_of` is that of `sql`. `adjust`
-        says what prices are adjusted for; None: as they were given. docs/query.md tells more.
+        Symbol, interval and ends (text too) are those of `BarsRequest`, `as_of` of `sql`. `adjust`
+        says what prices are adjusted for; None: as they were given. docs/adjust.md tells more.
 
         Raises:
             AdjustmentError: What is known does not give the prices that were asked for.
         """
-        from tickerlake.query.adjusted import bars_query
+        from tickerlake.query.adjusted import bars_query, moment
         from tickerlake.sources import BarsRequest
 
-        request = BarsRequest(symbol, interval, start, end)
+        request = BarsRequest(symbol, interval, moment(start, "start"), moment(end, "end"))
         return self.sql(bars_query(request, adjust=adjust, provider=provider), as_of=as_of)

@@ -13,7 +13,7 @@ import tickerlake
 from adjusting import Model, as_yahoo, weekdays
 from tickerlake import config
 from tickerlake.adjust import Adjust
-from tickerlake.errors import AdjustmentError
+from tickerlake.errors import AdjustmentError, RangeError
 from tickerlake.sources import BarsRequest
 from yahoo_double import yahoo_server
 
@@ -72,7 +72,11 @@ def test_python_asks_for_bars_of_a_range(workspace: tickerlake.Workspace) -> Non
         provider="yahoo",
     )
     assert closes(times) == pytest.approx(MODEL.adjusted(DAYS[-1])[5:8], rel=2e-6)
+    texts = workspace.bars("AAA", start=str(DAYS[5]), end=f"{DAYS[8]}T00:00:00Z", adjust="all")
+    assert texts.table.equals(times.table)
     assert len(workspace.bars("AAA", provider="sample")) == 0
+    with pytest.raises(RangeError, match="start"):
+        workspace.bars("AAA", start="last week")
 
 
 def test_minutes_of_the_tail_are_adjusted_by_days_of_the_lake(

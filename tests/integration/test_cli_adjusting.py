@@ -82,3 +82,52 @@ def test_an_export_that_cannot_be_derived(desk: Desk) -> None:
     )  # fmt: skip
     assert "sample tells no splits and dividends" in said.err
     assert not (desk.folder / "no.csv").exists()
+
+
+@pytest.mark.parametrize("how", ["none", "all"])
+def test_a_fetch_is_adjusted_as_it_is_written(desk: Desk, how: str) -> None:
+    """A range of before the split: events after it count; the day's mistake is mended, too."""
+    name = f"{how}.csv"
+    desk.run("fetch", "AAA", *RANGE, "--adjust", how, "--repair", "--output", name)
+    wanted = {
+        "none": [*MODEL.traded.values()],
+        "all": MODEL.adjusted(DAYS[-1]),
+    }[how]
+    assert desk.closes(name) == pytest.approx(wanted[2:21], rel=2e-6)
+    basis = [row["split_basis"] for row in desk.rows(name)]
+    assert basis == [str(day) if how == "none" else str(DAYS[-1]) for day in DAYS[2:21]]
+
+
+def test_minutes_are_adjusted_by_days_that_are_fetched_with_them(tmp_path: Path) -> None:
+    """Nothing is cached: the plan counts minutes and days, and so many requests are made."""
+    minutes = ("fetch", "AAA", "--interval", "1m", "--start", str(DAYS[28]), "--end", str(DAYS[31]))
+    with yahoo_server(as_yahoo(MODEL, minutes=DAYS[28:32])) as server:
+        desk = Desk(tmp_path, server.base_url)
+        desk.run("init", ".")
+        asked = (*minutes, "--adjust", "all", "--output", "minutes.csv", "--json")
+        plan = desk.run(*asked, "--plan").json
+        assert server.requests == []
+        desk.run(*asked)
+        made = len(server.requests)
+        assert desk.closes("minutes.csv") == pytest.approx(
+            MODEL.adjusted(DAYS[-1])[28:32], rel=2e-6
+        )
+        assert sum(one["requests"] for one in plan) == made
+        desk.run(*asked)
+        assert len(server.requests) == made
+
+
+def test_one_symbol_that_cannot_be_derived_stops_no_other(desk: Desk) -> None:
+    """Offline, of one symbol only minutes' worth is known: the other is written, exit code 3."""
+    desk.run("fetch", "BBB", "--interval", "1m", "--start", str(DAYS[29]), "--end", str(DAYS[30]))
+    said = desk.run(
+        "fetch", "BBB", "--interval", "1m", "--start", str(DAYS[29]), "--end", str(DAYS[30]),
+        "--adjust", "all", "--offline", "--output", "never.csv", expect=1,
+    )  # fmt: skip
+    assert "BBB" in said.err
+    assert not (desk.folder / "never.csv").exists()
+    said = desk.run(
+        "fetch", "AAA", "NONE", *RANGE, "--adjust", "all", "--offline", "--output", "some.csv",
+        expect=3,
+    )  # fmt: skip
+    assert len(desk.rows("some.csv")) == 19

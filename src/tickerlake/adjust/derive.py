@@ -52,7 +52,7 @@ def derive(
         daily: 1d bars of their symbols, as they were given; those of `bars` may be among them.
         how: What to adjust for; None: prices stay as they were given.
         mend: Repair known bad data first.
-        known: See `steps`.
+        known: Of symbols that stand there; see `steps`.
         bases: What a provider's numbers include, by its name.
 
     Raises:

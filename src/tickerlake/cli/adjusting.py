@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from tickerlake.cli.output import Output, counted
+from tickerlake.errors import TickerlakeError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
     from tickerlake.adjust import Derived
     from tickerlake.sources import Answer, BarsRequest, Source
 
-__all__ = ["add_adjusting", "days_needed", "derived", "tell_changes", "wants_days"]
+__all__ = ["add_adjusting", "days_of", "derived", "planned", "tell_changes", "wants_days"]
 
 #: More are in the file, and in --json.
 _CHANGES_SHOWN_MAX: Final = 20
@@ -39,15 +42,30 @@ def wants_days(arguments: argparse.Namespace) -> bool:
     return bool(arguments.adjust or arguments.repair)
 
 
-def days_needed(requests: list[BarsRequest]) -> list[BarsRequest]:
-    """What is asked for beside these requests, so that events up to now are known."""
+def planned(requests: Sequence[BarsRequest]) -> list[BarsRequest]:
+    """What is asked for in all: days up to now, from whose cache 1d is answered, then the rest."""
     from tickerlake.adjust import daily_request
 
-    return list(dict.fromkeys(daily_request(request) for request in requests))
+    days = dict.fromkeys(daily_request(request) for request in requests)
+    return [*days, *(request for request in requests if request.interval != "1d")]
+
+
+def days_of(source: Source, request: BarsRequest) -> Answer | TickerlakeError:
+    """The days and events that the bars of a request need, or why they cannot be had."""
+    from tickerlake.adjust import daily_request
+
+    try:
+        return source.bars(daily_request(request))
+    except TickerlakeError as error:
+        return error
 
 
 def derived(
-    source: Source, request: BarsRequest, answer: Answer, arguments: argparse.Namespace
+    source: Source,
+    request: BarsRequest,
+    answer: Answer,
+    days: Answer | TickerlakeError,
+    arguments: argparse.Namespace,
 ) -> Derived:
     """One answer's bars as they were asked for; days and events come from the same source.
 
@@ -55,17 +73,30 @@ def derived(
         AdjustmentError: A price cannot be derived.
         TickerlakeError: The days cannot be had.
     """
-    from tickerlake.adjust import Basis, daily_request, derive, known_of
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from tickerlake.adjust import Basis, derive, known_of
 
     basis = Basis.of(source.limits)
-    days = source.bars(daily_request(request))
+    # A symbol that became another one has bars under both.
+    others = set(pc.unique(answer.bars["symbol"]).to_pylist()) - {request.symbol}
+    found = [days, *(days_of(source, replace(request, symbol=name)) for name in sorted(others))]
+    sound = []
+    for one in found:
+        if isinstance(one, TickerlakeError):
+            raise one
+        sound.append(one)
+    known: dict[tuple[str, str], Any] = {}
+    for one in sound:
+        known |= (None if arguments.offline else known_of(one, request)) or {}
     return derive(
         answer.bars,
-        days.actions,
-        days.bars,
+        pa.concat_tables([one.actions for one in sound]),
+        pa.concat_tables([one.bars for one in sound]),
         how=arguments.adjust,
         mend=arguments.repair,
-        known=None if arguments.offline else known_of(days, request),
+        known=known,
         bases=lambda _provider: basis,
     )
 

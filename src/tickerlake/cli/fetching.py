@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from tickerlake.errors import NotFoundError, PartlyDoneError, TickerlakeError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from tickerlake.cache import CachedSource
     from tickerlake.cli.steps import Steps
     from tickerlake.search import Followed
@@ -28,6 +30,8 @@ class Fetched:
     failures: dict[str, TickerlakeError] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    #: What repair changed, a table an answer.
+    changes: list[pa.Table] = field(default_factory=list)
     #: Not begun when Ctrl-C came.
     left: list[str] = field(default_factory=list)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
+from tickerlake import clock
 from tickerlake.adjust import (
     ADJUSTMENTS,
     DAILY,
@@ -23,7 +24,7 @@ from tickerlake.errors import AdjustmentError
 from tickerlake.query.views import literal
 from tickerlake.sources import BarsRequest, names
 
-__all__ = ["MACRO", "adjusted", "bars_query", "daily", "refused"]
+__all__ = ["MACRO", "adjusted", "bars_query", "daily", "moment", "refused"]
 
 #: What stands in FROM.
 MACRO: Final = "bars_adjusted"
@@ -73,6 +74,20 @@ def adjusted(
             from judged
         )
         select {shown} from own"""
+
+
+def moment(told: date | datetime | str | None, name: str) -> date | datetime | None:
+    """A date, or an instant with its zone, out of a text.
+
+    Raises:
+        RangeError: It is neither.
+    """
+    if not isinstance(told, str):
+        return told
+    try:
+        return date.fromisoformat(told)
+    except ValueError:
+        return clock.parse_instant(told, name=name)
 
 
 def bars_query(request: BarsRequest, *, adjust: str | None, provider: str | None) -> str:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tickerlake.cli.adjusting import (
+    add_adjusting,
+    days_of,
+    derived,
+    planned,
+    tell_changes,
+    wants_days,
+)
 from tickerlake.cli.arguments import add_range, open_workspace
 from tickerlake.cli.output import Output
 from tickerlake.cli.stopping import Stop, stopping
 from tickerlake.cli.universe import SYMBOLS_HELP, requests_of, wanted_symbols
-from tickerlake.errors import NotFoundError, RangeError, UsageError
+from tickerlake.errors import NotFoundError, RangeError, TickerlakeError, UsageError
 
 if TYPE_CHECKING:
     from tickerlake.app import Workspace
@@ -41,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="write the bars there, as its name ends: .csv .json .jsonl .arrow .parquet",
     )
+    add_adjusting(parser)
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
@@ -51,12 +61,15 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         for text in left_out:
             output.note(text)
         if arguments.plan:
-            _plan(wished, workspace, output)
+            _plan(wished, workspace, output, with_days=wants_days(arguments))
             return 0
+        days = _days(arguments, wished, workspace, stop)
         fetched = _fetch(arguments, wished, workspace, stop, output)
+        if wants_days(arguments):
+            _derive(arguments, days, fetched, workspace)
     if arguments.output is not None and fetched.answers:
         _write(fetched.answers, arguments)
-    _tell(fetched, arguments.output, output)
+    _tell(fetched, arguments.output, tell_changes(fetched.changes, output), output)
     if stop.asked_by is not None:
         output.note("Stopped. What came is kept; the same command goes on from here.")
         return stop.exit_code(endless=False)
@@ -133,13 +146,15 @@ def _since_last(
     return requests, []
 
 
-def _plan(wished: dict[str, list[BarsRequest]], workspace: Workspace, output: Output) -> None:
+def _plan(
+    wished: dict[str, list[BarsRequest]], workspace: Workspace, output: Output, *, with_days: bool
+) -> None:
     from tickerlake.cli.planning import tell_plans
 
     plans = []
     for name, requests in wished.items():
         source = workspace.source(name)
-        plans.append((source.plan(requests), source.limits))
+        plans.append((source.plan(planned(requests) if with_days else requests), source.limits))
     tell_plans(plans, output)
 
 
@@ -171,10 +186,53 @@ def _fetch(
                 told,
                 stopped=lambda: stop.asked_by is not None,
                 into=fetched,
-                keep=arguments.output is not None,
+                keep=arguments.output is not None or wants_days(arguments),
                 on_answer=workspace.symbols.note_about,
             )
     return fetched
+
+
+def _days(
+    arguments: argparse.Namespace,
+    wished: dict[str, list[BarsRequest]],
+    workspace: Workspace,
+    stop: Stop,
+) -> dict[tuple[str, BarsRequest], Answer | TickerlakeError]:
+    """Days and events up to now, first: the asked days then come out of the same answers."""
+    if not wants_days(arguments):
+        return {}
+    found = {}
+    for name, requests in wished.items():
+        source = workspace.source(name, offline=arguments.offline)
+        for request in requests:
+            if stop.asked_by is None:
+                found[name, request] = days_of(source, request)
+    return found
+
+
+def _derive(
+    arguments: argparse.Namespace,
+    days: dict[tuple[str, BarsRequest], Answer | TickerlakeError],
+    fetched: Fetched,
+    workspace: Workspace,
+) -> None:
+    """Bars as they shall be written; what cannot be derived of one symbol stops no other."""
+    for (name, request), told in days.items():
+        series = f"{request.symbol} {request.interval}"
+        if series not in fetched.answers:
+            continue
+        answer = fetched.answers.pop(series)
+        source = workspace.source(name, offline=arguments.offline)
+        try:
+            found = derived(source, request, answer, told, arguments)
+        except TickerlakeError as error:
+            fetched.failures[request.symbol] = error
+            continue
+        fetched.answers[series] = replace(answer, bars=found.bars)
+        if found.changes is not None:
+            fetched.changes.append(found.changes)
+    if fetched.failures and not fetched.answers:
+        raise next(iter(fetched.failures.values()))
 
 
 def _write(answers: dict[str, Answer], arguments: argparse.Namespace) -> None:
@@ -185,7 +243,9 @@ def _write(answers: dict[str, Answer], arguments: argparse.Namespace) -> None:
     write_file(pa.concat_tables([answer.bars for answer in answers.values()]), arguments.output)
 
 
-def _tell(fetched: Fetched, path: Path | None, output: Output) -> None:
+def _tell(
+    fetched: Fetched, path: Path | None, repairs: list[dict[str, Any]], output: Output
+) -> None:
     if output.json_mode:
         keys = ("symbol", "interval", "bars", "first", "last", "corporate_actions")
         output.document(
@@ -196,6 +256,7 @@ def _tell(fetched: Fetched, path: Path | None, output: Output) -> None:
                 "left": fetched.left,
                 "notes": fetched.notes,
                 "output": path,
+                "repairs": repairs,
             }
         )
     else:
