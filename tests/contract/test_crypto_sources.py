@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 
 import pytest
 
 import crypto_doubles as doubles
-from tickerlake import clock
 from tickerlake.sources import BarsRequest, Source
 from tickerlake.testing.source_suite import SourceSuite
 
@@ -50,12 +49,12 @@ class TestCoinbase(SourceSuite):
 class TestKraken(SourceSuite):
     """Kraken keeps the contract, whose range lies in its look-back."""
 
-    _today = clock.now().date()
-    request_ = BarsRequest("ACME/USD", "1d", _today - timedelta(days=40), _today)
+    request_ = BarsRequest("ACME/USD", "1d", date(2024, 1, 25), date(2024, 2, 28))
     unknown_symbol = "NO/SUCH"
 
     @pytest.fixture
-    def source(self) -> Iterator[Source]:
+    def source(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
+        monkeypatch.setenv("TICKERLAKE_NOW", "2024-03-01T12:30:20Z")
         with doubles.played("kraken", doubles.kraken) as (source, _):
             yield source
 

@@ -23,6 +23,12 @@ from tickerlake.sources import BarsRequest, Lists, Searches, Ticks, TicksRequest
 from tickerlake.testing.provider import ProviderAnswer, ProviderRequest
 
 
+@pytest.fixture(autouse=True)
+def _in_the_middle_of_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No bar ends between the exchange's answer and our look at the clock."""
+    monkeypatch.setenv("TICKERLAKE_NOW", "2024-03-01T12:30:20Z")
+
+
 def hours_ago(hours: float) -> datetime:
     return (clock.now() - timedelta(hours=hours)).replace(second=0, microsecond=0)
 
