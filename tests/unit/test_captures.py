@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from tickerlake.errors import MalformedError
-from tickerlake.sources.captures import capture_line, connections, is_capture, read_capture
+from tickerlake.errors import MalformedError, StorageError, hide
+from tickerlake.sources.captures import (
+    CaptureFile,
+    capture_line,
+    connections,
+    is_capture,
+    read_capture,
+)
 from tickerlake.sources.live import Frame
 
 AT = datetime(2024, 1, 2, 14, 30, 0, 123456, tzinfo=UTC)
@@ -123,3 +130,22 @@ def test_nothing_is_no_capture() -> None:
     """An empty file says so."""
     with pytest.raises(MalformedError, match="no frame"):
         read_capture(b" \n")
+
+
+def test_known_secrets_are_masked_in_frames(tmp_path: Path) -> None:
+    """A login that was sent is kept without its key, as text and as bytes; the file is new."""
+    hide(["5ecret-0f-a-Login"])
+    path = tmp_path / "deep" / "frames.jsonl"
+    file = CaptureFile(path)
+    login = '{"action":"auth","key":"5ecret-0f-a-Login"}'
+    for data in (login, login.encode(), b"\x00\xff", TOLD):
+        file.keep(Frame(AT, "out", "wss://acme.test/?token=5ecret-0f-a-Login", data), 0)
+    file.close()
+    assert b"5ecret" not in path.read_bytes()
+    found = [frame.data for frame in read_capture(path.read_bytes())]
+    assert found[2:] == [b"\x00\xff", TOLD]
+    assert isinstance(found[0], str)
+    assert isinstance(found[1], bytes)
+    assert all("auth" in str(data) and "5ecret" not in str(data) for data in found[:2])
+    with pytest.raises(StorageError, match="new file"):
+        CaptureFile(path)

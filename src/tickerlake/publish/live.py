@@ -1,8 +1,9 @@
 """From a live feed onto the stream: nothing that was received is lost, and nothing doubled.
 
-The event id of a trade or a quote is made of its key and values alone, not of when it came: the
-same trade again (a snapshot after a reconnection, history that fills a gap, a replayed capture) is
-the same event, which delivery drops. Bars keep their time in it, because a bar's values may return.
+The event id of a quote, and of a trade that has an id, is made of its key and values alone, not of
+when it came: the same trade again (a snapshot after a reconnection, history that fills a gap, a
+replayed capture) is the same event, which delivery drops. Bars keep their time in it, because a
+bar's values may return; trades without ids, because another one may equal them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tickerlake.errors import UnreachableError
 from tickerlake.records import SCHEMAS, Kind, with_event_ids
@@ -96,13 +98,43 @@ def publish_feed(
 
 
 def with_lasting_ids(table: pa.Table, kind: Kind) -> pa.Table:
-    """Fill `event_id`; those of trades and quotes do not depend on `fetched_at`."""
+    """Fill `event_id`; those of quotes, and of trades that have an id, leave `fetched_at` out.
+
+    Equal trades without ids are real where the provider numbers none: each of one batch is taken
+    for learned a microsecond after the one before, so none is dropped as a repeat of another.
+    """
+    if kind == "trade" and table["trade_id"].null_count:
+        numbered = table.filter(pc.is_valid(table["trade_id"]))
+        others = _apart(table.filter(pc.is_null(table["trade_id"])))
+        return pa.concat_tables([with_lasting_ids(numbered, kind), others])
     if kind not in ("trade", "quote"):
         return with_event_ids(table, kind)
+    fetched = table.column("fetched_at")
+    undated = _fetched(table, pa.nulls(table.num_rows, fetched.type))
+    return _fetched(with_event_ids(undated, kind), fetched)
+
+
+def _apart(trades: pa.Table) -> pa.Table:
+    import numpy as np
+
+    dated = with_event_ids(trades, "trade")
+    ids = dated["event_id"].to_numpy()
+    order = np.argsort(ids, kind="stable")
+    in_order = ids[order]
+    new = np.concatenate(([True], in_order[1:] != in_order[:-1]))
+    if new.all():
+        return dated
+    starts = np.flatnonzero(new)
+    places = np.empty(len(ids), np.int64)
+    places[order] = np.arange(len(ids)) - np.repeat(starts, np.diff(np.append(starts, len(ids))))
+    micros = trades["fetched_at"].cast(pa.int64()).to_numpy() + places
+    later = pa.array(micros, pa.int64()).cast(trades["fetched_at"].type)
+    return with_event_ids(_fetched(trades, later), "trade")
+
+
+def _fetched(table: pa.Table, column: pa.Array | pa.ChunkedArray) -> pa.Table:
     position = table.schema.get_field_index("fetched_at")
-    field = table.schema.field(position)
-    undated = table.set_column(position, field, pa.nulls(table.num_rows, field.type))
-    return with_event_ids(undated, kind).set_column(position, field, table.column(position))
+    return table.set_column(position, table.schema.field(position), column)
 
 
 def _insist(
