@@ -331,6 +331,15 @@ def test_free_keys_have_the_last_hundred_days(monkeypatch: pytest.MonkeyPatch) -
             assert (asked["function"], asked["outputsize"]) == ("TIME_SERIES_DAILY_ADJUSTED", size)
 
 
+def test_a_plans_pace_is_planned_by() -> None:
+    """What the user's plan allows stands in the limits that requests are planned by."""
+    settings = AlphaVantageSettings(requests_per_second=1.25, requests_burst=5, premium=True)
+    limits = AlphaVantageSource(settings).limits
+    assert (limits.requests_per_second, limits.requests_burst) == (1.25, 5)
+    assert "corporate_action" in limits.history
+    assert not limits.look_back_days
+
+
 def test_the_key_stays_in_the_request() -> None:
     """It is a parameter, for want of another way: no error, note or address of ours shows it."""
     with provider_server(lambda _: ProviderAnswer(WEEK)) as server:

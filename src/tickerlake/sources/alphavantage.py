@@ -82,7 +82,8 @@ class AlphaVantageSource:
         self.limits = Limits(
             intervals=(*_INTERVALS, *_FUNCTIONS),
             look_back_days={} if premium else {"1d": _COMPACT_DAYS},
-            requests_per_second=5 / 60,
+            requests_per_second=self._settings.requests_per_second,
+            requests_burst=self._settings.requests_burst,
             needs_key=True,
             price_basis="raw",
             # Its adjusted close is C / (C + D), with the ex-date's close (IBM, 2024-08-09).

@@ -109,8 +109,9 @@ class TiingoSource:
             span_days={
                 "1m": 7, "2m": 14, "5m": 45, "15m": 180, "30m": 360, "1h": 720, "4h": 2000,
             },
-            requests_per_second=50 / 3600,
-            requests_burst=50,
+            # The plan's seconds are those of the user's own plan with Tiingo.
+            requests_per_second=self._settings.requests_per_second,
+            requests_burst=self._settings.requests_burst,
             needs_key=True,
             price_basis="raw",
             # A day is ready at about 17:30 New York, an hour and a half after the close.
