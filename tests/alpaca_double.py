@@ -60,6 +60,11 @@ class Alpaca:
             return self.instead[request.path]
         if request.path == "/v2/assets":
             return ProviderAnswer(list(self.assets))
+        if request.path.startswith("/v2/assets/"):
+            symbol = request.path.rpartition("/")[2]
+            known = next((one for one in self.assets if one["symbol"] == symbol), None)
+            unknown = {"code": 40410000, "message": f"asset not found for {symbol}"}
+            return ProviderAnswer(known) if known else ProviderAnswer(unknown, 404)
         if request.path == "/v1/corporate-actions":
             return ProviderAnswer({"corporate_actions": self.events, "next_page_token": None})
         return self.page(request.path.rsplit("/", 1)[-1], request.query)

@@ -327,3 +327,28 @@ def test_the_newest_ones_are_read_too() -> None:
     assert one.to_pylist()[0]["ask"] == 2
     day = parsed({"symbol": "ACME", "bar": bar("2024-01-02T05:00:00Z")}).bars
     assert day["interval"].to_pylist() == ["1d"]
+
+
+def test_an_empty_answer_is_doubted() -> None:
+    """For weeks without a bar the asset is looked up; a known one is empty, with a note."""
+    alpaca = Alpaca()
+    with alpaca_server(alpaca, **QUIET) as (source, server):
+        with pytest.raises(NotFoundError, match="does not know ACME"):
+            source.bars(JANUARY)
+        alpaca.assets = [{"symbol": "ACME", "class": "us_equity", "status": "active"}]
+        assert "without bars" in source.bars(JANUARY).notes[0]
+        before = server.count()
+        source.bars(BarsRequest("ACME", "1d", date(2024, 1, 6), date(2024, 1, 7)))  # a weekend
+        assert server.count() == before + 1
+    with alpaca_server(Alpaca(), trading_url=None, **QUIET) as (source, server):
+        assert source.bars(JANUARY).bars.num_rows == 0  # a mirror that knows no assets
+        assert server.count() == 1
+
+
+def test_a_plan_counts_the_pages_that_may_come() -> None:
+    """A year of minutes with extended hours, ten thousand a page; a short range is one."""
+    source = AlpacaSource(AlpacaSettings(corporate_actions=False))
+    year = BarsRequest("ACME", "1m", date(2023, 1, 1), date(2023, 12, 31))
+    assert 25 <= source.requests(year) <= 27
+    assert source.requests(BarsRequest("ACME", "1m", date(2023, 1, 3), date(2023, 1, 3))) == 1
+    assert source.requests(BarsRequest("ACME", "3mo", date(2020, 1, 1), date(2023, 1, 3))) == 1

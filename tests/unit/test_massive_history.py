@@ -361,3 +361,12 @@ def test_the_free_plans_pace_is_for_the_vendors_host() -> None:
         (MassiveSettings(requests_per_second=100), 100),
     ):
         assert MassiveSource(settings).limits.requests_per_second == pace
+
+
+def test_a_plan_counts_the_pages_that_may_come() -> None:
+    """Fifty thousand base bars a page: a year of minutes and of hours takes the same."""
+    source = MassiveSource()
+    for interval in ("1m", "1h"):
+        year = BarsRequest("ACME", interval, date(2023, 1, 1), date(2023, 12, 31))
+        assert 5 <= source.requests(year) <= 6
+    assert source.requests(BarsRequest("ACME", "1d", date(2004, 1, 1), date(2023, 12, 31))) == 3

@@ -9,9 +9,11 @@ from __future__ import annotations
 import base64
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import ClassVar, Final
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
@@ -29,7 +31,7 @@ from tickerlake.sources.alpaca_answers import (
     read_assets,
     ticks_of,
 )
-from tickerlake.sources.alpaca_settings import AlpacaSettings, provider_of
+from tickerlake.sources.alpaca_settings import DATA_URL, AlpacaSettings, provider_of
 from tickerlake.sources.alpaca_talk import AlpacaTalk
 from tickerlake.sources.base import (
     About,
@@ -43,7 +45,7 @@ from tickerlake.sources.base import (
 )
 from tickerlake.sources.captures import is_capture, parse_capture
 from tickerlake.sources.columns import malformed, next_page
-from tickerlake.sources.http import Session
+from tickerlake.sources.http import Reply, Session
 from tickerlake.sources.listed import joined as joined_answers
 from tickerlake.sources.listed import received_of
 from tickerlake.sources.live import Dialect
@@ -51,6 +53,7 @@ from tickerlake.sources.recordings import Recorded, recorded
 from tickerlake.sources.tagged import has_tag, refuse_kinds
 from tickerlake.sources.us_market import (
     NEW_YORK,
+    bars_at_most,
     guess_interval,
     new_york_midnight,
     patience,
@@ -67,6 +70,8 @@ _TIMEFRAMES: Final = {
 _BEGINNING: Final = date(2016, 1, 1)
 _ROWS_PER_PAGE: Final = 10_000
 _ACTIONS: Final = "forward_split,reverse_split,stock_dividend,cash_dividend,name_change"
+#: An empty answer for so long makes us ask whether there is such a symbol.
+_DOUBTFUL: Final = timedelta(days=8)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -111,10 +116,11 @@ class AlpacaSource:
     def bars(self, request: BarsRequest) -> Answer:
         """Fetch the range page by page; with days, corporate actions too.
 
-        What follows a page that failed after others had come is listed in `missing`.
+        What follows a page that failed after others had come is listed in `missing`. An empty
+        answer for more than a week is doubted: then the symbol is looked up, a request more.
 
         Raises:
-            NotFoundError: Alpaca says that this is no symbol.
+            NotFoundError: Alpaca does not know the symbol.
             RangeError: An interval that Alpaca does not have.
             ConfigError: No key, a wrong one, or a plan without this data.
             MalformedError: An answer of another shape.
@@ -124,6 +130,9 @@ class AlpacaSource:
         found = self.bars_of([request.symbol], request)[request.symbol]
         if isinstance(found, Exception):
             raise found
+        period = self._period(widened(request))
+        if not found.bars.num_rows and period and period[1] - period[0] >= _DOUBTFUL:
+            return dataclasses.replace(found, notes=found.notes + self._doubts(request.symbol))
         return found
 
     def bars_of(
@@ -151,15 +160,18 @@ class AlpacaSource:
         return answers
 
     def requests(self, request: BarsRequest) -> int:
-        """How many requests `bars` would send now, were each answer one page.
+        """How many requests `bars` would send now, at most, where all goes well.
 
         Raises:
             RangeError: As `bars`, before it asks.
         """
         self.limits.require(request.interval, source=self.name)
-        if self._period(widened(request)) is None:
+        period = self._period(widened(request))
+        if period is None:
             return 0
-        return 2 if self._has_actions(request) else 1
+        # A last page that is full has an empty one after it.
+        pages = bars_at_most(*period, request.interval) // _ROWS_PER_PAGE + 1
+        return pages + self._has_actions(request)
 
     def ticks(self, request: TicksRequest) -> Iterator[Answer]:
         """Trades or quotes, page by page, in order of time.
@@ -197,13 +209,7 @@ class AlpacaSource:
         Raises:
             TickerlakeError: As `bars`.
         """
-        headers = self._authorization()
-        is_paper = (self._settings.api_key or "").startswith("PK")
-        usual = "https://paper-api.alpaca.markets" if is_paper else "https://api.alpaca.markets"
-        base = self._settings.trading_url or usual
-        session = Session(base, self._settings, provider="Alpaca", headers=headers)
-        reply = session.get("/v2/assets", {"asset_class": "us_equity"})
-        session.close()
+        reply = self._traded("/v2/assets", {"asset_class": "us_equity"})
         found = read_assets(reply.body, status=reply.status)
         return [dataclasses.replace(hit, provider=self.name) for hit in found]
 
@@ -264,6 +270,27 @@ class AlpacaSource:
             provider=self.name,
             silence_seconds=settings.silence_seconds,
         )
+
+    def _traded(self, path: str, params: Mapping[str, str]) -> Reply:
+        """An answer of the trading host, which knows the assets."""
+        settings, headers = self._settings, self._authorization()
+        is_paper = (settings.api_key or "").startswith("PK")
+        usual = "https://paper-api.alpaca.markets" if is_paper else "https://api.alpaca.markets"
+        base = settings.trading_url or usual
+        with closing(Session(base, settings, provider="Alpaca", headers=headers)) as session:
+            return session.get(path, params)
+
+    def _doubts(self, symbol: str) -> tuple[str, ...]:
+        """Raises NotFoundError if there is no such asset; a note where that cannot be asked."""
+        if self._settings.trading_url is None and self._settings.base_url != DATA_URL:
+            return ()  # a mirror of the data alone
+        try:
+            reply = self._traded(f"/v2/assets/{quote(symbol, safe='')}", {})
+        except TickerlakeError as error:
+            return (f"whether Alpaca knows {symbol} could not be asked: {error.problem}",)
+        if reply.status == 404:
+            open_page(reply.body, symbol=symbol, status=reply.status)
+        return ()
 
     def _parsed(
         self, told: Recorded, symbol: str | None, interval: str | None, received: datetime

@@ -8,8 +8,9 @@ from typing import Final
 from tickerlake.errors import ConfigError
 from tickerlake.sources.http import HttpSettings
 
-__all__ = ["FEEDS", "AlpacaSettings", "provider_of"]
+__all__ = ["DATA_URL", "FEEDS", "AlpacaSettings", "provider_of"]
 
+DATA_URL: Final = "https://data.alpaca.markets"
 #: `test` is a socket that always speaks, of one symbol: FAKEPACA.
 FEEDS: Final = ("sip", "iex", "delayed_sip", "boats", "overnight", "otc", "test")
 
@@ -23,7 +24,7 @@ class AlpacaSettings(HttpSettings):
     #: The key's secret.
     api_secret: str | None = None
     #: Where market data is asked for.
-    base_url: str = "https://data.alpaca.markets"
+    base_url: str = DATA_URL
     #: Where the list of assets is; null: by the key, paper or live.
     trading_url: str | None = None
     #: Where trades, quotes and bars come live.

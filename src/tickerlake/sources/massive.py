@@ -61,6 +61,7 @@ from tickerlake.sources.recordings import Recorded, recorded
 from tickerlake.sources.tagged import has_tag, refuse_kinds
 from tickerlake.sources.us_market import (
     NEW_YORK,
+    bars_at_most,
     guess_interval,
     new_york_midnight,
     patience,
@@ -182,7 +183,7 @@ class MassiveSource:
         return dataclasses.replace(answer, missing=missing)
 
     def requests(self, request: BarsRequest) -> int:
-        """How many requests `bars` would send now, were each answer one page.
+        """How many requests `bars` would send now, at most, where all goes well.
 
         Raises:
             RangeError: As `bars`, before it asks.
@@ -191,7 +192,10 @@ class MassiveSource:
         first, last, _ = self._period(widened(request))
         if last < first:
             return 0
-        return 3 if request.interval == "1d" and self._settings.corporate_actions else 1
+        rows = bars_at_most(first, last, request.interval)
+        pages = -(-rows // ROWS_PER_PAGE[request.interval])
+        has_events = request.interval == "1d" and self._settings.corporate_actions
+        return pages + (len(EVENTS) if has_events else 0)
 
     def ticks(self, request: TicksRequest) -> Iterator[Answer]:
         """Trades or quotes, page by page, in order of time.

@@ -29,6 +29,7 @@ __all__ = [
     "MINUTES",
     "NEW_YORK",
     "bars_as_told",
+    "bars_at_most",
     "guess_interval",
     "instants",
     "latest_of_key",
@@ -172,6 +173,19 @@ def patience(seconds: float) -> float:
 @functools.lru_cache(maxsize=4)
 def _session_of(day: date) -> Session | None:
     return next(iter(sessions(_CALENDAR, day, day)), None)
+
+
+def bars_at_most(first: datetime, last: datetime, interval: str) -> int:
+    """How many bars of one symbol may lie between two instants: trading is from 4:00 to 20:00."""
+    days = (last - first).days + 1
+    weekdays = days * 5 // 7 + 2
+    if interval in MINUTES:
+        hours = min(weekdays * 16.0, (last - first).total_seconds() / 3600)
+        return int(hours * 60 / MINUTES[interval]) + 1
+    return weekdays if interval == "1d" else days // _LONG_DAYS[interval] + 2
+
+
+_LONG_DAYS: Final = {"1wk": 7, "1mo": 28, "3mo": 89}
 
 
 def guess_interval(starts: pa.Array, *, provider: str) -> str:
