@@ -50,10 +50,13 @@ def test_a_fetch_of_fb_goes_on_as_meta_and_the_lake_knows(
         monkeypatch.setenv("TICKERLAKE_SOURCES_MASSIVE_BASE_URL", server.base_url)
         monkeypatch.setenv("TICKERLAKE_SOURCES_MASSIVE_API_KEY", KEY)
         monkeypatch.setenv("TICKERLAKE_SOURCES_MASSIVE_REQUESTS_PER_SECOND", "none")
+        (plan,) = run("fetch", "FB", *RANGE, "--plan")
+        assert plan["requests_max"] - plan["requests_min"] >= 3
         told = run("fetch", "FB", *RANGE)
         rows = {row["symbol"]: (row["first"], row["last"]) for row in told["symbols"]}
         assert rows == {"FB": ("2022-05-02", "2022-06-08"), "META": ("2022-06-09", "2022-07-20")}
         assert "FB became META on 2022-06-09: followed" in told["notes"]
+        assert sum("/reference/tickers" in r.path for r in server.requests) == 3
         sent = server.count()
         run("publish", "FB", *RANGE)
         run("publish", "FB", *RANGE)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tickerlake.cli.output import Output, counted
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from tickerlake.cache import Part, Plan, Planned
     from tickerlake.sources import Limits
 
-__all__ = ["tell_plans"]
+__all__ = ["tell_plans", "with_changes"]
 
 
 def tell_plans(plans: Sequence[tuple[Plan, Limits]], output: Output) -> None:
@@ -38,6 +39,18 @@ def tell_plans(plans: Sequence[tuple[Plan, Limits]], output: Output) -> None:
     size = _size(sum(plan.bytes for plan, _ in plans))
     output.note(f"In all about {size} and {sum(plan.seconds for plan, _ in plans):,.0f} s.")
     output.note("Nothing was asked for.")
+
+
+def with_changes(plan: Plan, may_ask: Callable[[str, str], int]) -> Plan:
+    """The plan with what it may take to learn what became of a symbol that has ended.
+
+    `may_ask(source, symbol)` says how many requests that can be.
+    """
+    items = []
+    for item in plan.items:
+        more = may_ask(item.source, item.request.symbol) if item.asks else 0
+        items.append(dataclasses.replace(item, requests_max=item.requests_max + more))
+    return dataclasses.replace(plan, items=tuple(items))
 
 
 def _object(item: Planned, limits: Limits) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from tickerlake import clock
 from tickerlake.errors import NotFoundError, TickerlakeError
 from tickerlake.records import conform
-from tickerlake.search.index import SymbolIndex
+from tickerlake.search.index import Changes, SymbolIndex
 from tickerlake.sources import (
     Answer,
     BarsRequest,
@@ -49,7 +49,7 @@ class SymbolChanges:
         A provider that cannot be asked tells nothing, and is asked again the next time.
         """
         known = self._index.renames(symbol)
-        if known is not None and max(clock.now() - known.at, timedelta(0)) < _FRESH:
+        if known is not None and _is_fresh(known):
             return list(known.renames)
         asked = False
         for source in self._sources().values():
@@ -68,6 +68,15 @@ class SymbolChanges:
         if asked:
             self._index.remember_renames(symbol, [], at=clock.now())
         return [] if known is None else list(known.renames)
+
+    def is_known(self, symbol: str) -> bool:
+        """Whether `of` would ask nobody."""
+        known = self._index.renames(symbol)
+        return known is not None and _is_fresh(known)
+
+
+def _is_fresh(known: Changes) -> bool:
+    return max(clock.now() - known.at, timedelta(0)) < _FRESH
 
 
 class Followed:

@@ -23,6 +23,8 @@ __all__ = ["Symbols"]
 
 #: What a page is given for one text.
 _TYPED_MAX = 50
+#: By its symbol; else by an identifier that is to be found first.
+_CHANGE_REQUESTS_MAX = 3
 
 
 class Symbols:
@@ -79,6 +81,12 @@ class Symbols:
         if not offline:
             tell = partial(self._tellers, source.name)
         return Followed(source, SymbolChanges(self._index, tell))
+
+    def may_ask_changes(self, source: str, symbol: str) -> int:
+        """How many requests to the source it can take to learn what became of a symbol."""
+        if source not in every_name() or not issubclass(source_class(source), Renames):
+            return 0
+        return 0 if SymbolChanges(self._index).is_known(symbol) else _CHANGE_REQUESTS_MAX
 
     def listed(self, source: str, symbol: str) -> date | None:
         """The first day of trading, by what is known; None where nothing is."""

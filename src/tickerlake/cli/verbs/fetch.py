@@ -149,12 +149,13 @@ def _since_last(
 def _plan(
     wished: dict[str, list[BarsRequest]], workspace: Workspace, output: Output, *, with_days: bool
 ) -> None:
-    from tickerlake.cli.planning import tell_plans
+    from tickerlake.cli.planning import tell_plans, with_changes
 
     plans = []
     for name, requests in wished.items():
         source = workspace.source(name)
-        plans.append((source.plan(planned(requests) if with_days else requests), source.limits))
+        plan = source.plan(planned(requests) if with_days else requests)
+        plans.append((with_changes(plan, workspace.symbols.may_ask_changes), source.limits))
     tell_plans(plans, output)
 
 
@@ -259,12 +260,14 @@ def _tell(
                 "repairs": repairs,
             }
         )
-    else:
+    elif fetched.rows:
         columns = ("symbol", "interval", "bars", "first", "last", "corporate actions")
         output.table(columns, fetched.rows)
         if path is not None and fetched.answers:
             output.result(f"Written to {path}")
     for note in fetched.notes:
         output.note(note)
+    told_at_the_end = None if fetched.rows else next(iter(fetched.failures), None)
     for symbol, error in fetched.failures.items():
-        output.error(f"{symbol}: {error}")
+        if symbol != told_at_the_end:
+            output.error(f"{symbol}: {error}")
