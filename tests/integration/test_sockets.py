@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -115,7 +116,7 @@ def test_another_connection_follows_and_the_gap_is_told(fault: Step) -> None:
     with gathering(
         [Hear(), Say(trade(1)), fault],
         [Hear(), again, Say(trade(2))],
-        make=lambda server: finnhub(server, silence_seconds=0.5 if silent else 60.0),
+        make=lambda server: finnhub(server, silence_seconds=1.0 if silent else 60.0),
     ) as (got, server):
         releasing = threading.Thread(target=lambda: (server.wait_for_frames(2), again.event.set()))
         releasing.start()
@@ -226,14 +227,17 @@ def test_beyond_the_cap_frames_are_dropped_told_and_filled() -> None:
     assert len(server.paths) == 1
 
 
-def test_a_refused_key_ends_the_flow_and_is_told_nowhere() -> None:
-    """At the handshake and in the talk; the error says what to do."""
+def test_a_refused_key_ends_the_flow_and_is_told_nowhere(caplog: pytest.LogCaptureFixture) -> None:
+    """At the handshake and in the talk; the error says what to do, and no log holds the key."""
+    caplog.set_level(logging.DEBUG)
     for steps in ([Refuse(401)], [Hear(), Say('{"type":"error","msg":"Invalid API key"}')]):
         with gathering(steps) as (got, server), pytest.raises(ConfigError) as raised:
             got.until(lambda _: False)
         assert len(server.paths) == 1
         assert KEY not in str(raised.value)
         assert "key" in str(raised.value)
+    ours = [record for record in caplog.records if "server" not in record.name]
+    assert not [record for record in ours if KEY in record.getMessage()]
 
 
 @pytest.mark.parametrize("status", [503, 429])

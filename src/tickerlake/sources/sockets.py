@@ -237,6 +237,8 @@ def _size(frame: Frame) -> int:
 
 
 def _connected(dialect: Dialect, settings: SocketSettings, opened: ExitStack) -> ClientConnection:
+    import logging
+
     from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
     from websockets.sync.client import connect
 
@@ -261,6 +263,8 @@ def _connected(dialect: Dialect, settings: SocketSettings, opened: ExitStack) ->
                 close_timeout=1.0,
                 max_size=settings.frame_bytes_max,
                 max_queue=None,  # our own buffer has the cap
+                # Its lines hold whole requests and frames, keys included: nobody hears them.
+                logger=logging.Logger("unheard", logging.CRITICAL + 1),  # noqa: LOG001
             )
         )
     except InvalidStatus as error:
