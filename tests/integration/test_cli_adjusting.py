@@ -81,6 +81,10 @@ def test_an_export_that_cannot_be_derived(desk: Desk) -> None:
         expect=2,
     )  # fmt: skip
     assert "sample tells no splits and dividends" in said.err
+    said = desk.run("fetch", "IBM", "--source", "sample", "--adjust", "all", expect=2)
+    assert "sample tells no splits and dividends" in said.err
+    desk.run("fetch", "IBM", "--source", "sample", "--adjust", "none", "--output", "yes.csv")
+    assert len(desk.rows("yes.csv")) > 1000
     assert not (desk.folder / "no.csv").exists()
 
 
@@ -122,9 +126,9 @@ def test_one_symbol_that_cannot_be_derived_stops_no_other(desk: Desk) -> None:
     desk.run("fetch", "BBB", "--interval", "1m", "--start", str(DAYS[29]), "--end", str(DAYS[30]))
     said = desk.run(
         "fetch", "BBB", "--interval", "1m", "--start", str(DAYS[29]), "--end", str(DAYS[30]),
-        "--adjust", "all", "--offline", "--output", "never.csv", expect=1,
+        "--adjust", "all", "--offline", "--output", "never.csv", expect=2,
     )  # fmt: skip
-    assert "BBB" in said.err
+    assert "Splits and dividends of BBB (yahoo) are not known" in said.err
     assert not (desk.folder / "never.csv").exists()
     said = desk.run(
         "fetch", "AAA", "NONE", *RANGE, "--adjust", "all", "--offline", "--output", "some.csv",

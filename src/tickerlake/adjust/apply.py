@@ -83,6 +83,7 @@ class _Rows:
         self._steps = steps
         self._sessions = days_of(bars["session_date"])
         self._bases = days_of(bars["split_basis"])
+        self._told = True
 
     def derived(self, how: Adjust, basis: Basis) -> tuple[Floats, Floats, Days]:
         """What to multiply prices and volumes with, and the split basis that they have then."""
@@ -93,6 +94,7 @@ class _Rows:
             self._refuse("all", ~exempt & (how != "all"))
             return np.ones(len(exempt)), np.ones(len(exempt)), self._bases
         self._refuse("basis", ~exempt & (self._bars["split_basis"].is_null().to_numpy()))
+        self._told = basis.tells_events
         if how == "none":
             splits, done = self._to_sessions(exempt)
         else:
@@ -105,7 +107,7 @@ class _Rows:
         """Take out the splits between session and basis."""
         same = self._sessions == self._bases
         if not self._steps.num_rows:
-            self._refuse("events", ~exempt & ~same)
+            self._refuse_events(~exempt & ~same)
             return self._ones(), self._sessions
         gaps = self._at("gaps_after", self._sessions) != self._at("gaps_beyond", self._bases)
         self._refuse_events(~exempt & ~same & (gaps | (self._bases > self._date("known_to"))))
@@ -115,7 +117,7 @@ class _Rows:
     def _to_target(self, exempt: Mask) -> tuple[Floats, Days]:
         """Put in the splits between basis and target."""
         if not self._steps.num_rows:
-            self._refuse("events", ~exempt)
+            self._refuse_events(~exempt)
             return self._ones(), self._bases
         target, known_to = self._date("target"), self._date("known_to")
         gaps = (self._at("gaps_after", self._bases) > 0) | (target > known_to)
@@ -147,7 +149,7 @@ class _Rows:
         return np.ones(len(self._sessions))
 
     def _refuse_events(self, rows: Mask) -> None:
-        self._refuse("events" if self._steps["told"][0].as_py() else "untold", rows)
+        self._refuse("events" if self._told else "untold", rows)
 
     def _refuse(self, reason: str, rows: Mask) -> None:
         """Raise for the first of these rows."""

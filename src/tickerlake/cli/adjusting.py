@@ -5,19 +5,22 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tickerlake.cli.output import Output, counted
-from tickerlake.errors import TickerlakeError
+from tickerlake.errors import NotFoundError, RangeError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from tickerlake.adjust import Derived
-    from tickerlake.sources import Answer, BarsRequest, Source
+    from tickerlake.cache import CachedSource
+    from tickerlake.sources import Answer, BarsRequest
 
-__all__ = ["add_adjusting", "days_of", "derived", "planned", "tell_changes", "wants_days"]
+__all__ = ["Days", "add_adjusting", "days_of", "derived", "planned", "tell_changes", "wants_days"]
 
+#: Days and events of one symbol, or why there are none.
+Days: TypeAlias = "Answer | Exception"
 #: More are in the file, and in --json.
 _CHANGES_SHOWN_MAX: Final = 20
 
@@ -42,29 +45,44 @@ def wants_days(arguments: argparse.Namespace) -> bool:
     return bool(arguments.adjust or arguments.repair)
 
 
-def planned(requests: Sequence[BarsRequest]) -> list[BarsRequest]:
+def planned(source: CachedSource, requests: Sequence[BarsRequest]) -> list[BarsRequest]:
     """What is asked for in all: days up to now, from whose cache 1d is answered, then the rest."""
     from tickerlake.adjust import daily_request
 
+    if not _tells_events(source):
+        return list(requests)
     days = dict.fromkeys(daily_request(request) for request in requests)
     return [*days, *(request for request in requests if request.interval != "1d")]
 
 
-def days_of(source: Source, request: BarsRequest) -> Answer | TickerlakeError:
-    """The days and events that the bars of a request need, or why they cannot be had."""
+def days_of(source: CachedSource, requests: Sequence[BarsRequest]) -> dict[BarsRequest, Days]:
+    """The days and events that the bars of each request need, or why they cannot be had."""
     from tickerlake.adjust import daily_request
+    from tickerlake.sources import empty_answer
 
-    try:
-        return source.bars(daily_request(request))
-    except TickerlakeError as error:
-        return error
+    if not _tells_events(source):
+        return dict.fromkeys(requests, empty_answer())
+    alike: dict[BarsRequest, list[BarsRequest]] = {}
+    for request in requests:
+        days = replace(daily_request(request), symbol="")
+        alike.setdefault(days, []).append(request)
+    found: dict[BarsRequest, Days] = {}
+    for days, group in alike.items():
+        symbols = list(dict.fromkeys(request.symbol for request in group))
+        answers = source.bars_of(symbols, days)
+        found |= {request: answers[request.symbol] for request in group}
+    return found
+
+
+def _tells_events(source: CachedSource) -> bool:
+    return "corporate_action" in source.limits.history
 
 
 def derived(
-    source: Source,
+    source: CachedSource,
     request: BarsRequest,
     answer: Answer,
-    days: Answer | TickerlakeError,
+    days: Days,
     arguments: argparse.Namespace,
 ) -> Derived:
     """One answer's bars as they were asked for; days and events come from the same source.
@@ -81,12 +99,8 @@ def derived(
     basis = Basis.of(source.limits)
     # A symbol that became another one has bars under both.
     others = set(pc.unique(answer.bars["symbol"]).to_pylist()) - {request.symbol}
-    found = [days, *(days_of(source, replace(request, symbol=name)) for name in sorted(others))]
-    sound = []
-    for one in found:
-        if isinstance(one, TickerlakeError):
-            raise one
-        sound.append(one)
+    more = days_of(source, [replace(request, symbol=name) for name in sorted(others)])
+    sound = [_sound(one) for one in (days, *more.values())]
     known: dict[tuple[str, str], Any] = {}
     for one in sound:
         known |= (None if arguments.offline else known_of(one, request)) or {}
@@ -99,6 +113,17 @@ def derived(
         known=known,
         bases=lambda _provider: basis,
     )
+
+
+def _sound(days: Days) -> Answer:
+    """The answer; where the source has no such days, none: what needs them is refused then."""
+    from tickerlake.sources import empty_answer
+
+    if isinstance(days, NotFoundError | RangeError):
+        return empty_answer()
+    if isinstance(days, Exception):
+        raise days
+    return days
 
 
 def tell_changes(changes: list[pa.Table], output: Output) -> list[dict[str, Any]]:

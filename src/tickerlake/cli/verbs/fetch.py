@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tickerlake.cli.adjusting import (
+    Days,
     add_adjusting,
     days_of,
     derived,
@@ -63,7 +64,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         if arguments.plan:
             _plan(wished, workspace, output, with_days=wants_days(arguments))
             return 0
-        days = _days(arguments, wished, workspace, stop)
+        days = _days(arguments, wished, workspace)
         fetched = _fetch(arguments, wished, workspace, stop, output)
         if wants_days(arguments):
             _derive(arguments, days, fetched, workspace)
@@ -154,7 +155,7 @@ def _plan(
     plans = []
     for name, requests in wished.items():
         source = workspace.source(name)
-        plan = source.plan(planned(requests) if with_days else requests)
+        plan = source.plan(planned(source, requests) if with_days else requests)
         plans.append((with_changes(plan, workspace.symbols.may_ask_changes), source.limits))
     tell_plans(plans, output)
 
@@ -197,23 +198,20 @@ def _days(
     arguments: argparse.Namespace,
     wished: dict[str, list[BarsRequest]],
     workspace: Workspace,
-    stop: Stop,
-) -> dict[tuple[str, BarsRequest], Answer | TickerlakeError]:
+) -> dict[tuple[str, BarsRequest], Days]:
     """Days and events up to now, first: the asked days then come out of the same answers."""
     if not wants_days(arguments):
         return {}
-    found = {}
+    found: dict[tuple[str, BarsRequest], Days] = {}
     for name, requests in wished.items():
         source = workspace.source(name, offline=arguments.offline)
-        for request in requests:
-            if stop.asked_by is None:
-                found[name, request] = days_of(source, request)
+        found |= {(name, asked): days for asked, days in days_of(source, requests).items()}
     return found
 
 
 def _derive(
     arguments: argparse.Namespace,
-    days: dict[tuple[str, BarsRequest], Answer | TickerlakeError],
+    days: dict[tuple[str, BarsRequest], Days],
     fetched: Fetched,
     workspace: Workspace,
 ) -> None:
