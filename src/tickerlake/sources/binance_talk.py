@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from tickerlake.errors import RangeError, UnreachableError
 from tickerlake.records import Kind
 from tickerlake.sources import crypto_talk as talk
-from tickerlake.sources.frames import FrameColumns, Told, epoch_ns, instants, numbers
+from tickerlake.sources.frames import FrameColumns, epoch_ns, instants, numbers
 from tickerlake.sources.live import Frame, Heard
 
 __all__ = ["STREAMS_MAX", "BinanceTalk"]
@@ -32,7 +32,7 @@ _INTERVALS: Final = {
 }  # fmt: skip
 _TEXT: Final = pa.string()
 _TRADE: Final = [
-    ("e", _TEXT), ("s", _TEXT), ("a", pa.int64()), ("t", pa.int64()), ("p", _TEXT), ("q", _TEXT),
+    ("s", _TEXT), ("a", pa.int64()), ("t", pa.int64()), ("p", _TEXT), ("q", _TEXT),
     ("T", pa.int64()), ("m", pa.bool_()),
 ]  # fmt: skip
 _QUOTE: Final = [("s", _TEXT), ("b", _TEXT), ("B", _TEXT), ("a", _TEXT), ("A", _TEXT)]
@@ -42,9 +42,27 @@ _KLINE: Final = [
 ]  # fmt: skip
 
 
-def _schema(fields: list[tuple[str, pa.DataType]]) -> pa.Schema:
-    """Of frames that are wrapped (`stream`, `data`), and of raw ones, at once."""
-    return pa.schema([("data", pa.struct(fields)), *fields])
+class _Reader:
+    """Frames of one stream: wrapped (`stream`, `data`), as ours come, or raw, or both."""
+
+    def __init__(self, fields: list[tuple[str, pa.DataType]]) -> None:
+        inner = ("data", pa.struct(fields))
+        self._names = [name for name, _ in fields]
+        self._wrapped = FrameColumns(pa.schema([inner]))
+        self._any = FrameColumns(pa.schema([inner, *fields]))
+
+    def read(self, frames: list[Frame], said: talk.Said, *, wrapped: bool) -> pa.Table:
+        """The fields, and when each frame came."""
+        told = (self._wrapped if wrapped else self._any).read(frames)
+        for note in told.notes:
+            said.note(note)
+        inner = told.table["data"].combine_chunks()
+        columns = {name: pc.struct_field(inner, name) for name in self._names}
+        if not wrapped:
+            columns = {
+                name: pc.coalesce(column, told.table[name]) for name, column in columns.items()
+            }
+        return pa.table({**columns, "received_at": told.received_at})
 
 
 class BinanceTalk:
@@ -78,8 +96,8 @@ class BinanceTalk:
         self.silence_seconds = silence_seconds
         self._provider, self._title, self._currency = provider, title, currency
         self._streams = streams
-        self._trades = FrameColumns(_schema(_TRADE))
-        self._quotes = FrameColumns(_schema(_QUOTE))
+        self._trades = _Reader(_TRADE)
+        self._quotes = _Reader(_QUOTE)
         self._klines = FrameColumns(
             pa.schema([("data", pa.struct([("k", pa.struct(_KLINE))])), ("k", pa.struct(_KLINE))])
         )
@@ -100,19 +118,20 @@ class BinanceTalk:
     def read(self, frames: Sequence[Frame]) -> Heard:
         """Sorted by what they are, then each sort as columns."""
         said = talk.Said()
+        incoming = talk.incoming(frames)
         sorts: dict[str, list[Frame]] = {}
-        for frame in talk.incoming(frames):
+        for frame in incoming:
             sorts.setdefault(_sort(talk.text_of(frame)), []).append(frame)
         for event in ("aggTrade", "trade"):
-            self._read_trades(event, sorts.get(event, []), said)
-        self._read_quotes(sorts.get("bookTicker", []), said)
+            self._read_trades(event, *_of(sorts, event, incoming), said)
+        self._read_quotes(*_of(sorts, "bookTicker", incoming), said)
         self._read_klines(sorts.get("kline", []), said)
         for _, document in talk.objects(sorts.get("", []), said):
             self._read_other(document, said)
         return said.heard()
 
-    def _read_trades(self, event: str, frames: list[Frame], said: talk.Said) -> None:
-        rows = _rows(self._trades.read(frames), [name for name, _ in _TRADE], said)
+    def _read_trades(self, event: str, frames: list[Frame], wrapped: bool, said: talk.Said) -> None:
+        rows = self._trades.read(frames, said, wrapped=wrapped)
         rows = rows.append_column("id", rows["a"] if event == "aggTrade" else rows["t"])
         whole = pc.and_(pc.and_(pc.is_valid(rows["s"]), pc.is_valid(rows["id"])), _timed(rows["T"]))
         rows = _kept(rows, pc.and_(whole, pc.is_valid(rows["m"])), said)
@@ -135,8 +154,8 @@ class BinanceTalk:
         said.suspicions += self._holes[event].found(rows["s"], rows["id"].to_numpy(), stamps)
         said.add("trade", table)
 
-    def _read_quotes(self, frames: list[Frame], said: talk.Said) -> None:
-        rows = _rows(self._quotes.read(frames), [name for name, _ in _QUOTE], said)
+    def _read_quotes(self, frames: list[Frame], wrapped: bool, said: talk.Said) -> None:
+        rows = self._quotes.read(frames, said, wrapped=wrapped)
         rows = _kept(rows, pc.and_(pc.is_valid(rows["s"]), pc.is_valid(rows["b"])), said)
         if rows.num_rows:
             columns = {"bid": "b", "bid_size": "B", "ask": "a", "ask_size": "A"}
@@ -197,7 +216,13 @@ class BinanceTalk:
 
 
 def _sort(text: str) -> str:
-    """What a frame holds, by its words: reading all of it here would be dear."""
+    """What a frame holds, by its words; `@` before it where it is surely wrapped."""
+    at = text.find("@", 0, 64)
+    if at > 0 and text.startswith('{"stream"'):
+        stream = text[at : text.find('"', at)]
+        if stream in ("@aggTrade", "@bookTicker", "@trade"):
+            return stream
+        return "kline" if stream.startswith("@kline") else ""
     for event in ("aggTrade", "kline", "trade"):
         if f'"{event}"' in text:
             return event
@@ -206,15 +231,17 @@ def _sort(text: str) -> str:
     return ""
 
 
-def _rows(told: Told, names: list[str], said: talk.Said) -> pa.Table:
-    """The fields of wrapped and raw frames alike, and when each came."""
-    for note in told.notes:
-        said.note(note)
-    wrapped = told.table["data"]
-    columns = {
-        name: pc.coalesce(pc.struct_field(wrapped, name), told.table[name]) for name in names
-    }
-    return pa.table({**columns, "received_at": told.received_at})
+def _of(
+    sorts: Mapping[str, list[Frame]], event: str, incoming: list[Frame]
+) -> tuple[list[Frame], bool]:
+    """The frames of an event in their order, and whether all of them are wrapped."""
+    wrapped, others = sorts.get(f"@{event}", []), sorts.get(event, [])
+    if not others:
+        return wrapped, True
+    if not wrapped:
+        return others, False
+    wanted = {id(frame) for frame in (*wrapped, *others)}
+    return [frame for frame in incoming if id(frame) in wanted], False
 
 
 def _timed(column: pa.ChunkedArray) -> pa.ChunkedArray:

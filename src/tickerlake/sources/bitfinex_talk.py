@@ -7,10 +7,9 @@ number over all frames (SEQ_ALL), and a time in ms (TIMESTAMP).
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
@@ -37,9 +36,15 @@ _FRAMES: Final = {
 }  # fmt: skip
 #: Trades told at once (te) come again settled (tu): so many ids are remembered a channel.
 _IDS_MAX: Final = 2000
+#: Times in ms, 1973 to 2200: a sequence is no time, nor a time a sequence.
 _MS_MIN: Final = 10**11
-#: 1973 to 2200.
-_TIMES_MS: Final = range(10**11, 7_258_118_400_000)
+_MS_MAX: Final = 7_258_118_400_000
+#: What every column can hold.
+_SIZE_MAX: Final = 1e18
+_NUMBERS: Final = (int, float)
+#: A trade at once, and settled.
+_TRADED: Final = ("te", "tu")
+_NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -47,7 +52,8 @@ class _Channel:
     kind: Kind | None
     symbol: str
     interval: str = ""
-    ids: OrderedDict[int, None] = field(default_factory=OrderedDict)
+    ids: set[int] = field(default_factory=set)
+    older_ids: set[int] = field(default_factory=set)
 
 
 class BitfinexTalk:
@@ -82,7 +88,8 @@ class BitfinexTalk:
         self._asked = asked
         self._channels: dict[int, _Channel] = {}
         #: The last sequence number, and when it came.
-        self._sequence: tuple[int, datetime] | None = None
+        self._number: int | None = None
+        self._numbered_at = _NEVER
 
     def hello(self) -> Sequence[str | bytes]:
         """The flags first: they count for what is subscribed after them."""
@@ -101,15 +108,15 @@ class BitfinexTalk:
         said = talk.Said()
         trades, quotes, bars = talk.Rows(), talk.Rows(), talk.Rows()
         rows = {"trade": trades, "quote": quotes, "bar": bars}
-        for frame in talk.incoming(frames):
-            document = talk.decoded_frame(talk.text_of(frame))
-            if isinstance(document, Mapping):
-                self._read_event(document, said)
-            elif isinstance(document, list) and len(document) > 1:
+        incoming = talk.incoming(frames)
+        for frame, document in zip(incoming, talk.documents(incoming), strict=True):
+            if type(document) is list and len(document) > 1:
                 try:
                     self._read_data(frame, document, rows, said)
                 except (TypeError, ValueError, IndexError):
                     said.odd(frame.data)
+            elif isinstance(document, Mapping):
+                self._read_event(document, said)
             else:
                 said.odd(frame.data)
         self._add_trades(trades, said)
@@ -168,15 +175,15 @@ class BitfinexTalk:
     def _read_data(
         self, frame: Frame, document: list[Any], rows: Mapping[str, talk.Rows], said: talk.Said
     ) -> None:
-        word = document[1] if isinstance(document[1], str) else ""
-        payload_at = 2 if word in ("te", "tu") else 1
+        word = document[1]
+        payload_at = 2 if word in _TRADED else 1
         self._count(frame, document[payload_at + 1 :], said)
-        channel = self._channels.get(document[0]) if isinstance(document[0], int) else None
+        channel = self._channels.get(document[0]) if type(document[0]) is int else None
         if channel is None:
             if word != "hb":
                 said.odd(frame.data)
             return
-        if channel.kind is None or word in ("hb", "cs"):
+        if channel.kind is None or word == "hb" or word == "cs":  # noqa: PLR1714
             return
         payload = document[payload_at]
         if not isinstance(payload, list):
@@ -199,29 +206,34 @@ class BitfinexTalk:
     def _add_trade(self, frame: Frame, channel: _Channel, row: Any, rows: talk.Rows) -> None:  # noqa: ANN401
         if row == []:
             return  # a snapshot of a market without trades
-        _require_numbers(row, 4, time_at=1)
-        if type(row[0]) is not int:
+        number, time, amount, price = values = row[:4]
+        whole = type(number) is int and type(time) is int and -_SIZE_MAX < number < _SIZE_MAX
+        sound = type(amount) in _NUMBERS and type(price) in _NUMBERS
+        if not (whole and sound and _MS_MIN <= time < _MS_MAX):
             raise ValueError(row)
-        number = row[0]
-        if number in channel.ids:
+        if not (-_SIZE_MAX < amount < _SIZE_MAX and -_SIZE_MAX < price < _SIZE_MAX):
+            raise ValueError(row)
+        if number in channel.ids or number in channel.older_ids:
             return  # told at once before, and now settled
-        rows.add(frame.received_at, channel.symbol, row[:4])
-        channel.ids[number] = None
+        rows.add(frame.received_at, channel.symbol, values)
+        channel.ids.add(number)
         if len(channel.ids) > _IDS_MAX:
-            channel.ids.popitem(last=False)
+            channel.ids, channel.older_ids = set(), channel.ids
 
     def _count(self, frame: Frame, extra: list[Any], said: talk.Said) -> None:
         """The sequence rises by one over all frames of the connection, heartbeats included."""
-        number = next((n for n in extra if type(n) is int and 0 <= n < _MS_MIN), None)
-        if number is None:
+        for number in extra:
+            if type(number) is int and 0 <= number < _MS_MIN:
+                break
+        else:
             return
-        before = self._sequence
-        if before is None or number > before[0]:
-            self._sequence = (number, frame.received_at)
-        if before is not None and number > before[0] + 1:
-            why = f"frames {before[0] + 1} to {number - 1} of the connection did not come"
+        before, at = self._number, self._numbered_at
+        if before is None or number > before:
+            self._number, self._numbered_at = number, frame.received_at
+        if before is not None and number > before + 1:
+            why = f"frames {before + 1} to {number - 1} of the connection did not come"
             said.suspicions += [
-                Suspicion(channel.symbol, channel.kind, before[1], frame.received_at, why)
+                Suspicion(channel.symbol, channel.kind, at, frame.received_at, why)
                 for channel in self._channels.values()
                 if channel.kind is not None
             ]
@@ -280,10 +292,9 @@ def _require_numbers(row: Any, count: int, *, time_at: int | None = None) -> Non
     if len(row) < count:
         raise ValueError(row)
     for value in row[:count]:
-        if type(value) not in _NUMBERS or not -1e18 < value < 1e18:
+        if type(value) not in _NUMBERS or not -_SIZE_MAX < value < _SIZE_MAX:
             raise ValueError(row)
-    if time_at is not None and (type(row[time_at]) is not int or row[time_at] not in _TIMES_MS):
+    if time_at is not None and not (
+        type(row[time_at]) is int and _MS_MIN <= row[time_at] < _MS_MAX
+    ):
         raise ValueError(row)
-
-
-_NUMBERS: Final = (int, float)

@@ -24,6 +24,7 @@ __all__ = [
     "Said",
     "bars",
     "decoded_frame",
+    "documents",
     "incoming",
     "mapped",
     "objects",
@@ -280,6 +281,15 @@ def decoded_frame(text: str) -> Any:  # noqa: ANN401 - whatever a frame says
 
 
 _DECODER: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder()
+
+
+def documents(frames: Sequence[Frame]) -> list[Any]:
+    """The document of each frame; None where it is none. All at once where none is odd."""
+    texts = [frame.data if type(frame.data) is str else text_of(frame) for frame in frames]
+    together = decoded_frame(f"[{','.join(texts)}]") if texts else []
+    if together is not None and len(together) == len(texts):
+        return list(together)
+    return [decoded_frame(text) for text in texts]
 
 
 def objects(frames: Sequence[Frame], said: Said) -> list[tuple[Frame, Mapping[str, Any]]]:
