@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -136,6 +137,16 @@ def test_answers_grow_old(
     assert counts == [1, 2, 2, 3, 4]
     search.search("apple", refresh=True)
     assert server.count() == 5
+
+
+def test_many_who_ask_the_same_at_once_send_one_request(
+    search: SymbolSearch, server: ProviderServer
+) -> None:
+    """A crowd of pages types one word: the first one asks, the others wait and find it."""
+    with ThreadPoolExecutor(8) as crowd:
+        found = list(crowd.map(lambda _: symbols(search.search("apple")), range(8)))
+    assert found == [["AAPL", "APLE"]] * 8
+    assert server.count() == 1
 
 
 class Telling(YahooSource):

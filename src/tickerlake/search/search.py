@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -93,6 +94,8 @@ class SymbolSearch:
         self._index = index
         self._sources = sources
         self._settings = settings or SearchSettings()
+        #: A source is used by one thread at a time; and who waited finds the answer in the index.
+        self._asking = threading.Lock()
 
     def search(
         self,
@@ -135,7 +138,8 @@ class SymbolSearch:
                 return Found(tuple(known))
         round_ = _Round()
         if mode != "offline" and _may_be_right(identifier):
-            self._ask(text.strip(), wanted, identifier, names, round_, refresh=refresh)
+            with self._asking:
+                self._ask(text.strip(), wanted, identifier, names, round_, refresh=refresh)
         matches = tuple(self._known(wanted, identifier, names, limit))
         if details and mode == "ask" and self._describe(matches, names, round_):
             matches = tuple(self._known(wanted, identifier, names, limit))
@@ -219,7 +223,8 @@ class SymbolSearch:
             if name not in lacking or not isinstance(source, Describes):
                 continue
             try:
-                self._index.note(source.describe(lacking[name]))
+                with self._asking:
+                    self._index.note(source.describe(lacking[name]))
                 told = True
             except TickerlakeError as error:  # the hits themselves are there
                 round_.notes.append(f"{name} tells no details: {error.problem}")

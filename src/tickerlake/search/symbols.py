@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,10 @@ class Symbols:
         """`provider(name)` opens a source; `settings_of(name)` is what is set of it."""
         self._index = SymbolIndex(index)
         self._settings = settings
-        self._provider = provider
+        # Each is opened once: a page that is served for weeks asks it again and again.
+        # Others than those who publish: a source is used by one thread at a time.
+        self._provider = functools.cache(provider)
+        self._teller = functools.cache(provider)
         self._settings_of = settings_of
         self._search = SymbolSearch(self._index, self._searched, settings)
 
@@ -79,7 +82,7 @@ class Symbols:
         """The source, whose histories go on where a symbol has become another one."""
         tell: Callable[[], dict[str, Source]] = dict
         if not offline:
-            tell = partial(self._tellers, source.name)
+            tell = functools.partial(self._tellers, source.name)
         return Followed(source, SymbolChanges(self._index, tell))
 
     def may_ask_changes(self, source: str, symbol: str) -> int:
@@ -125,7 +128,7 @@ class Symbols:
         in_use = [first, *(name for name in self._in_use() if name != first)]
         known = every_name()
         told = [name for name in in_use if name in known]
-        return {n: self._provider(n) for n in told if issubclass(source_class(n), Renames)}
+        return {n: self._teller(n) for n in told if issubclass(source_class(n), Renames)}
 
     def _in_use(self) -> Iterator[str]:
         """Yahoo, sources that have their key, and others that have settings of their own."""

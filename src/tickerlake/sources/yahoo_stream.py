@@ -8,7 +8,6 @@ a `quote` too. Sources: yfinance's and other clients' code, one recording; no ve
 
 from __future__ import annotations
 
-import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
@@ -151,7 +150,7 @@ def _pricing(data: str | bytes) -> Pricing:
             raise ValueError(f"type {envelope.type[:40]!r}")
         message = envelope.message
     try:
-        read = read_pricing(base64.b64decode(message or "", validate=True))
+        read = read_pricing(binascii.a2b_base64(message or "", strict_mode=True))
     except (binascii.Error, UnicodeDecodeError) as error:
         raise ValueError("no base64 of a message") from error
     if not read.symbol:
