@@ -34,6 +34,10 @@ _HOUR: Final = 3600 * SECOND
 _TWO_DAYS: Final = 2 * DAY
 #: How long after each "nothing there" the provider is asked again; the third one is believed.
 _EMPTY_WAITS: Final = (_HOUR, DAY)
+#: What is no noise of adjusted closes any more (2e-6 was the most), and less than any dividend.
+_STEP: Final = 1e-5
+#: Some round them to four digits.
+_ROUNDING: Final = 2e-4
 #: As long for prices that nothing explains, and for events that vanished.
 _DOUBT_WAITS: Final = (_HOUR, DAY)
 
@@ -157,6 +161,19 @@ def _dates_that_move(actions: pa.Table, limits: Limits) -> npt.NDArray[np.int64]
     return days_of(actions, "ex_date")
 
 
+def _untold(bars: pa.Table, events: pa.Table) -> bool:
+    """Whether adjusted closes step where no event is known: a dividend was left out (seen)."""
+    told = bars.filter(pc.and_kleene(pc.is_valid(bars["adj_close"]), pc.greater(bars["close"], 0)))
+    closes = told["close"].to_numpy()
+    factors = told["adj_close"].to_numpy() / closes
+    noise = np.maximum(_STEP * np.abs(factors), _ROUNDING / closes)
+    stepped = np.flatnonzero(np.abs(np.diff(factors)) > np.maximum(noise[1:], noise[:-1]))
+    dates, known = days_of(told, "session_date"), np.sort(days_of(events, "ex_date"))
+    first, last = dates[stepped], dates[stepped + 1]
+    explained = np.searchsorted(known, last, "right") > np.searchsorted(known, first, "right")
+    return not bool(explained.all())
+
+
 def _with_basis(
     new: pa.Table, actions: pa.Table, verdict: Verdict, as_of: int, limits: Limits
 ) -> pa.Table:
@@ -210,11 +227,15 @@ def _quarantined(
 
 @dataclass(frozen=True, slots=True)
 class _Events:
-    """All known corporate actions with the answer's; `vanished` = some were not told again."""
+    """All known corporate actions with the answer's.
+
+    `vanished` = some were not told again; `untold` = adjusted closes know of more than was told.
+    """
 
     rows: pa.Table
     held: pa.Table
     vanished: bool
+    untold: bool = False
 
     @classmethod
     def of(cls, case: Case, answer: Answer, series: Series, asked: tuple[int, int]) -> _Events:
@@ -231,7 +252,8 @@ class _Events:
         keys = list(KEYS[kind])
         expected = between(held, *asked).select(keys)
         lost = expected.join(answer.actions.select(keys), keys, join_type="left anti")
-        return cls(newest(pa.concat_tables([held, answer.actions]), kind), held, lost.num_rows > 0)
+        known = newest(pa.concat_tables([held, answer.actions]), kind)
+        return cls(known, held, lost.num_rows > 0, _untold(answer.bars, known))
 
     def changes(self, case: Case, seen: tuple[int, int], bars: Series) -> tuple[Change, ...]:
         """What shall be kept of them; events that vanished are kept, and asked for again."""
@@ -242,8 +264,8 @@ class _Events:
             series = Series(series.key, generation=series.generation + 1)
         before = [r for r in series.held.rechecks if r.start < seen[1] and r.end > seen[0]]
         rechecks = tuple(r for r in series.held.rechecks if r not in before)
-        if self.vanished:
-            tries = 1 + max((r.tries for r in before), default=0)
+        tries = 1 + max((r.tries for r in before), default=0)
+        if self.vanished or (self.untold and tries <= len(_DOUBT_WAITS)):
             wait = _DOUBT_WAITS[min(tries, len(_DOUBT_WAITS)) - 1]
             rechecks += (Recheck(*seen, case.look.now + wait, "events", tries),)
         held = Held(series.held.coverage | Coverage.of([seen]), rechecks)
