@@ -184,19 +184,21 @@ def test_events_of_days_become_corporate_actions() -> None:
     assert any("cash_mergers left out" in note for note in answer.notes)
 
 
-def test_bars_stand_without_their_events() -> None:
-    """A plan without corporate actions is a note; an answer that may come later is missing."""
+def test_bars_stand_without_events_that_the_plan_has_not() -> None:
+    """That is a note. Events that may come later fail the whole: a split must not be missed."""
     alpaca = Alpaca({"ACME": weekdays(date(2024, 1, 1), 28)})
     path = "/v1/corporate-actions"
-    with alpaca_server(alpaca) as (source, _):
+    with alpaca_server(alpaca) as (source, server):
         alpaca.instead[path] = ProviderAnswer({"message": "not found"}, 404)
         answer = source.bars(JANUARY)
         assert answer.missing == ()
         assert "corporate actions were not given" in answer.notes[0]
+        assert answer.bars.num_rows == 20
         alpaca.instead[path] = ProviderAnswer({"message": "too many requests."}, 429)
-        answer = source.bars(JANUARY)
-        assert "corporate actions" in answer.missing[0]
-    assert answer.bars.num_rows == 20
+        before = server.count("/v2/stocks/bars")
+        with pytest.raises(RateLimitedError):
+            source.bars(JANUARY)
+        assert server.count("/v2/stocks/bars") == before
 
 
 def test_the_newest_quarter_of_an_hour_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +219,7 @@ def test_the_newest_quarter_of_an_hour_is_not_asked_for(monkeypatch: pytest.Monk
 def test_each_feed_is_a_provider_of_its_own() -> None:
     """Bars of one exchange never stand under the key of all of them."""
     alpaca = Alpaca({"ACME": weekdays(date(2024, 1, 1), 28)})
-    with alpaca_server(alpaca, feed="iex", asof="2022-06-08") as (source, server):
+    with alpaca_server(alpaca, feed="iex", asof="2022-06-08", **QUIET) as (source, server):
         bars = source.bars(JANUARY).bars
     assert set(bars["provider"].to_pylist()) == {"alpaca_iex"} == {source.name}
     assert server.requests[0].query["feed"] == "iex"

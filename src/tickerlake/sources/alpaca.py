@@ -332,6 +332,8 @@ class AlpacaSource:
             "adjustment": "raw",
         }
         only = symbols[0] if len(symbols) == 1 else None
+        # Events first: bars without the splits that belong to them must not count as known.
+        actions, notes = self._actions(symbols, request, period)
         told: list[_Told] = []
         failed: TickerlakeError | None = None
         try:
@@ -345,18 +347,18 @@ class AlpacaSource:
         if columns:
             bars = self._table(columns, request.interval, told[-1].received_at, self.name)
             bars = select(bars, request)
-        actions, notes, missing = self._actions(symbols, request, period)
         answers: dict[str, Answer | Exception] = {}
         # Pages go on by symbol, then by time: who was followed by another is complete.
         seen = columns["symbol"].unique().to_pylist() if columns else []
         for symbol in symbols:
-            own, lost = _of(bars, symbol), missing
+            own = _of(bars, symbol)
+            lost: tuple[str, ...] = ()
             if failed is not None and symbol not in seen:
                 answers[symbol] = failed
                 continue
             if failed is not None and symbol == seen[-1]:
                 part = f"{symbol} {request.interval} after page {len(told)}"
-                lost += (f"{part}: {failed.problem} ({failed.todo})",)
+                lost = (f"{part}: {failed.problem} ({failed.todo})",)
             nothing = f"{symbol} {request.interval}: Alpaca answered without bars"
             answers[symbol] = Answer(
                 bars=own,
@@ -369,11 +371,11 @@ class AlpacaSource:
 
     def _actions(
         self, symbols: Sequence[str], request: BarsRequest, period: tuple[datetime, datetime]
-    ) -> tuple[pa.Table, tuple[str, ...], tuple[str, ...]]:
-        """Corporate actions of days, with notes, and what could not be had."""
+    ) -> tuple[pa.Table, tuple[str, ...]]:
+        """Corporate actions of days, with notes; none where the plan has none."""
         actions = SCHEMAS["corporate_action"].empty_table()
         if not self._has_actions(request):
-            return actions, (), ()
+            return actions, ()
         zone = ZoneInfo(NEW_YORK)
         asked = {
             "symbols": ",".join(symbols),
@@ -389,11 +391,9 @@ class AlpacaSource:
                 for one in self._pages("/v1/corporate-actions", asked, None)
             ]
         except (ConfigError, NotFoundError) as error:  # not in this plan, or not at this mirror
-            return actions, (f"corporate actions were not given: {error.problem}",), ()
-        except TickerlakeError as error:
-            return actions, (), (f"corporate actions: {error.problem} ({error.todo})",)
+            return actions, (f"corporate actions were not given: {error.problem}",)
         notes = tuple(note for _, told in found for note in told)
-        return pa.concat_tables([actions, *(table for table, _ in found)]), notes, ()
+        return pa.concat_tables([actions, *(table for table, _ in found)]), notes
 
     def _has_actions(self, request: BarsRequest) -> bool:
         return self._settings.corporate_actions and request.interval == "1d"

@@ -160,6 +160,11 @@ class MassiveSource:
             return dataclasses.replace(
                 empty_answer(), notes=("the range lies in the future",), missing=missing
             )
+        # Events first: bars without the splits that belong to them must not count as known.
+        notes: tuple[str, ...] = ()
+        actions = SCHEMAS["corporate_action"].empty_table()
+        if request.interval == "1d" and self._settings.corporate_actions:
+            actions, notes = self._actions(request.symbol, first, last)
         told: list[_Told] = []
         failed: TickerlakeError | None = None
         try:
@@ -176,11 +181,8 @@ class MassiveSource:
         answer = self._answer(request, columns, told)
         if not columns and last - first >= timedelta(days=_DOUBTFUL_DAYS):
             self._confirm(request.symbol)
-        if request.interval == "1d" and self._settings.corporate_actions:
-            actions, notes, lost = self._actions(request.symbol, first, last)
-            answer = dataclasses.replace(answer, actions=actions, notes=answer.notes + notes)
-            missing += lost
-        return dataclasses.replace(answer, missing=missing)
+        notes += answer.notes
+        return dataclasses.replace(answer, actions=actions, notes=notes, missing=missing)
 
     def requests(self, request: BarsRequest) -> int:
         """How many requests `bars` would send now, at most, where all goes well.
@@ -402,11 +404,10 @@ class MassiveSource:
 
     def _actions(
         self, symbol: str, first: datetime, last: datetime
-    ) -> tuple[pa.Table, tuple[str, ...], tuple[str, ...]]:
-        """Splits and dividends, with notes, and what could not be had."""
+    ) -> tuple[pa.Table, tuple[str, ...]]:
+        """Splits and dividends, with notes on what the plan does not have."""
         found = [SCHEMAS["corporate_action"].empty_table()]
         notes: tuple[str, ...] = ()
-        missing: tuple[str, ...] = ()
         zone = ZoneInfo(NEW_YORK)
         for what, (by, paths) in EVENTS.items():
             asked = {
@@ -421,10 +422,8 @@ class MassiveSource:
                 found += self._events(what, paths, asked)
             except (ConfigError, NotFoundError) as error:  # not in this plan
                 notes += (f"{what} were not given: {error.problem}",)
-            except TickerlakeError as error:
-                missing += (f"{symbol} {what}: {error.problem} ({error.todo})",)
         actions = pa.concat_tables(found)
-        return actions.filter(pc.equal(actions["symbol"], symbol)), notes, missing
+        return actions.filter(pc.equal(actions["symbol"], symbol)), notes
 
     def _events(
         self, what: Reference, paths: tuple[str, ...], asked: Mapping[str, str]
