@@ -87,9 +87,9 @@ def test_sent_frames_are_passed_over() -> None:
 
 def test_numbers_and_times_are_exact() -> None:
     """Text becomes float64 once; the unit of an epoch is told by its size; ns stay whole."""
-    assert numbers(pa.array(["0.10", "1e3", "x", None, "", "-.5"])).to_pylist() == [
-        0.1, 1000.0, None, None, None, -0.5,
-    ]  # fmt: skip
+    texts = pa.array(["0.10", "1e3", "x", None, "", "-.5", "nan", "inf", "1e999"])
+    assert numbers(texts).to_pylist() == [0.1, 1000.0, None, None, None, -0.5, None, None, None]
+    assert numbers(pa.array(["nan", "2"])).to_pylist() == [None, 2.0]
     second = 1_680_286_537
     given_ = pa.array([second, second * 1000, second * 10**6, second * 10**9 + 1, None])
     assert epoch_ns(given_).to_pylist() == [second * 10**9] * 3 + [second * 10**9 + 1, None]
@@ -97,6 +97,9 @@ def test_numbers_and_times_are_exact() -> None:
         ["2023-03-31T18:15:37.123456789Z", "2023-03-31T18:15:37Z", "2023-02-31T00:00:00Z", "x"]
     )
     assert text_ns(texts).to_pylist() == [second * 10**9 + 123456789, second * 10**9, None, None]
+    assert text_ns(texts[:2]).to_pylist() == [second * 10**9 + 123456789, second * 10**9]
+    naive = pa.array(["2023-03-31T18:15:37", "2023-03-31", None, "9999-12-31T00:00:00Z"])
+    assert text_ns(naive).to_pylist()[:3] == [None, None, None]
 
 
 def test_ticks_are_in_the_schema() -> None:
