@@ -15,6 +15,9 @@ from command import Said
 from command import tickerlake as command
 from yahoo_double import yahoo_server
 
+#: Each command is a process of its own.
+pytestmark = pytest.mark.slow
+
 DAYS = weekdays(date(2024, 4, 1), 45)
 MODEL = Model(
     {day: 400.0 + 3 * n if n < 30 else 101.0 + n / 2 for n, day in enumerate(DAYS)},

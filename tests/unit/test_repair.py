@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adjusting import NOON, RAW, YAHOO, actions, bars, bases, paid, split, weekdays
@@ -186,6 +186,7 @@ def test_series_do_not_judge_each_other() -> None:
     assert repaired(bars({})).bars.num_rows == 0
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     moves=st.lists(st.floats(-0.25, 0.25), min_size=30, max_size=30),
     splits=st.dictionaries(st.integers(1, 29), st.sampled_from([2.0, 0.1, 1.05]), max_size=2),
@@ -203,4 +204,3 @@ def test_sound_prices_stay(
     events = [split(DAYS[n], ratio) for n, ratio in splits.items()]
     events += [paid(DAYS[n], closes[n - 1] * share) for n, share in dividends.items()]
     assert repaired(table, *events).changes.num_rows == 0
-    assert DAYS[1] - DAYS[0] == timedelta(days=1)
