@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,6 +19,7 @@ from tickerlake.testing.provider import (
     ProviderServer,
     provider_server,
 )
+from yahoo_pricing import pricing
 
 QUOTE = {
     "symbol": "OCDO.L",
@@ -129,6 +131,23 @@ def test_recorded_answers_are_told_in_words() -> None:
         answer = open_source("yahoo").parse(json.dumps(body).encode())
         assert not answer.tables()
         assert answer.notes[1] == "AAPL Apple Inc."
+
+
+def test_packed_recordings_are_what_they_hold() -> None:
+    """Gzip around an answer, a wrapper or a frame, and a VCR cassette: read as without it."""
+    source = open_source("yahoo")
+    body = {"count": 1, "quotes": [{"symbol": "AAPL", "shortname": "Apple Inc."}]}
+    plain = json.dumps(body).encode()
+    url = "https://query2.finance.yahoo.com/v1/finance/search?q=AAPL"
+    wrapped = json.dumps({"request": {"url": url}, "response": {"bodyJson": body}}).encode()
+    response = {"status": {"code": 200}, "headers": {}, "body": {"string": plain.decode()}}
+    cassette = {"interactions": [{"request": {"uri": url}, "response": response}], "version": 1}
+    for payload in (gzip.compress(plain), gzip.compress(wrapped), json.dumps(cassette).encode()):
+        assert source.parse(payload).notes[1] == "AAPL Apple Inc."
+    frame = pricing(id="ACME", price=1.5, time_ms=1704207600000).encode()
+    assert source.parse(gzip.compress(frame)).ticks["trade"].num_rows == 1
+    with pytest.raises(MalformedError):
+        source.parse(gzip.compress(plain)[:-20])
 
 
 def test_an_answer_of_another_shape_is_malformed(source: YahooSource, vendor: Yahoo) -> None:

@@ -24,7 +24,12 @@ from tickerlake.sources.http import HttpSettings, Reply, Session
 from tickerlake.sources.live import Dialect
 from tickerlake.sources.yahoo_chart import parse_chart
 from tickerlake.sources.yahoo_crumb import Crumbs
-from tickerlake.sources.yahoo_recording import open_body, open_recording, without_crumb
+from tickerlake.sources.yahoo_recording import (
+    open_body,
+    open_recording,
+    unpacked,
+    without_crumb,
+)
 from tickerlake.sources.yahoo_rows import anchor
 from tickerlake.sources.yahoo_search import parse_quotes, parse_search, reference_notes
 from tickerlake.sources.yahoo_stream import YahooTalk, is_pricing
@@ -186,7 +191,7 @@ class YahooSource:
         interval: str | None = None,
         received_at: datetime | None = None,
     ) -> Answer:
-        """One recorded answer, as itself, or wrapped with its request; or a recorded socket.
+        """One recorded answer, as itself, wrapped or packed; or a recorded socket.
 
         Charts give bars and actions; search and quote answers hold no records: notes tell them.
 
@@ -194,6 +199,11 @@ class YahooSource:
             NotFoundError, RangeError, RateLimitedError, UnreachableError: What the answer says.
             MalformedError: No history answer of Yahoo's, or one of another interval.
         """
+        packed = unpacked(payload)
+        if packed is not None:
+            told = {"symbol": symbol, "interval": interval, "received_at": received_at}
+            parts = [self.parse(one, **told) for one in packed]  # type: ignore[arg-type]
+            return parts[0] if len(parts) == 1 else _joined(parts)
         if is_capture(payload) or is_pricing(payload):
             every = self.limits.live
             return parse_capture(

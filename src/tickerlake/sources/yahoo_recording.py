@@ -22,8 +22,19 @@ from tickerlake.errors import (
     UnreachableError,
 )
 from tickerlake.sources.http import parse_http_date
+from tickerlake.sources.recordings import Recorded, recorded
 
-__all__ = ["Opened", "Recording", "open_body", "open_recording", "refusal", "without_crumb"]
+__all__ = [
+    "Opened",
+    "Recording",
+    "open_body",
+    "open_recording",
+    "refusal",
+    "unpacked",
+    "without_crumb",
+]
+
+_PACKED = (b"\x1f\x8b", b"interactions:", b"version:", b"---")
 
 _KINDS = {
     "quoteResponse": "quotes (v7/finance/quote)",
@@ -102,6 +113,27 @@ def open_body(payload: bytes, *, symbol: str | None = None, status: int = 200) -
     if refused is not None:
         raise refused
     return Opened(body, symbol, date, period, address)
+
+
+def unpacked(payload: bytes) -> list[bytes] | None:
+    """The answers inside gzip or a VCR cassette, wrapped one by one; None for anything else.
+
+    Raises:
+        MalformedError: A package that is broken.
+    """
+    if not payload.startswith(_PACKED) and b'"interactions"' not in payload[:4096]:
+        return None
+    found = recorded(payload)
+    if len(found) == 1 and not found[0].url:
+        return [found[0].body]  # as it is: a bare answer, or a socket's frames
+    return [_wrapped(one) for one in found]
+
+
+def _wrapped(told: Recorded) -> bytes:
+    response = {"status": told.status, "headers": dict(told.headers)}
+    body = told.body.decode(errors="replace")
+    wrapper = {"request": {"url": told.url}, "response": {**response, "body": body}}
+    return json.dumps(wrapper).encode()
 
 
 def without_crumb(url: str) -> str:

@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         for text in left_out:
             output.note(text)
         if arguments.plan:
-            _plan(wished, workspace, output, with_days=wants_days(arguments))
+            _plan(arguments, wished, workspace, output)
             return 0
         days = _days(arguments, wished, workspace)
         fetched = _fetch(arguments, wished, workspace, stop, output)
@@ -148,14 +148,18 @@ def _since_last(
 
 
 def _plan(
-    wished: dict[str, list[BarsRequest]], workspace: Workspace, output: Output, *, with_days: bool
+    arguments: argparse.Namespace,
+    wished: dict[str, list[BarsRequest]],
+    workspace: Workspace,
+    output: Output,
 ) -> None:
     from tickerlake.cli.planning import tell_plans, with_changes
 
     plans = []
     for name, requests in wished.items():
-        source = workspace.source(name)
-        plan = source.plan(planned(source, requests) if with_days else requests)
+        source = workspace.source(name, offline=arguments.offline)
+        wishes = planned(source, requests) if wants_days(arguments) else requests
+        plan = source.plan(wishes)
         plans.append((with_changes(plan, workspace.symbols.may_ask_changes), source.limits))
     tell_plans(plans, output)
 
