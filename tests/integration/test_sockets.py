@@ -253,6 +253,18 @@ def test_what_may_pass_is_tried_again(status: int) -> None:
     assert not got.rows("gap")  # there was nothing before that could have been missed
 
 
+def test_what_nobody_could_mean_costs_little() -> None:
+    """A torn frame is told once; one beyond the size that is allowed ends its connection only."""
+    small = dataclasses.replace(QUICK, frame_bytes_max=1000)
+    huge = [Hear(), Say(trade(1), "{torn", "{torn"), Say("x" * 5000)]
+    with gathering(huge, [Hear(), Say(trade(2))], settings=small) as (got, server):
+        got.until(lambda got: len(got.prices) >= 2)
+        assert len(server.paths) == 2
+    assert got.prices == [1.0, 2.0]
+    assert len([note for note in got.said("note") if "{torn" in note]) == 1
+    assert len(got.rows("gap")) >= 1
+
+
 def test_nobody_there_from_the_first() -> None:
     """Where no connection ever stood, so many attempts are enough."""
     with socket_provider([]) as server:
