@@ -40,6 +40,8 @@ class Stock:
     #: Ex-date → new shares for one old share; told from `told_from` on.
     splits: dict[date, float] = field(default_factory=dict)
     splits_told_from: dict[date, date] = field(default_factory=dict)
+    #: Until then not even the event is told.
+    splits_are_lost: bool = False
     dividends: dict[date, float] = field(default_factory=dict)
     #: Bars that are bent: session date → columns.
     bent: dict[date, dict[str, Any]] = field(default_factory=dict)
@@ -139,7 +141,7 @@ class Stock:
             | {"ts": _midnight(day), "ex_date": day, "action": "split"}
             | {"numerator": ratio, "denominator": 1.0}
             for day, ratio in self.splits.items()
-            if day <= now.date()
+            if day <= now.date() and (not self.splits_are_lost or self._is_known(day, now))
         ] + [
             common | {"ts": _midnight(day), "ex_date": day, "action": "dividend", "amount": amount}
             for day, amount in self.dividends.items()

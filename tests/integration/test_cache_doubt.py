@@ -69,6 +69,23 @@ def test_a_split_that_the_prices_do_not_show_yet(now: Now, tmp_path: Path) -> No
         assert (truth[date(2024, 1, 2)] < 30) == (day > "2024-03-05"), day
 
 
+def test_a_split_that_was_lost_for_days(now: Now, tmp_path: Path) -> None:
+    """Fetched while neither event nor prices told of it (seen): found out later, and read right."""
+    stock = Stock(
+        splits={date(2024, 3, 5): 4.0},
+        splits_told_from={date(2024, 3, 5): date(2024, 3, 8)},
+        splits_are_lost=True,
+    )
+    cached = CachedSource(stock, tmp_path)
+    now("2024-03-06T22:00:00Z")
+    lost = closes(cached.bars(DAYS))
+    now("2024-03-11T22:00:00Z")
+    found = closes(cached.bars(DAYS))
+    assert found[date(2024, 1, 2)] == lost[date(2024, 1, 2)] / 4
+    assert found == pytest.approx(closes(stock.bars(DAYS)), rel=2e-6)
+    assert len(stock.asked) == 3
+
+
 def test_a_gap_before_a_split_learns_of_it(now: Now, tmp_path: Path) -> None:
     """An older gap whose overlap was moved by a split after it: events are asked for as well."""
     stock = Stock(splits={date(2024, 3, 5): 4.0})

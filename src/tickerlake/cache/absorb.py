@@ -10,14 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tickerlake.cache.axis import DAY, SECOND, anchor, instant, is_intraday
-from tickerlake.cache.basis import Splits, days_of, proven
+from tickerlake.cache.basis import Splits, days_of, disproved, explained, proven
 from tickerlake.cache.coverage import Coverage
 from tickerlake.cache.identity import as_of_answer, identified, market_of
 from tickerlake.cache.index import Change, Series
 from tickerlake.cache.life import merged, rechecks_after
 from tickerlake.cache.looks import Look
 from tickerlake.cache.market import Market
-from tickerlake.cache.overlap import Verdict, compared
+from tickerlake.cache.overlap import compared
 from tickerlake.cache.planner import Ask, Held, Recheck
 from tickerlake.cache.rows import between, newest, stamps
 from tickerlake.records import KEYS, Kind
@@ -102,12 +102,27 @@ def absorb(case: Case, answer: Answer, *, insist: bool) -> Absorbed:
         seen = _between_bars(new, *seen)
     events = _Events.of(case, answer, series, (start, min(end, as_of)))
     verdict = compared(held, new, _dates_that_move(events.rows, limits))
-    if not verdict.explained and not insist:
+    opened = market.opened_before(as_of)
+    if not insist and (
+        not verdict.explained
+        or (
+            verdict.readjusted
+            and limits.price_basis == "splits"
+            and not explained(verdict.held, verdict.ratio, Splits.of(events.rows), opened // DAY)
+        )
+    ):
         return Absorbed((), notes, doubt=True)
     if not verdict.explained:
         return _quarantined(case, series, new, (start, min(seen[1], case.ask.end)), notes)
-    new = _with_basis(new, events.rows, verdict, as_of, limits)
-    series = _with_newest_basis(series, new)
+    part, rows_before = (start, end), None
+    basis = days_of(verdict.held, "split_basis")
+    if verdict.readjusted and limits.price_basis == "splits":
+        whole, _ = case.store.rows(series)
+        rows_before, basis = disproved(whole, verdict.held, verdict.ratio, Splits.of(events.rows))
+    if limits.price_basis != "raw" and new.num_rows:
+        overlap = (days_of(verdict.held, "session_date"), basis, verdict.ratio)
+        new = proven(new, Splits.of(events.rows), opened // DAY, overlap if len(basis) else None)
+        series = _with_newest_basis(series, new)
     rows = merged(held, new, series.held.coverage, readjusted=verdict.readjusted)
     rechecks = rechecks_after(
         series.held, (start, end), rows, market=market, as_of=as_of, interval=interval
@@ -117,28 +132,43 @@ def absorb(case: Case, answer: Answer, *, insist: bool) -> Absorbed:
         coverage = Coverage()  # prices that dividends move cannot be converted: all is asked again
     coverage |= Coverage.of([seen])
     changed = replace(series, held=Held(coverage, rechecks, case.quiet(market, series, as_of)))
-    bars = Change(changed, *case.store.replacing(series, start, end, rows.rows))
+    kept = rows.rows
+    if rows_before is not None:
+        outside = [between(rows_before, -(2**62), start), between(rows_before, end, 2**62)]
+        part, kept = (-(2**62), 2**62), pa.concat_tables([*outside, kept])
+    bars = Change(changed, *case.store.replacing(series, *part, kept))
     if verdict.readjusted:
         notes += (f"{look.request.symbol} {interval}: the provider re-adjusted its prices",)
-    return Absorbed((bars, *events.changes(case, seen, series)), notes)
+    return Absorbed((bars, *events.changes(case, seen, opened + DAY, series)), notes)
 
 
-def emptied(case: Case) -> tuple[Change, ...]:
-    """What an answer without bars says: of sessions that are long over, that there is nothing."""
-    look, series = case.look, case.look.series
-    market, now, interval = look.market, look.now, series.key.interval
+def emptied(case: Case, answer: Answer) -> tuple[Change, ...]:
+    """What an answer without bars says: of sessions that are long over, that there is nothing.
+
+    Of younger ones it says nothing; but it stays for as long as a live tail does.
+    """
+    look = case.look
+    series, _ = identified(look.series, answer, case.limits)
+    if series.generation != look.series.generation:
+        series = look.series  # who has no bars takes no symbol
+    market = market_of(series, case.limits, extended=look.market.extended)
+    now, interval = look.now, series.key.interval
     start, end = case.span
     over = market.closed_before(now - market.delay - _TWO_DAYS)
-    until = min(end, over if is_intraday(interval) else anchor(over, interval))
+    until = max(start, min(end, over if is_intraday(interval) else anchor(over, interval)))
+    young = max(until, min(end, market.horizon(now, interval)))
     before = [
         r for r in series.held.rechecks if r.why == "empty" and r.start < end and r.end > start
     ]
     tries = 1 + max((r.tries for r in before), default=0)
-    rechecks = tuple(r for r in series.held.rechecks if r not in before)
-    covered = Coverage.of([(start, until)])
-    if covered and tries <= len(_EMPTY_WAITS):
-        rechecks += (Recheck(start, until, now + _EMPTY_WAITS[tries - 1], "empty", tries),)
-    held = Held(series.held.coverage | covered, rechecks, case.quiet(market, series, now))
+    rechecks = [r for r in series.held.rechecks if r not in before]
+    if start < until and tries <= len(_EMPTY_WAITS):
+        rechecks.append(Recheck(start, until, now + _EMPTY_WAITS[tries - 1], "empty", tries))
+    if until < young:
+        rechecks.append(Recheck(until, young, now + case.live, "empty", 0))
+    covered = Coverage.of([(start, young)])
+    quiet = case.quiet(market, series, now)
+    held = Held(series.held.coverage | covered, tuple(rechecks), quiet)
     changes = [Change(replace(series, held=held))]
     if look.actions is not None:
         known = replace(look.actions.held, coverage=look.actions.held.coverage | covered)
@@ -172,15 +202,6 @@ def _untold(bars: pa.Table, events: pa.Table) -> bool:
     first, last = dates[stepped], dates[stepped + 1]
     explained = np.searchsorted(known, last, "right") > np.searchsorted(known, first, "right")
     return not bool(explained.all())
-
-
-def _with_basis(
-    new: pa.Table, actions: pa.Table, verdict: Verdict, as_of: int, limits: Limits
-) -> pa.Table:
-    if limits.price_basis == "raw" or not new.num_rows:
-        return new
-    overlap = (verdict.dates, verdict.held_basis, verdict.ratio) if len(verdict.dates) else None
-    return proven(new, Splits.of(actions), as_of // DAY, overlap)
 
 
 def _with_newest_basis(series: Series, new: pa.Table) -> Series:
@@ -255,8 +276,13 @@ class _Events:
         known = newest(pa.concat_tables([held, answer.actions]), kind)
         return cls(known, held, lost.num_rows > 0, _untold(answer.bars, known))
 
-    def changes(self, case: Case, seen: tuple[int, int], bars: Series) -> tuple[Change, ...]:
-        """What shall be kept of them; events that vanished are kept, and asked for again."""
+    def changes(
+        self, case: Case, seen: tuple[int, int], until: int, bars: Series
+    ) -> tuple[Change, ...]:
+        """What shall be kept of them; events that vanished are kept, and asked for again.
+
+        They are told from the open of their day on: so `until` its end they are known.
+        """
         series = case.look.actions
         if series is None:
             return ()
@@ -268,7 +294,8 @@ class _Events:
         if self.vanished or (self.untold and tries <= len(_DOUBT_WAITS)):
             wait = _DOUBT_WAITS[min(tries, len(_DOUBT_WAITS)) - 1]
             rechecks += (Recheck(*seen, case.look.now + wait, "events", tries),)
-        held = Held(series.held.coverage | Coverage.of([seen]), rechecks)
+        known = Coverage.of([(seen[0], max(seen[1], min(until, case.span[1])))])
+        held = Held(series.held.coverage | known, rechecks)
         changed = replace(series, held=held)
         if self.rows.drop("fetched_at").equals(self.held.drop("fetched_at")):
             return (Change(changed),)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Days = npt.NDArray[np.int64]
 
-__all__ = ["NOISE", "Splits", "converted", "days_of", "proven"]
+__all__ = ["NOISE", "Splits", "converted", "days_of", "disproved", "explained", "proven"]
 
 #: 32-bit floats divided by a split differ by up to 4.1e-7 (seen).
 NOISE: Final = 2e-6
@@ -69,23 +69,71 @@ class Splits:
 def days_of(rows: pa.Table, name: str) -> Days:
     """A date column in days since 1970; null is long ago."""
     column = rows[name].cast(pa.int32()).cast(pa.int64())
-    return pc.fill_null(column, _NONE).to_numpy()
+    return pc.fill_null(column, _NONE).to_numpy().copy()
 
 
-def converted(rows: pa.Table, target: int, splits: Splits) -> pa.Table:
-    """Rows whose basis is known, as if all had been adjusted up to `target` (days since 1970)."""
+def converted(rows: pa.Table, target: int, splits: Splits, known_since: int) -> pa.Table:
+    """Rows as if all had been adjusted up to `target` (days since 1970).
+
+    Only those whose basis is known, and lies so late that all splits since then are known: since
+    the day `known_since`. Others stay as they came, with the basis that they came with.
+    """
     basis = days_of(rows, "split_basis")
-    known = basis != _NONE
-    if not known.any() or bool((basis[known] == target).all()):
+    able = (basis != _NONE) & ((basis >= target) | (basis + 1 >= known_since))
+    if not able.any() or bool((basis[able] == target).all()):
         return rows
     factor = splits.factor(days_of(rows, "session_date"), basis, target)
-    factor[~known] = 1.0
+    factor[~able] = 1.0
     if bool((factor != 1.0).any()):
         for name in _PRICES:
             rows = _with(rows, name, pc.multiply(rows[name], pa.array(factor)))
         rows = _with(rows, "volume", pc.divide(rows["volume"], pa.array(factor)))
-    days = pa.array(np.where(known, target, 0).astype(np.int32), mask=~known)
-    return _with(rows, "split_basis", days.cast(pa.date32()))
+    return _with(rows, "split_basis", _as_dates(np.where(able, target, basis)))
+
+
+def explained(held: pa.Table, ratio: Floats, splits: Splits, until: int) -> bool:
+    """Whether known splits, and nothing else, turn held prices into the new ones.
+
+    The new ones may have all splits up to the day `until`, or lack the latest; the held ones may
+    lack some that they claim.
+    """
+    dates, basis = days_of(held, "session_date"), days_of(held, "split_basis")
+    for without in (None, *splits.dates):
+        lacking = basis
+        if without is not None:
+            lacking = np.where((dates < without) & (basis >= without), without - 1, basis)
+        for end in (until, *(ex_date - 1 for ex_date in splits.dates)):
+            if np.allclose(ratio, splits.factor(dates, lacking, end), rtol=10 * NOISE, atol=0):
+                return True
+    return False
+
+
+def disproved(
+    rows: pa.Table, held: pa.Table, ratio: Floats, splits: Splits
+) -> tuple[pa.Table, Days]:
+    """Held rows whose basis claims a split that, as the ratio now shows, was not in their prices.
+
+    A provider that lost a split for days says its prices are as of today, and they are not.
+
+    Args:
+        rows: All rows of the series.
+        held: Those of the overlap.
+        ratio: New over held, of each of these.
+        splits: All that are known.
+
+    Returns:
+        All rows with the basis that they had, and that of the overlap in days.
+    """
+    basis, own = days_of(rows, "split_basis"), days_of(held, "split_basis")
+    dates, own_dates = days_of(rows, "session_date"), days_of(held, "session_date")
+    fetched, own_fetched = _fetched(rows), _fetched(held)
+    for ex_date, factor in zip(splits.dates, splits.factors, strict=True):
+        was_not = (own_dates < ex_date) & (own >= ex_date) & np.isclose(ratio, factor, rtol=1e-5)
+        if was_not.any():
+            last = own_fetched[was_not].max()
+            basis[(dates < ex_date) & (basis >= ex_date) & (fetched <= last)] = ex_date - 1
+            own[(own_dates < ex_date) & (own >= ex_date) & (own_fetched <= last)] = ex_date - 1
+    return _with(rows, "split_basis", _as_dates(basis)), own
 
 
 def proven(
@@ -99,10 +147,11 @@ def proven(
     Args:
         rows: An answer of a provider that adjusts for splits, each row with the basis it claims.
         splits: All that are known.
-        as_of_day: The answer's own day.
+        as_of_day: That of the last session that had opened when the answer was given.
         overlap: Session dates, held basis and new/held price ratio of bars that both have.
     """
-    claimed = days_of(rows, "split_basis")
+    # A split is in the prices from its session's open on, not from midnight.
+    claimed = np.minimum(days_of(rows, "split_basis"), as_of_day)
     dates = days_of(rows, "session_date")
     for ex_date, factor in reversed(list(zip(splits.dates, splits.factors, strict=True))):
         touched = (dates < ex_date) & (claimed >= ex_date)
@@ -117,8 +166,7 @@ def proven(
             claimed = np.where(touched, ex_date - 1, claimed)
     if overlap is not None and not _fits(overlap, splits, dates, claimed):
         claimed = np.where(dates <= overlap[0].max(), _NONE, claimed)
-    days = pa.array(claimed.clip(0).astype(np.int32), mask=claimed == _NONE)
-    return _with(rows, "split_basis", days.cast(pa.date32()))
+    return _with(rows, "split_basis", _as_dates(claimed))
 
 
 def _overlap_says(
@@ -163,6 +211,15 @@ def _fits(overlap: tuple[Days, Days, Floats], splits: Splits, dates: Days, claim
         ]
     )
     return bool(np.allclose(ratio, expected, rtol=10 * NOISE, atol=0))
+
+
+def _as_dates(days: Days) -> pa.Array:
+    known = days != _NONE
+    return pa.array(np.where(known, days, 0).astype(np.int32), mask=~known).cast(pa.date32())
+
+
+def _fetched(rows: pa.Table) -> Days:
+    return rows["fetched_at"].cast(pa.int64()).to_numpy()
 
 
 def _with(rows: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:

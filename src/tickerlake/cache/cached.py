@@ -18,7 +18,7 @@ from tickerlake.cache.plan import Plan, Planned, cost, parts_of
 from tickerlake.cache.reading import answer_from
 from tickerlake.cache.settings import CacheSettings
 from tickerlake.cache.store import Store
-from tickerlake.errors import NotFoundError, TickerlakeError
+from tickerlake.errors import NotFoundError, RangeError, TickerlakeError
 from tickerlake.sources import Answer, BarsRequest, Batches, Limits, Source
 
 __all__ = ["CachedSource"]
@@ -226,21 +226,34 @@ class CachedSource:
             )
             for ask in plan.asks
         )
-        most, bytes_, seconds = cost(
+        told = sum(self._requests_of(ask) for ask in asks)
+        pages, bytes_ = cost(
             len(asks),
             Coverage.of((ask.start, ask.end) for ask in plan.asks),
             request.interval,
             self.limits,
             round_the_clock=look.market.calendar is None,
         )
+        # What a source tells holds its other requests (events), and perhaps its pages.
+        is_paged = request.interval in self.limits.rows_per_page
+        most = pages + told - len(asks) if is_paged else told
+        pace = self.limits.requests_per_second
         days = self.limits.look_back_days.get(request.interval)
         why = f"{self.name} keeps {days} days of {request.interval}"
         return dataclasses.replace(
             planned,
             asks=asks,
-            requests_min=len(asks),
+            requests_min=len(asks) if is_paged else told,
             requests_max=most,
             out_of_reach=parts_of(plan.out_of_reach, why),
             bytes=bytes_,
-            seconds=seconds,
+            seconds=most / pace if pace else 0.0,
         )
+
+    def _requests_of(self, ask: BarsRequest) -> int:
+        """What the source itself says, where it does (`requests`): days may come with events."""
+        told = getattr(self._source, "requests", None)
+        try:
+            return 1 if told is None else int(told(ask))
+        except RangeError:  # the edge of its look-back moved on: it will say so itself
+            return 1

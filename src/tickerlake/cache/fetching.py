@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from tickerlake import clock
-from tickerlake.cache.absorb import Case, absorb, emptied
+from tickerlake.cache.absorb import Absorbed, Case, absorb, emptied
 from tickerlake.cache.axis import (
     BEGINNING,
     DAY,
@@ -33,7 +33,7 @@ from tickerlake.errors import (
     TickerlakeError,
     UnreachableError,
 )
-from tickerlake.sources import Answer, BarsRequest, Source, select
+from tickerlake.sources import Answer, BarsRequest, Source, empty_answer, select
 
 if TYPE_CHECKING:
     from tickerlake.cache.settings import CacheSettings
@@ -145,8 +145,9 @@ class Fetching:
         self._notes += answer.notes
         self._missing += answer.missing
         absorbed = absorb(self._case(look, ask), answer, insist=insist)
-        if absorbed.doubt:
-            return self._doubt(request, ask, look)
+        return self._doubt(look, ask, answer) if absorbed.doubt else self._keep(look, ask, absorbed)
+
+    def _keep(self, look: Look, ask: Ask, absorbed: Absorbed) -> bool:
         self._notes += absorbed.notes
         self._store.commit(absorbed.changes)
         if absorbed.changes[0].series.generation == look.series.generation:
@@ -157,19 +158,21 @@ class Fetching:
     def _case(self, look: Look, ask: Ask) -> Case:
         return Case(self._store, look, ask, self._source.limits, self._live)
 
-    def _doubt(self, request: BarsRequest, ask: Ask, look: Look) -> bool:
-        """Nothing that is known explains the prices: learn of events, and ask once more."""
-        if request.interval != "1d" and "1d" in self._source.limits.intervals:
-            since = date_at(ask.start)
-            daily = BarsRequest(request.symbol, "1d", since)
-            try:
-                self._learn(daily)
-            except TickerlakeError as error:
-                self._notes.append(f"{request.symbol} 1d: {error.problem}")
+    def _doubt(self, look: Look, ask: Ask, answer: Answer) -> bool:
+        """Nothing that is known explains the prices: learn of events, then ask once more."""
+        request = look.request
+        if request.interval == "1d" or "1d" not in self._source.limits.intervals:
+            # Events that explain it may lie after the range.
+            wide = Ask(ask.start, max(ask.end, look.limit), is_open=True)
+            return self._ask(request, wide, insist=True)
+        try:
+            self._learn(BarsRequest(request.symbol, "1d", date_at(ask.start)))
+        except TickerlakeError as error:
+            self._notes.append(f"{request.symbol} 1d: {error.problem}")
+        absorbed = absorb(self._case(look, ask), answer, insist=False)
+        if absorbed.doubt:
             return self._ask(request, ask, insist=True)
-        # Events that explain it may lie after the range.
-        wide = Ask(ask.start, max(ask.end, look.limit), is_open=True)
-        return self._ask(request, wide, insist=True)
+        return self._keep(look, ask, absorbed)
 
     def _learn(self, daily: BarsRequest) -> None:
         with flight(self._store.folder, self._look(daily).flight):
@@ -195,7 +198,7 @@ class Fetching:
                 todo="try again later; what is cached is kept",
             )
             return
-        self._store.commit(emptied(self._case(look, ask)))
+        self._store.commit(emptied(self._case(look, ask), answer or empty_answer()))
 
     def _deny(self, look: Look, error: NotFoundError) -> None:
         before = self._store.index.denial(self._source.name, look.series.key.symbol)

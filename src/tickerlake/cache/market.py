@@ -105,6 +105,10 @@ class Market:
         """How long before local midnight of their dates sessions begin at most (futures)."""
         return max(0, *(_midnight(h.day, zone) - h.open for h in self._around(at)))
 
+    def opened_before(self, at: int) -> int:
+        """The date of the last session that had opened."""
+        return [h.day for h in self._around(at - self.delay) if h.open <= at - self.delay][-1]
+
     def closed_before(self, at: int) -> int:
         """The end of the last session (on the axis of days: of its date) that ended before."""
         past = [h for h in self._around(at) if h.close <= at]

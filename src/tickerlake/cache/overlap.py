@@ -29,12 +29,11 @@ _PRICES = ("open", "high", "low", "close")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`ratio` is r of each compared bar; `dates` and `held_basis` are theirs, in days."""
+    """`ratio` is r of each compared bar, `held` those bars as they are held."""
 
     explained: bool
     ratio: Floats
-    dates: Days
-    held_basis: Days
+    held: pa.Table
 
     @property
     def readjusted(self) -> bool:
@@ -68,9 +67,9 @@ def compared(held: pa.Table, new: pa.Table, event_dates: Days) -> Verdict:
     left, right = matched(held, new)
     both = settled(held)[left] & settled(new)[right]
     old, now = held.take(left[both]), new.take(right[both])
-    dates, basis = days_of(old, "session_date"), days_of(old, "split_basis")
+    dates = days_of(old, "session_date")
     if not len(dates):
-        return Verdict(True, np.ones(0), dates, basis)
+        return Verdict(True, np.ones(0), old)
     ratios = np.column_stack([_ratio(old, now, name) for name in _PRICES])
     with np.errstate(invalid="ignore"):
         told = ~np.isnan(ratios).all(axis=1)
@@ -78,10 +77,10 @@ def compared(held: pa.Table, new: pa.Table, event_dates: Days) -> Verdict:
         low[told], high[told] = np.nanmin(ratios[told], axis=1), np.nanmax(ratios[told], axis=1)
     ratio = (low + high) / 2
     if bool((high - low > 2 * NOISE * np.maximum(1, np.abs(ratio))).any()):
-        return Verdict(False, ratio, dates, basis)
+        return Verdict(False, ratio, old)
     if bool((np.abs(ratio - 1) <= NOISE).all()):
-        return Verdict(True, np.ones(len(dates)), dates, basis)
-    return Verdict(_steps_at_events(ratio, dates, event_dates), ratio, dates, basis)
+        return Verdict(True, np.ones(len(dates)), old)
+    return Verdict(_steps_at_events(ratio, dates, event_dates), ratio, old)
 
 
 def _ratio(old: pa.Table, new: pa.Table, name: str) -> Floats:

@@ -96,8 +96,8 @@ def parts_of(coverage: Iterable[tuple[int, int]], why: str = "") -> tuple[Part, 
 
 def cost(
     asks: int, covered: Coverage, interval: str, limits: Limits, *, round_the_clock: bool
-) -> tuple[int, int, float]:
-    """Most requests, bytes and seconds of so many asks over these intervals."""
+) -> tuple[int, int]:
+    """Most requests and bytes of so many asks over these intervals."""
     sizes = [
         bars_in(min(high - low, 40 * 365 * DAY), interval, round_the_clock=round_the_clock)
         for low, high in covered
@@ -106,6 +106,4 @@ def cost(
     most = asks
     if page is not None and asks:
         most = sum(-(-size // page) for size in sizes) + asks - len(sizes)
-    bytes_ = sum(sizes) * _BAR_BYTES + most * _ANSWER_BYTES if asks else 0
-    pace = limits.requests_per_second
-    return most, bytes_, most / pace if pace else 0.0
+    return most, (sum(sizes) * _BAR_BYTES + most * _ANSWER_BYTES if asks else 0)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickerlake.cache.axis import DAY, instant
+from tickerlake.cache.axis import DAY, instant, is_intraday
 from tickerlake.cache.basis import Splits, converted, days_of
+from tickerlake.cache.index import Series
 from tickerlake.cache.looks import Look
 from tickerlake.records import SCHEMAS
-from tickerlake.sources import About, Answer, Limits, select
+from tickerlake.sources import About, Answer, BarsRequest, Limits, select
 
 if TYPE_CHECKING:
     from tickerlake.cache.store import Store
 
-__all__ = ["about_of", "all_actions", "answer_from"]
+__all__ = ["about_of", "answer_from"]
 
 
 def answer_from(store: Store, look: Look, limits: Limits, bars: pa.Table) -> Answer:
@@ -39,6 +40,11 @@ def answer_from(store: Store, look: Look, limits: Limits, bars: pa.Table) -> Ans
             notes.append(
                 f"{name}: of {unknown} bars it is not proven up to which split they are adjusted"
             )
+        if len(pc.unique(bars["split_basis"].drop_null())) > 1:
+            notes.append(
+                f"{name}: some bars are adjusted for splits up to an earlier day than others"
+                " (split_basis): fetch 1d up to now, and they are converted"
+            )
     edge = look.rules.edge
     if edge is not None and bars.num_rows:
         bars, count = _unconfirmed(bars, edge)
@@ -52,11 +58,19 @@ def answer_from(store: Store, look: Look, limits: Limits, bars: pa.Table) -> Ans
         if recheck.why == "suspect" and recheck.start < high and recheck.end > low
     ]
     return Answer(
-        bars=select(bars, look.request),
+        bars=bars if _is_exact(look.request) else select(bars, look.request),
         actions=_actions(store, look),
         notes=tuple(notes),
         about=about_of(look.series.about),
     )
+
+
+def _is_exact(request: BarsRequest) -> bool:
+    """Whether the wanted interval holds the rows of the request, and no others."""
+    ends = [end for end in (request.start, request.end) if end is not None]
+    if is_intraday(request.interval):
+        return all(isinstance(end, datetime) for end in ends)
+    return request.interval == "1d" and not any(isinstance(end, datetime) for end in ends)
 
 
 def about_of(told: dict[str, str]) -> About:
@@ -82,19 +96,22 @@ def _on_one_basis(store: Store, look: Look, bars: pa.Table) -> pa.Table:
     ends = pc.min_max(bars["split_basis"]).as_py()
     if ends["min"] == ends["max"] == date.fromisoformat(target):
         return bars
-    actions = all_actions(store, look)
-    return converted(bars, target_day, Splits.of(actions))
+    series, actions = _events(store, look)
+    # Without gaps up to the newest basis: a split could hide in one.
+    part = series.held.coverage.holding(target_day * DAY) if series else None
+    known_since = target_day + 1 if part is None else part[0] // DAY
+    return converted(bars, target_day, Splits.of(actions), known_since)
 
 
-def all_actions(store: Store, look: Look) -> pa.Table:
-    """Every corporate action that is known of the symbol."""
+def _events(store: Store, look: Look) -> tuple[Series | None, pa.Table]:
+    """Every corporate action that is known of the symbol, and which days they are known of."""
     series = look.actions
     if series is None:
         key = replace(look.series.key, kind="corporate_action", interval="", session="regular")
         series = store.index.current(key)
     if series is None:
-        return SCHEMAS["corporate_action"].empty_table()
-    return store.rows(series)[0]
+        return None, SCHEMAS["corporate_action"].empty_table()
+    return series, store.rows(series)[0]
 
 
 def _actions(store: Store, look: Look) -> pa.Table:
@@ -102,6 +119,8 @@ def _actions(store: Store, look: Look) -> pa.Table:
     if look.actions is None or look.actions.id is None:
         return SCHEMAS["corporate_action"].empty_table()
     rows, _ = store.rows(look.actions)
+    if not rows.num_rows:
+        return rows
     at = days_of(rows, "ex_date") * DAY
     low, high = look.wanted
     return rows.filter(pa.array((at >= low) & (at < high)))

@@ -6,6 +6,7 @@ file is complete and fsynced with its folder before anybody names it.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import uuid
@@ -22,7 +23,12 @@ from tickerlake.records import SCHEMAS, Kind
 __all__ = ["RowFile", "read_rows", "sync_folder", "write_rows"]
 
 _CONSTANTS: Final = b"tickerlake.constants"
-_OPTIONS: Final = pa.ipc.IpcWriteOptions(compression="lz4")
+_PLAIN: Final = pa.ipc.IpcWriteOptions()
+#: Larger files are compressed: smaller ones are read in the time that unpacking takes.
+_PACKED: Final = pa.ipc.IpcWriteOptions(compression="lz4")
+_PLAIN_BYTES_MAX: Final = 1 << 20
+#: Threads cost more than they save on files of this size.
+_READING: Final = pa.ipc.IpcReadOptions(use_threads=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +70,14 @@ def read_rows(folder: Path, file: RowFile, kind: Kind) -> pa.Table | None:
     payload = (folder / file.name).read_bytes()
     if len(payload) != file.bytes or zlib.crc32(payload) != file.checksum:
         return None
-    with pa.ipc.open_file(pa.BufferReader(payload)) as reader:
+    with pa.ipc.open_file(pa.BufferReader(payload), options=_READING) as reader:
         stored = reader.read_all()
     constants = json.loads(stored.schema.metadata[_CONSTANTS])
     columns: list[pa.Array | pa.ChunkedArray] = []
     for field in SCHEMAS[kind]:
         at = stored.schema.get_field_index(field.name)
         if at < 0:
-            value = pa.scalar(constants.get(field.name), field.type)
-            columns.append(pa.repeat(value, stored.num_rows))
+            columns.append(_constant(constants.get(field.name), field.type, stored.num_rows))
             continue
         column = stored.column(at)
         columns.append(column if column.type == field.type else column.cast(field.type))
@@ -86,6 +91,16 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _constant(value: str | None, type_: pa.DataType, count: int) -> pa.Array:
+    """The same value again and again; the memory is shared by all who need it."""
+    return _repeated(value, type_, 1 << max(count - 1, 0).bit_length()).slice(0, count)
+
+
+@functools.lru_cache(maxsize=256)
+def _repeated(value: str | None, type_: pa.DataType, count: int) -> pa.Array:
+    return pa.repeat(pa.scalar(value, type_), count)
 
 
 def _encoded(rows: pa.Table) -> bytes:
@@ -108,6 +123,7 @@ def _encoded(rows: pa.Table) -> bytes:
     # A table of no columns would forget how many rows it has: `ts` is never null.
     table = pa.table(kept).replace_schema_metadata({_CONSTANTS: json.dumps(constants)})
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema, options=_OPTIONS) as writer:
+    options = _PLAIN if table.nbytes <= _PLAIN_BYTES_MAX else _PACKED
+    with pa.ipc.new_file(sink, table.schema, options=options) as writer:
         writer.write_table(table)
     return sink.getvalue().to_pybytes()

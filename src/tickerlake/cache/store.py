@@ -72,8 +72,9 @@ class Store:
                 f.name for f in files
             }:
                 break
-        schema = SCHEMAS[series.key.kind]
-        return pa.concat_tables([schema.empty_table(), *tables]), damaged
+        if len(tables) == 1:
+            return tables[0], damaged
+        return pa.concat_tables([SCHEMAS[series.key.kind].empty_table(), *tables]), damaged
 
     def _read(self, file: RowFile, series: Series) -> tuple[pa.Table | None, bool]:
         try:
