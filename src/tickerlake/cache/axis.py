@@ -120,13 +120,17 @@ def wanted(request: BarsRequest, zone: str | None, lead: int) -> tuple[int, int]
 def request_for(
     request: BarsRequest, start: int, end: int, *, begins: bool, is_open: bool
 ) -> BarsRequest:
-    """The request of one interval. `begins` and `is_open` leave its start and end to the source."""
+    """The request of one interval. `begins` and `is_open` leave its start and end to the source.
+
+    Minutes have an end all the same: what is left open could be longer than the source's span.
+    """
+    intraday = is_intraday(request.interval)
     low: date | datetime | None = None
     high: date | datetime | None = None
     if not begins:
-        low = instant(start) if is_intraday(request.interval) else date_at(start)
-    if not is_open:
-        high = instant(end) if is_intraday(request.interval) else date_at(end - 1)
+        low = instant(start) if intraday else date_at(start)
+    if intraday or not is_open:
+        high = instant(end) if intraday else date_at(end - 1)
     return BarsRequest(request.symbol, request.interval, low, high)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from tickerlake.cache.axis import FOREVER, instant, request_for
+from tickerlake.cache.axis import instant
 from tickerlake.cache.batches import bars_of, counted_once
 from tickerlake.cache.coverage import Coverage
 from tickerlake.cache.fetching import Fetching
@@ -216,16 +216,7 @@ class CachedSource:
             return dataclasses.replace(planned, out_of_reach=parts_of(look.missing, why))
         rows, _ = self._store.rows(look.series)
         plan = sketched(look, rows)
-        asks = tuple(
-            request_for(
-                request,
-                ask.start,
-                ask.end,
-                begins=request.start is None,
-                is_open=ask.is_open and look.wanted[1] == FOREVER,
-            )
-            for ask in plan.asks
-        )
+        asks = tuple(look.request_of(ask) for ask in plan.asks)
         told = sum(self._requests_of(ask) for ask in asks)
         pages, bytes_ = cost(
             len(asks),

@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING, Final
 from tickerlake import clock
 from tickerlake.cache.absorb import Absorbed, Case, absorb, emptied
 from tickerlake.cache.axis import (
-    BEGINNING,
     DAY,
-    FOREVER,
     SECOND,
     date_at,
     instant,
-    is_intraday,
     micros,
-    request_for,
 )
 from tickerlake.cache.coverage import Coverage
 from tickerlake.cache.flight import flight
@@ -128,7 +124,7 @@ class Fetching:
             if ask.start >= ask.end:
                 return True
         try:
-            answer = self._source.bars(self._request(look, ask))
+            answer = self._source.bars(look.request_of(ask))
         except NotFoundError as error:
             self._deny(look, error)
             return False
@@ -177,13 +173,6 @@ class Fetching:
     def _learn(self, daily: BarsRequest) -> None:
         with flight(self._store.folder, self._look(daily).flight):
             Fetching(self._store, self._source, self._settings, self._look).bars(daily)
-
-    def _request(self, look: Look, ask: Ask) -> BarsRequest:
-        request = look.request
-        begins = request.start is None and ask.start <= BEGINNING
-        daily = not is_intraday(request.interval)
-        is_open = daily and ask.is_open and look.wanted[1] == FOREVER
-        return request_for(request, ask.start, ask.end, begins=begins, is_open=is_open)
 
     def _absorb_empty(self, look: Look, ask: Ask, answer: Answer | None) -> None:
         if answer is not None:

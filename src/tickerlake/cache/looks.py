@@ -13,6 +13,7 @@ from tickerlake.cache.axis import (
     SECOND,
     is_intraday,
     micros,
+    request_for,
     wanted,
 )
 from tickerlake.cache.coverage import Coverage
@@ -69,6 +70,12 @@ class Look:
     def flight(self) -> str:
         """The name under which only one fetches at a time."""
         return flight_name(self.series.key)
+
+    def request_of(self, ask: Ask) -> BarsRequest:
+        """What is sent for an ask."""
+        begins = self.request.start is None and ask.start <= BEGINNING
+        is_open = ask.is_open and self.wanted[1] == FOREVER
+        return request_for(self.request, ask.start, ask.end, begins=begins, is_open=is_open)
 
     def span_of(self, ask: Ask) -> tuple[int, int]:
         """What an ask replaces: an open one all that follows."""

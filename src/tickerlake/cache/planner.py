@@ -9,6 +9,7 @@ still true; what is longer than the provider's span is cut.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -135,27 +136,54 @@ def sketch(
         return Sketch((), out_of_reach)
     known = (held.coverage | closed) - missing
     due = [r for r in held.rechecks if r.due <= now]
-    wide = [_overlapped(part, known, due, bars, rules) for part in _merged(missing, bars, rules)]
+    needed = Coverage.of(_overlapped(part, known, due, bars, rules) for part in missing)
     asks = tuple(
         Ask(start, end, is_open=end >= limit)
-        for part in Coverage.of(wide)  # two that came to overlap are one
-        for start, end in _cut(part, rules)
+        for near in _clusters(needed, bars, rules)
+        for start, end in _windows(near, rules.span)
     )
     return Sketch(asks, out_of_reach)
 
 
-def _merged(parts: Coverage, bars: Bars, rules: Rules) -> list[tuple[int, int]]:
-    """Join neighbours where the bars between them cost less than the request that it saves."""
-    merged: list[tuple[int, int]] = []
+def _clusters(parts: Coverage, bars: Bars, rules: Rules) -> list[list[tuple[int, int]]]:
+    """Parts so near to each other that the bars between them cost less than a request."""
+    clusters: list[list[tuple[int, int]]] = []
     for part in parts:
-        if merged:
-            before, whole = merged[-1], (merged[-1][0], part[1])
-            saves = _count(whole, rules) < _count(before, rules) + _count(part, rules)
-            if saves and bars.between(before[1], part[0]) <= rules.merge_bars:
-                merged[-1] = whole
-                continue
-        merged.append(part)
-    return merged
+        if clusters and bars.between(clusters[-1][-1][1], part[0]) <= rules.merge_bars:
+            clusters[-1].append(part)
+        else:
+            clusters.append([part])
+    return clusters
+
+
+def _windows(parts: list[tuple[int, int]], span: int | None) -> list[tuple[int, int]]:
+    """The fewest requests of at most one span that hold all parts; of these, the shortest."""
+    if span is None:
+        return [(parts[0][0], parts[-1][1])]
+
+    @functools.cache
+    def best(at: int, start: int) -> tuple[int, int, tuple[tuple[int, int], ...]]:
+        """Count, length and windows for all that follows a place in a part."""
+        whole: list[tuple[int, int]] = []
+        while start + span < parts[at][1]:  # nothing else can begin there
+            whole.append((start, start + span))
+            start += span
+        choices = []
+        for after, (low, high) in enumerate(parts[at:], at):
+            if low >= start + span:
+                break
+            end = min(high, start + span)
+            rest: tuple[int, int, tuple[tuple[int, int], ...]] = (0, 0, ())
+            if end < high:
+                rest = best(after, end)
+            elif after + 1 < len(parts):
+                rest = best(after + 1, parts[after + 1][0])
+            windows = (*whole, (start, end), *rest[2])
+            length_ = span * len(whole) + end - start + rest[1]
+            choices.append((len(whole) + 1 + rest[0], length_, windows))
+        return min(choices)
+
+    return list(best(0, parts[0][0])[2])
 
 
 def _overlapped(
@@ -195,14 +223,3 @@ def _end_of(at: int, interval: str) -> int:
     if is_intraday(interval):
         return at + length(interval)
     return at + DAY if interval == "1d" else period_after(at, interval)
-
-
-def _count(part: tuple[int, int], rules: Rules) -> int:
-    return 1 if rules.span is None else -(-(part[1] - part[0]) // rules.span)
-
-
-def _cut(part: tuple[int, int], rules: Rules) -> list[tuple[int, int]]:
-    if rules.span is None:
-        return [part]
-    starts = range(part[0], part[1], rules.span)
-    return [(start, min(start + rules.span, part[1])) for start in starts]
