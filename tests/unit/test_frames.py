@@ -51,7 +51,7 @@ def test_frames_that_are_arrays() -> None:
     [
         "", " ", "null", "1", '"text"', "{", "[]", '{"a":1}{"b":2}', b"\xff\x00", "[" * 5000,
         '{"type":5}', '{"data":[{"p":"x"}]}', '{"data":[{"t":99999999999999999999}]}',
-        '{"data":{}}', "nan", "{'type':'trade'}",
+        '{"data":{}}', "nan", "{'type':'trade'}", '{"data":[{"p":1e999}]}',
     ],
 )  # fmt: skip
 def test_an_odd_frame_is_told_and_costs_no_other(odd: str | bytes) -> None:

@@ -139,7 +139,10 @@ class FrameColumns:
 
     def _alone(self, text: str) -> pa.Table | None:
         """One frame by another road, which is slower and takes more."""
-        document = msgspec.json.decode(text)
+        try:
+            document = msgspec.json.decode(text)
+        except (msgspec.DecodeError, RecursionError):  # such as a number beyond all floats
+            return None
         if not isinstance(document, list if pa.types.is_list(self._row) else dict):
             return None
         try:
