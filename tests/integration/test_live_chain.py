@@ -171,6 +171,8 @@ def test_a_replay_keeps_the_pace_of_its_recording(workspace: Path, verb: Verb) -
     done = verb("capture", "replay", "slow.jsonl", "--source", "finnhub", "--speed", "3000")[-1]
     assert clock.monotonic_seconds() - began >= 59 * 60 / 3000
     assert done["records"] == 6
+    limited = ("capture", "replay", "slow.jsonl", "--source", "finnhub", "--speed", "max")
+    assert verb(*limited, "--limit", "3")[-1]["records"] == 3
 
 
 @pytest.mark.parametrize(
