@@ -197,7 +197,7 @@ def played() -> Iterator[tuple[ProviderServer, Callable[[Path], CachedSource]]]:
     with provider_server(healthy) as server:
         settings = {
             "base_url": server.base_url, "attempts_max": 2, "backoff_seconds": 0.001,
-            "circuit_seconds": 0.0, "body_bytes_max": 1_000_000, "total_timeout_seconds": 0.4,
+            "circuit_seconds": 0.0, "body_bytes_max": 1_000_000, "total_timeout_seconds": 1.5,
             "requests_per_second": None,
         }  # fmt: skip
 

@@ -108,7 +108,7 @@ def test_who_asks_for_peace_is_left_alone_by_everybody() -> None:
             asking.get("/v1")
         other = Session(server.base_url, settings(), provider="Acme")
         with pytest.raises(
-            RateLimitedError, match=r"(?s)before; not asked again.*wait (600|599) s"
+            RateLimitedError, match=r"(?s)before; not asked again.*wait (600|5\d\d) s"
         ):
             other.get("/v2")
         assert server.count() == 1
@@ -150,7 +150,7 @@ def test_a_silent_host_is_left_alone_until_one_probe_finds_it_again() -> None:
 
 def test_while_one_probes_the_others_wait() -> None:
     """Half open is open for one: whoever comes beside the probe is told to wait."""
-    hosts, peace = Hosts(), Peace(failures_max=1, seconds=0.2, seconds_max=1.0)
+    hosts, peace = Hosts(), Peace(failures_max=1, seconds=2.0, seconds_max=2.0)
     hosts.failed("h:1", peace, "silence")
     while not (turn := hosts.turn("h:1", None)).probe:
         clock.sleep(turn.closed_seconds)
@@ -243,12 +243,12 @@ def test_a_damaged_book_is_made_anew_and_a_forbidden_one_is_told_once(
 ) -> None:
     """What is known of hosts may be lost, and never stops a request."""
     (tmp_path / "hosts-1.sqlite").write_bytes(b"no database, by any means" * 100)
-    assert Hosts(tmp_path).turn("h:1", 1.0).wait_seconds == 0
-    assert Hosts(tmp_path).turn("h:1", 1.0).wait_seconds > 0
+    assert Hosts(tmp_path).turn("h:1", 0.01).wait_seconds == 0
+    assert Hosts(tmp_path).turn("h:1", 0.01).wait_seconds > 0
     (tmp_path / "file").write_text("where a folder should be")
     alone = Hosts(tmp_path / "file")
-    assert alone.turn("h:1", 1.0).wait_seconds == 0
-    assert alone.turn("h:1", 1.0).wait_seconds > 0
+    assert alone.turn("h:1", 0.01).wait_seconds == 0
+    assert alone.turn("h:1", 0.01).wait_seconds > 0
     (told,) = caplog.messages
     assert "TICKERLAKE_STATE names another folder" in told
 
@@ -320,14 +320,13 @@ def test_a_key_with_a_lines_end_is_a_matter_of_configuration() -> None:
 
 def test_what_takes_too_long_or_too_much_is_given_up() -> None:
     """A drip has its deadline, a flood its measure, announced or not."""
-    with session(ok, body_bytes_max=100_000, total_timeout_seconds=0.2, attempts_max=1) as (
-        asking,
-        server,
-    ):
-        server.order(huge(), bodies(b"x" * 200_000), drip(0.05))
+    with session(ok, body_bytes_max=100_000) as (asking, server):
+        server.order(huge(), bodies(b"x" * 200_000))
         for _ in range(2):
             with pytest.raises(LimitError, match="at most 100,000 bytes"):
                 asking.get("/v1")
+    with session(ok, total_timeout_seconds=0.2, attempts_max=1) as (asking, server):
+        server.order(drip(0.05))
         with pytest.raises(UnreachableError, match=r"no whole answer in 0\.2 s"):
             asking.get("/v1")
 
