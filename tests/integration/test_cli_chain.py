@@ -95,6 +95,9 @@ def test_status_says_what_is_not_in_the_lake_yet(workspace: Path) -> None:
         ["lake", "status"],
         ["lake", "verify"],
         ["fetch", "AAPL", "--source", "sample", "--plan"],
+        ["cache", "status"],
+        ["cache", "verify"],
+        ["cache", "repair"],
     ],
     ids=" ".join,
 )
@@ -110,6 +113,35 @@ def test_json_is_one_document(
     assert isinstance(json.loads(capsys.readouterr().out), dict | list)
     assert main(words) == 0
     assert capsys.readouterr().out.strip()
+
+
+def test_the_verbs_of_the_cache(
+    workspace: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`export` writes what is held; `verify` exits with 1 over damage, `repair` mends; `prune`."""
+    monkeypatch.chdir(workspace)
+    table = tmp_path / "ibm.csv"
+    choice = ["--source", "sample", "--symbol", "ibm", "--interval", "1d"]
+    assert main(["fetch", "IBM", *START]) == 0
+    assert main(["cache", "export", *choice, "--output", str(table)]) == 0
+    lines = table.read_text().splitlines()
+    capsys.readouterr()
+    assert main(["cache", "status", *choice, "--json"]) == 0
+    (held,) = json.loads(capsys.readouterr().out)
+    assert held["rows"] == len(lines) - 1
+    for file in (workspace / "cache" / "rows").iterdir():
+        file.write_bytes(file.read_bytes()[:-1])
+    assert main(["cache", "verify"]) == 1
+    assert main(["cache", "export", *choice, "--output", str(table)]) == 1
+    assert main(["cache", "repair"]) == 0
+    assert main(["cache", "verify"]) == 0
+    assert main(["cache", "prune", *choice]) == 0
+    capsys.readouterr()
+    assert main(["cache", "status", *choice, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
 
 
 def test_fetch_writes_a_file_and_publishes_nothing(workspace: Path, tmp_path: Path) -> None:

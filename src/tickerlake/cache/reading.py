@@ -40,7 +40,8 @@ def answer_from(store: Store, look: Look, limits: Limits, bars: pa.Table) -> Ans
             notes.append(
                 f"{name}: of {unknown} bars it is not proven up to which split they are adjusted"
             )
-        if len(pc.unique(bars["split_basis"].drop_null())) > 1:
+        ends = pc.min_max(bars["split_basis"]).as_py()
+        if ends["min"] != ends["max"]:
             notes.append(
                 f"{name}: some bars are adjusted for splits up to an earlier day than others"
                 " (split_basis): fetch 1d up to now, and they are converted"

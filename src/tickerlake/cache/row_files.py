@@ -81,7 +81,7 @@ def read_rows(folder: Path, file: RowFile, kind: Kind) -> pa.Table | None:
             continue
         column = stored.column(at)
         columns.append(column if column.type == field.type else column.cast(field.type))
-    return pa.table(columns, schema=SCHEMAS[kind])
+    return pa.Table.from_arrays(columns, schema=SCHEMAS[kind])
 
 
 def sync_folder(folder: Path) -> None:

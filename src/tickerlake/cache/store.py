@@ -10,6 +10,7 @@ locks/*             who fetches what at the moment
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from tickerlake.cache.coverage import Coverage
 from tickerlake.cache.index import Change, Index, Series, unusable
 from tickerlake.cache.row_files import RowFile, read_rows, sync_folder, write_rows
 from tickerlake.cache.rows import CHUNKS, between, chunked
-from tickerlake.records import SCHEMAS
+from tickerlake.records import SCHEMAS, Kind
 
 __all__ = ["Store"]
 
@@ -74,7 +75,7 @@ class Store:
                 break
         if len(tables) == 1:
             return tables[0], damaged
-        return pa.concat_tables([SCHEMAS[series.key.kind].empty_table(), *tables]), damaged
+        return (pa.concat_tables(tables) if tables else _empty(series.key.kind)), damaged
 
     def _read(self, file: RowFile, series: Series) -> tuple[pa.Table | None, bool]:
         try:
@@ -98,8 +99,9 @@ class Store:
         outside = [rows]
         for file in files:
             table, _ = self._read(file, series)
-            if table is not None:
-                outside += [between(table, -(2**62), low), between(table, high, 2**62)]
+            if table is None:
+                raise unusable(self.folder, OSError(f"{file.name} is damaged"))
+            outside += [between(table, -(2**62), low), between(table, high, 2**62)]
         whole = pa.concat_tables(outside).sort_by([("ts", "ascending")])
         months = CHUNKS.get(series.key.interval)
         try:
@@ -169,3 +171,8 @@ class Store:
         for path in orphans:
             path.unlink(missing_ok=True)
         return len(orphans)
+
+
+@functools.cache
+def _empty(kind: Kind) -> pa.Table:
+    return SCHEMAS[kind].empty_table()
