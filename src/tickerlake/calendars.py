@@ -9,6 +9,7 @@ a calendar is missing.
 
 from __future__ import annotations
 
+import bisect
 import functools
 import warnings
 from dataclasses import dataclass
@@ -105,11 +106,10 @@ def sessions(calendar: str | None, first: date, last: date) -> list[Session]:
     """
     if calendar is None:
         return _every_day(first, last)
-    known = _calendar(calendar)
-    begin, end = known.first_session.date(), known.last_session.date()
-    inside = _inside(known, max(first, begin), min(last, end))
-    before = _every_day(first, min(last, begin - _DAY))
-    after = _every_day(max(first, end + _DAY), last)
+    dates, known = _known(calendar)
+    inside = known[bisect.bisect_left(dates, first) : bisect.bisect_right(dates, last)]
+    before = _every_day(first, min(last, dates[0] - _DAY))
+    after = _every_day(max(first, dates[-1] + _DAY), last)
     return [*before, *inside, *after]
 
 
@@ -124,14 +124,13 @@ def _every_day(first: date, last: date) -> list[Session]:
     return [Session(at.date(), at, at + _DAY) for at in midnights]
 
 
-def _inside(calendar: ExchangeCalendar, first: date, last: date) -> list[Session]:
-    if last < first:
-        return []
-    rows = calendar.schedule.loc[str(first) : str(last)]
-    return [
-        Session(day.date(), open_.to_pydatetime(), close.to_pydatetime())
-        for day, open_, close in zip(rows.index, rows["open"], rows["close"], strict=True)
-    ]
+@functools.lru_cache(maxsize=16)
+def _known(calendar: str) -> tuple[list[date], list[Session]]:
+    """All sessions of a calendar, some thousands, and their dates."""
+    rows = _calendar(calendar).schedule
+    opens, closes = (rows[name].dt.to_pydatetime() for name in ("open", "close"))
+    dates = [day.date() for day in rows.index.to_pydatetime()]
+    return dates, [Session(*told) for told in zip(dates, opens, closes, strict=True)]
 
 
 @functools.lru_cache(maxsize=16)

@@ -25,6 +25,7 @@ from tickerlake.sources.live import Dialect
 from tickerlake.sources.yahoo_chart import parse_chart
 from tickerlake.sources.yahoo_crumb import Crumbs
 from tickerlake.sources.yahoo_recording import (
+    chart_of,
     open_body,
     open_recording,
     unpacked,
@@ -211,11 +212,11 @@ class YahooSource:
                 lambda: self._talk([symbol] if symbol else [], every),
                 received_at=received_at,
             )
-        notes = reference_notes(open_body(payload, symbol=symbol).body)
+        opened = open_body(payload, symbol=symbol)
+        notes = reference_notes(opened.body)
         if notes is not None:
             return dataclasses.replace(empty_answer(), notes=notes)
-        recording = open_recording(payload, symbol=symbol)
-        return parse_chart(recording, interval=interval, received_at=received_at)
+        return parse_chart(chart_of(opened), interval=interval, received_at=received_at)
 
     def dialect(self, symbols: Sequence[str], kinds: Sequence[Kind]) -> Dialect:
         """The streamer's: a ticker, whose trades merge what traded between two frames.

@@ -150,18 +150,19 @@ def _states(
 
 def _intraday_states(
     cleaning: Cleaning, by_session: Sequence[str], interval: str, as_of: int
-) -> Iterator[str]:
+) -> list[str]:
     rows = cleaning.rows
     over = rows.stamps + _seconds(interval) <= as_of
-    for state, session, is_over, live in zip(
-        by_session, cleaning.sessions(), over, rows.live, strict=True
-    ):
-        if state == "forming":  # the session runs on, but this bar may be over
-            yield "provisional" if is_over and not live else "forming"
-        elif session == "extended" and not is_over:
-            yield "forming"
-        else:
-            yield "provisional" if live else state
+    told = np.array(by_session, dtype=np.str_)
+    runs_on = told == "forming"
+    extended = np.array(cleaning.sessions(), dtype=np.str_) == "extended"
+    states: list[str] = np.select(
+        # The session runs on, but this bar may be over.
+        [runs_on & over & ~rows.live, runs_on | (extended & ~over), rows.live],
+        ["provisional", "forming", "provisional"],
+        default=told,
+    ).tolist()
+    return states
 
 
 def _last_day(first: date, interval: str) -> date:
@@ -199,7 +200,9 @@ def _bars(
         columns[name] = pa.array(np.ascontiguousarray(rows.prices[:, at]), from_pandas=True)
     for name, value in common.items():
         columns[name] = pa.repeat(pa.scalar(value, SCHEMAS["bar"].field(name).type), count)
-    return conform(pa.table(columns), "bar").sort_by([("ts", "ascending")])
+    table = conform(pa.table(columns), "bar")
+    stamps = table["ts"].to_numpy()
+    return table if (stamps[1:] >= stamps[:-1]).all() else table.sort_by([("ts", "ascending")])
 
 
 def _actions(

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from tickerlake.errors import (
     MalformedError,
     NotFoundError,
@@ -27,6 +29,7 @@ from tickerlake.sources.recordings import Recorded, recorded
 __all__ = [
     "Opened",
     "Recording",
+    "chart_of",
     "open_body",
     "open_recording",
     "refusal",
@@ -82,7 +85,15 @@ def open_recording(payload: bytes, *, symbol: str | None = None, status: int = 2
         NotFoundError, RangeError, RateLimitedError, UnreachableError: What the answer says.
         MalformedError: No history answer of Yahoo's.
     """
-    opened = open_body(payload, symbol=symbol, status=status)
+    return chart_of(open_body(payload, symbol=symbol, status=status))
+
+
+def chart_of(opened: Opened) -> Recording:
+    """The chart in an answer that is JSON already.
+
+    Raises:
+        MalformedError: No history answer of Yahoo's.
+    """
     result = _result(opened.body)
     return Recording(result, opened.symbol, opened.date, opened.period, opened.url)
 
@@ -246,8 +257,8 @@ def _shapeless(what: str, found: str) -> MalformedError:
 
 def _json(payload: bytes, status: int, symbol: str | None) -> Any:  # noqa: ANN401 - JSON is any
     try:
-        return json.loads(payload)
-    except ValueError as error:
+        return msgspec.json.decode(payload)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         # Pages for people and bare sentences come with any status, 200 included.
         is_cut = payload.lstrip()[:1] in (b"{", b"[")
         page = "" if is_cut else payload[:4000].decode(errors="replace")

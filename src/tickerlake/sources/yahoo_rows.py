@@ -219,7 +219,7 @@ class Cleaning:
         """The session date of each row; of weeks and longer, the period's first day."""
         rows, market = self.rows, self._market
         if self._intraday:
-            return [self._intraday_date(int(stamp)) for stamp in rows.stamps]
+            return self._intraday_dates()
         days: list[date] = []
         for stamp, live in zip(rows.stamps.tolist(), rows.live, strict=True):
             # A settled row keeps its own first day, on the anchor or not: the caller judges.
@@ -234,11 +234,18 @@ class Cleaning:
             return before  # Yahoo starts weeks on Monday, unless asked from another day on
         return anchor(day, self._interval)
 
-    def _intraday_date(self, stamp: int) -> date:
-        if self._market.instrument_type not in ("future", "currency"):
-            period = self._period_of(stamp)
-            stamp = stamp if period is None else period.start
-        return self._market.date_of(stamp)
+    def _intraday_dates(self) -> list[date]:
+        stamps = self.rows.stamps
+        if self._market.instrument_type not in ("future", "currency") and self._periods:
+            latest = self._latest_period(stamps)
+            starts = np.array([period.start for period in self._periods])
+            ends = np.array([period.end for period in self._periods])
+            inside = (latest >= 0) & (stamps < ends[latest])
+            stamps = np.where(inside, starts[latest], stamps)
+        # Zones differ by quarters of an hour, so no quarter holds two dates.
+        quarters, places = np.unique(stamps // 900, return_inverse=True)
+        days = [self._market.date_of(int(quarter) * 900) for quarter in quarters]
+        return [days[place] for place in places.tolist()]
 
     def merge_doubles(self, keys: Sequence[object]) -> npt.NDArray[np.int64]:
         """One row a key. Days keep the later; others fold the live row into the one before it.
@@ -246,6 +253,8 @@ class Cleaning:
         Returns the positions, among `keys`, of the rows that are left.
         """
         rows = self.rows
+        if len(set(keys)) == len(keys):
+            return np.arange(len(keys))
         first: dict[object, int] = {}
         prices, volume = rows.prices.copy(), rows.volume.copy()
         adjusted, live = rows.adjusted.copy(), rows.live.copy()
@@ -276,7 +285,7 @@ class Cleaning:
         regular = np.array([period.regular for period in self._periods])
         ends = np.array([period.end for period in self._periods])
         inside = (latest >= 0) & (self.rows.stamps < ends[latest]) & regular[latest]
-        return ["regular" if is_regular else "extended" for is_regular in inside]
+        return np.where(inside, "regular", "extended").tolist()
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -23,6 +23,7 @@ from tickerlake.sources.yahoo_protobuf import Pricing, read_pricing
 
 __all__ = ["YahooTalk", "is_pricing"]
 
+_FRAME_BYTES_MAX: Final = 10_000
 _KEEP_ALIVE_SECONDS: Final = 15.0
 #: `quote_type` of a frame; the heartbeat is no instrument.
 _TYPES: Final = {
@@ -45,6 +46,8 @@ _DECODER: Final = msgspec.json.Decoder(_Envelope)
 
 def is_pricing(payload: bytes) -> bool:
     """Whether a single document is a frame of the streamer: version 2, or the bare version 1."""
+    if len(payload) > _FRAME_BYTES_MAX:
+        return False
     try:
         return bool(_pricing(payload.strip()).symbol)
     except ValueError:

@@ -31,13 +31,14 @@ __all__ = ["LIMITS", "Exchange", "ExchangeSource", "Split"]
 
 #: Small spans, so that small stories meet them.
 LIMITS: Final = Limits(
-    intervals=("1h", "1d"),
-    span_days={"1h": 10},
-    look_back_days={"1h": 40},
+    intervals=("15m", "1h", "1d"),
+    span_days={"15m": 10, "1h": 10},
+    look_back_days={"15m": 40, "1h": 40},
     price_basis="splits",
     amount_basis="splits",
 )
 _HOUR: Final = timedelta(hours=1)
+_LENGTHS: Final = {"15m": _HOUR / 4, "1h": _HOUR}
 _DAY: Final = timedelta(days=1)
 _CALENDAR: Final = "XNYS"
 
@@ -73,10 +74,11 @@ class Exchange:
         running = [session for session in self.sessions if session.open <= at]
         if interval == "1d":
             return [self._day(symbol, session, at) for session in running]
+        length = _LENGTHS[interval]
         return [
-            self._hour(symbol, session, start, at)
+            self._part(symbol, session, start, length, at)
             for session in running
-            for start in _hours(session)
+            for start in _starts(session, length)
             if start <= at
         ]
 
@@ -113,10 +115,15 @@ class Exchange:
         ts = datetime.combine(session.date, time(), UTC)
         return bar | {"ts": ts, "state": _state(at, session.close, after)}
 
-    def _hour(
-        self, symbol: str, session: calendars.Session, start: datetime, at: datetime
+    def _part(
+        self,
+        symbol: str,
+        session: calendars.Session,
+        start: datetime,
+        length: timedelta,
+        at: datetime,
     ) -> dict[str, Any]:
-        end = min(start + _HOUR, session.close)
+        end = min(start + length, session.close)
         bar = self._bar(symbol, session.date, start, min(at, end), at)
         return bar | {"ts": start, "state": _state(at, end, self.following[session.date])}
 
@@ -133,11 +140,11 @@ class Exchange:
         return told | {"volume": (1000.0 * minutes + 1) * factor, "session_date": day}
 
 
-def _hours(session: calendars.Session) -> Iterator[datetime]:
+def _starts(session: calendars.Session, length: timedelta) -> Iterator[datetime]:
     start = session.open
     while start < session.close:
         yield start
-        start += _HOUR
+        start += length
 
 
 def _state(at: datetime, end: datetime, after: calendars.Session) -> str:
