@@ -16,11 +16,15 @@ DAYS = BarsRequest("ACME", "1d", date(2024, 1, 2), date(2024, 1, 3))
 
 
 def alpaca(request: ProviderRequest) -> ProviderAnswer:
+    if "corporate-actions" in request.path:
+        return ProviderAnswer({"corporate_actions": {}, "next_page_token": None})
     other = {"A": "B"}.get(request.query.get("page_token", ""), "A")
     return ProviderAnswer({"bars": {"ACME": [ALPACA]}, "next_page_token": other})
 
 
 def massive(request: ProviderRequest) -> ProviderAnswer:
+    if "/aggs/" not in request.path:
+        return ProviderAnswer({"status": "OK", "results": []})
     address = f"http://{request.headers['host']}{request.path}?cursor=same"
     rows = {"ticker": "ACME", "status": "OK", "resultsCount": 1, "results": [MASSIVE]}
     return ProviderAnswer(rows | {"next_url": address})
@@ -46,7 +50,11 @@ def test_a_page_that_comes_again_ends_it(name: str, handler: Handler) -> None:
 def test_an_answer_of_another_kind_is_malformed() -> None:
     """Trades where bars were asked for are no bars."""
     trades = {"trades": [{"t": "2024-01-02T15:00:00Z", "p": 1, "s": 1}], "symbol": "ACME"}
-    with provider_server(lambda _: ProviderAnswer(trades)) as server:
+
+    def confused(request: ProviderRequest) -> ProviderAnswer:
+        return alpaca(request) if "corporate" in request.path else ProviderAnswer(trades)
+
+    with provider_server(confused) as server:
         settings = {"base_url": server.base_url} | KEYS["alpaca"]
         with pytest.raises(MalformedError, match="expected: what /v2/stocks/bars"):
             open_source("alpaca", settings=settings).bars(DAYS)
