@@ -11,7 +11,7 @@ import pytest
 
 from stock_double import Stock, told, values
 from tickerlake import clock
-from tickerlake.cache import CachedSource
+from tickerlake.cache import CachedSource, CacheSettings
 from tickerlake.errors import NotFoundError, RangeError
 from tickerlake.sources import BarsRequest, Limits, open_source
 from yahoo_double import Answer, at, chart, encoded, yahoo_server
@@ -150,7 +150,8 @@ def test_gaps_become_one_request_where_the_hole_is_small(now: Now, tmp_path: Pat
         ((date(2023, 3, 1), date(2023, 12, 30)), 2),
     ):
         stock = Stock()
-        cached = CachedSource(stock, tmp_path / str(requests))
+        settings = CacheSettings(merge_bars=100)
+        cached = CachedSource(stock, tmp_path / str(requests), settings=settings)
         cached.bars(BarsRequest("ACME", "1d", *middle))
         whole = BarsRequest("ACME", "1d", date(2023, 1, 3), date(2024, 2, 1))
         assert cached.requests(whole) == requests
@@ -173,14 +174,15 @@ def test_days_without_session_are_never_asked_for(now: Now, tmp_path: Path) -> N
     assert len(stock.asked) == 1
 
 
+@pytest.mark.parametrize("merge_bars", [100, 1000])
 @pytest.mark.parametrize("seed", range(6))
 def test_the_answer_does_not_depend_on_the_order_of_requests(
-    now: Now, tmp_path: Path, seed: int
+    now: Now, tmp_path: Path, seed: int, merge_bars: int
 ) -> None:
     """Whatever was asked before, in whatever order, over days with a split: one truth."""
     random_ = random.Random(seed)
     stock = Stock(splits={date(2024, 2, 14): 4.0}, dividends={date(2024, 1, 17): 0.5})
-    cached = CachedSource(stock, tmp_path)
+    cached = CachedSource(stock, tmp_path, settings=CacheSettings(merge_bars=merge_bars))
     day = date(2024, 1, 8)
     while day < date(2024, 3, 1):
         now(f"{day}T{random_.choice(('12:00', '16:00', '22:00'))}:00Z")

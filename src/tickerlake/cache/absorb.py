@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tickerlake.cache.axis import DAY, SECOND, anchor, instant, is_intraday
-from tickerlake.cache.basis import Splits, days_of, disproved, explained, proven
+from tickerlake.cache.basis import Splits, converted, days_of, disproved, explained, proven
 from tickerlake.cache.coverage import Coverage
 from tickerlake.cache.identity import as_of_answer, identified, market_of
 from tickerlake.cache.index import Change, Series
@@ -101,7 +102,8 @@ def absorb(case: Case, answer: Answer, *, insist: bool) -> Absorbed:
     if answer.missing:
         seen = _between_bars(new, *seen)
     events = _Events.of(case, answer, series, (start, min(end, as_of)))
-    verdict = compared(held, new, _dates_that_move(events.rows, limits))
+    as_read = _on_one_basis(held, events.rows, limits)
+    verdict = compared(as_read, new, _dates_that_move(events.rows, limits))
     opened = market.opened_before(as_of)
     if not insist and (
         not verdict.explained
@@ -123,7 +125,7 @@ def absorb(case: Case, answer: Answer, *, insist: bool) -> Absorbed:
         overlap = (days_of(verdict.held, "session_date"), basis, verdict.ratio)
         new = proven(new, Splits.of(events.rows), opened // DAY, overlap if len(basis) else None)
         series = _with_newest_basis(series, new)
-    rows = merged(held, new, series.held.coverage, readjusted=verdict.readjusted)
+    rows = merged(held, as_read, new, series.held.coverage, readjusted=verdict.readjusted)
     rechecks = rechecks_after(
         series.held, (start, end), rows, market=market, as_of=as_of, interval=interval
     )
@@ -174,6 +176,15 @@ def emptied(case: Case, answer: Answer) -> tuple[Change, ...]:
         known = replace(look.actions.held, coverage=look.actions.held.coverage | covered)
         changes.append(Change(replace(look.actions, held=known)))
     return tuple(changes)
+
+
+def _on_one_basis(held: pa.Table, actions: pa.Table, limits: Limits) -> pa.Table:
+    """Held rows may have come before and after a split: only on one basis they have one ratio."""
+    latest = pc.max(held["split_basis"]).as_py() if limits.price_basis == "splits" else None
+    if latest is None:
+        return held
+    target = (latest - date(1970, 1, 1)).days
+    return converted(held, target, Splits.of(actions), -(2**40))
 
 
 def _between_bars(rows: pa.Table, start: int, until: int) -> tuple[int, int]:

@@ -44,13 +44,17 @@ class Merged:
     revised: npt.NDArray[np.int64]
 
 
-def merged(held: pa.Table, new: pa.Table, coverage: Coverage, *, readjusted: bool) -> Merged:
-    """Both tables are of one range, in order of time; what is held and not told again stays.
+def merged(
+    held: pa.Table, as_read: pa.Table, new: pa.Table, coverage: Coverage, *, readjusted: bool
+) -> Merged:
+    """All tables are of one range, in order of time; what is held and not told again stays.
+
+    `as_read` are the held rows on one split basis: these are compared, and those are kept.
 
     Only rows that were still forming, or were never covered, go when they are not told again.
     """
     left, right = matched(held, new)
-    old, now = held.take(left), new.take(right)
+    old, now = as_read.take(left), new.take(right)
     rank, old_rank = _ranks(now), _ranks(old)
     same_prices = np.ones(len(left), dtype=bool)
     same_nulls = np.ones(len(left), dtype=bool)

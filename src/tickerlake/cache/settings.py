@@ -16,4 +16,4 @@ class CacheSettings:
     #: While a session runs, its forming bars are asked for at most so often.
     live_seconds: float = 60.0
     #: Two gaps become one request where at most so many bars between them come once more.
-    merge_bars: int = 100
+    merge_bars: int = 1_000
