@@ -60,7 +60,7 @@ class Rules:
     span: int | None = None
     edge: int | None = None
     #: A hole of at most so many bars is cheaper than a request.
-    merge_bars: int = 100
+    merge_bars: int = 1_000
 
 
 @dataclass(frozen=True, slots=True)
