@@ -105,8 +105,9 @@ RUNS_OF_THREE ?= 36
 LANES ?= 2
 EVIDENCE ?= docs/proof-evidence.jsonl
 ACCIDENTS ?= 5000
+STORIES ?= 500
 .PHONY: prove
-prove: $(VENV)/.made services prove-parsers ## The long proof over a real Kafka that it starts: RUNS=1000, LANES=2, goes on where it stopped
+prove: $(VENV)/.made services prove-parsers prove-cache ## The long proof over a real Kafka that it starts: RUNS=1000, LANES=2, goes on where it stopped
 	@$(BIN)/tickerlake prove --start kafka3 --runs $(RUNS_OF_THREE) --evidence $(EVIDENCE) \
 		--faults broker-nodes-killed,broker-leaders-change,broker-min-isr
 	@$(BIN)/tickerlake prove --start kafka --runs $(RUNS) --lanes $(LANES) --evidence $(EVIDENCE) $(ARGS)
@@ -114,6 +115,11 @@ prove: $(VENV)/.made services prove-parsers ## The long proof over a real Kafka 
 .PHONY: prove-parsers
 prove-parsers: $(VENV)/.made ## The long form of the parsers' fuzzing: ACCIDENTS=5000 for each provider's answers and talk
 	@TICKERLAKE_TEST_FUZZ_EXAMPLES=$(ACCIDENTS) $(BIN)/python -m pytest -n $(WORKERS) tests/unit/test_fuzzing.py
+
+.PHONY: prove-cache
+prove-cache: $(VENV)/.made ## The long form of the cache's model: STORIES=500 stories of a simulated exchange, and as many plans
+	@TICKERLAKE_TEST_EXAMPLES=$(STORIES) $(BIN)/python -m pytest -n $(WORKERS) --timeout 7200 tests/unit/test_cache_model.py \
+		tests/unit/test_cache_minimum.py
 
 .PHONY: prove-report
 prove-report: $(VENV)/.made ## Make the tables of docs/proof.md from the evidence

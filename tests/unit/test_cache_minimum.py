@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import tempfile
 from collections.abc import Iterable
 from datetime import date, timedelta
@@ -17,6 +18,8 @@ from tickerlake.cache import CachedSource
 from tickerlake.sources import BarsRequest
 from tickerlake.testing.exchange import LIMITS, Exchange, ExchangeSource
 
+#: The long form (`make prove-cache`) tries other cases each time, the short one always the same.
+EXAMPLES = os.environ.get("TICKERLAKE_TEST_EXAMPLES")
 FIRST = date(2024, 2, 1)
 DAYS = 24
 SPAN = 6
@@ -74,7 +77,12 @@ def fewest(days: Iterable[date]) -> int:
     raise AssertionError
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=int(EXAMPLES or 60),
+    derandomize=EXAMPLES is None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 @given(before=st.lists(ranges, max_size=3), wanted=ranges)
 def test_no_plan_could_do_with_less(
     monkeypatch_now: None, before: list[tuple[date, date]], wanted: tuple[date, date]

@@ -238,7 +238,7 @@ class CachedSource:
             requests_max=most,
             out_of_reach=parts_of(plan.out_of_reach, why),
             bytes=bytes_,
-            seconds=most / pace if pace else 0.0,
+            seconds=max(0, most - self.limits.requests_burst) / pace if pace else 0.0,
         )
 
     def _requests_of(self, ask: BarsRequest) -> int:
