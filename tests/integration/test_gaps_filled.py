@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from contextlib import closing
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tickerlake import clock
+import pytest
+
 from tickerlake.publish import Publisher, publish_feed
 from tickerlake.query.known import known_actions, known_bars
 from tickerlake.query.registry import open_engine
@@ -22,7 +25,16 @@ from tickerlake.testing.provider import ProviderAnswer, ProviderRequest, provide
 from tickerlake.testing.socket_provider import Cut, Hear, Say, Silence, socket_provider
 
 QUICK = SocketSettings(batch_seconds=0.01, reconnect_seconds=0.01, backfill_pause_seconds=0.01)
-BEGAN_MS = int(clock.now().timestamp() * 1000) - 3000
+#: The story stands in the middle of a minute: none begins while a test runs.
+NOW = datetime(2024, 3, 5, 15, 30, 20, tzinfo=UTC)
+_STORIES = itertools.count()
+BEGAN_MS = int(NOW.timestamp() * 1000) - 3000
+
+
+@pytest.fixture(autouse=True)
+def story(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is now in each test, whenever it runs: each has its own microsecond to begin at."""
+    monkeypatch.setenv("TICKERLAKE_NOW", NOW.replace(microsecond=next(_STORIES)).isoformat())
 
 
 def moment(number: int) -> int:
@@ -53,7 +65,7 @@ def binance_history(request: ProviderRequest) -> ProviderAnswer:
 
 
 def coinbase_row(number: int) -> dict[str, Any]:
-    at = clock.now().fromtimestamp(moment(number) / 1000, tz=clock.now().tzinfo)
+    at = datetime.fromtimestamp(moment(number) / 1000, tz=UTC)
     return {
         "trade_id": number, "side": "sell" if number % 2 else "buy", "size": "0.25",
         "price": f"{10 + number}.50", "time": at.isoformat().replace("+00:00", "Z"),

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from alpaca_double import Alpaca, alpaca_server
 from massive_double import KEY, Massive, massive_server
-from tickerlake import clock
 from tickerlake.errors import ConfigError
 from tickerlake.sources import Source
 from tickerlake.sources.feed import Feed
@@ -22,7 +22,15 @@ from tickerlake.testing.socket_provider import Cut, Hear, Say, Silence, Step, so
 from us_frames import ALPACA_TRADE, MASSIVE_TRADE
 
 QUICK = SocketSettings(batch_seconds=0.01, reconnect_seconds=0.01, backfill_pause_seconds=0.01)
-BEGAN = clock.now().replace(microsecond=0) - timedelta(seconds=5)
+NOW = datetime(2024, 3, 5, 15, 30, 20, tzinfo=UTC)
+BEGAN = NOW - timedelta(seconds=5)
+_STORIES = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def story(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is now in each test, whenever it runs: each has its own microsecond to begin at."""
+    monkeypatch.setenv("TICKERLAKE_NOW", NOW.replace(microsecond=next(_STORIES)).isoformat())
 
 
 def alpaca_talk(*numbers: int) -> list[Step]:
