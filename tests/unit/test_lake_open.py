@@ -43,10 +43,10 @@ def filled(workspace: Path) -> None:
 NO_ROOM = """
 import resource, signal, sys
 from pathlib import Path
-from tickerlake.cache.store import Store
+from tickerlake.cache import CachedSource
 from tickerlake.errors import StorageError
 from tickerlake.lake.registry import open_lake
-from tickerlake.testing.sample_records import sample_bars
+from tickerlake.sources import BarsRequest, open_source
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 for room_bytes in (0, 4_096, 12_000, 20_000, 30_000):
@@ -54,7 +54,7 @@ for room_bytes in (0, 4_096, 12_000, 20_000, 30_000):
     folder = Path(sys.argv[1]) / str(room_bytes)
     for attempt in (
         lambda: open_lake("./lake", "sqlite:", workspace=folder),
-        lambda: Store(folder / "cache").keep("sample", "bar", sample_bars(1_000)),
+        lambda: CachedSource(open_source("sample"), folder / "cache").bars(BarsRequest("IBM")),
     ):
         try:
             attempt()
