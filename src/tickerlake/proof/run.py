@@ -6,7 +6,7 @@ import random
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import cached_property
@@ -51,6 +51,8 @@ _TRIES = 3
 _MORE = 360
 SYMBOLS = ("AAPL", "IBM", "MSFT", "GOOG", "FB", "GBp.L", "BTC-USD", "^GSPC", "0700.HK")
 _SETTLED_SECONDS = 30.0
+#: A publisher that is not done by then waits for a worker that was stopped.
+_STUCK_SECONDS = 30.0
 #: The longest that a worker takes to come to a step, broker and all.
 PAUSED_SECONDS = 10.0
 _RAW_FIRST = 1_000_000_000
@@ -197,7 +199,14 @@ class Run:
         """Publish in a thread of its own, whatever happens to the log meanwhile."""
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="publisher") as thread:
             future = thread.submit(self.publish, count)
-            yield
+            try:
+                yield
+            finally:
+                if not wait([future], _STUCK_SECONDS).done:
+                    # One that was stopped may hold the embedded log's turn to write, which the
+                    # kernel gives back only when its holder dies.
+                    for child in self._children:
+                        child.signal(signal.SIGCONT)
             future.result()
 
     def _send(self, bars: pa.Table) -> None:
