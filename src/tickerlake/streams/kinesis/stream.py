@@ -336,5 +336,5 @@ def _summary(service: Service, name: str) -> Reply | None:
 
 
 def _created(description: Reply) -> str:
-    """To the second, in UTC: what Kinesis says does not depend on who asks."""
-    return f"{description['StreamCreationTimestamp'].timestamp():.0f}"
+    """The whole second it fell into, in UTC, as in the stream's own sequence numbers."""
+    return f"{int(description['StreamCreationTimestamp'].timestamp())}"
