@@ -12,6 +12,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from tickerlake.locks import file_lock
+
 __all__ = ["flight"]
 
 _GUARD = threading.Lock()
@@ -24,15 +26,6 @@ def flight(folder: Path, name: str) -> Iterator[None]:
     path = folder / "locks" / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.lock"
     with _GUARD:
         lock = _LOCKS.setdefault(str(path.absolute()), threading.Lock())
-    with lock, _file_lock(path):
-        yield
-
-
-@contextlib.contextmanager
-def _file_lock(path: Path) -> Iterator[None]:
-    import fcntl
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed, or the process dies
+    with lock, file_lock(path, seconds_max=None):  # a fetch may take hours
         yield

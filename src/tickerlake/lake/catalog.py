@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
@@ -29,7 +26,6 @@ __all__ = [
     "LakeCatalog",
     "catalog_path",
     "check_catalog",
-    "file_lock",
     "open_catalog",
 ]
 
@@ -132,17 +128,6 @@ def check_catalog(catalog_url: str) -> str:
         found=f'catalog = "{catalog_url}"',
         todo='write catalog = "sqlite:" in tickerlake.toml',
     )
-
-
-@contextmanager
-def file_lock(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock between processes and threads; the file stays, empty."""
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def open_catalog(

@@ -23,9 +23,10 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemy
 from sqlalchemy.orm import Session
 
 from tickerlake.errors import ConfigError, MissingExtraError, StorageError, UnreachableError
-from tickerlake.lake.catalog import CATALOG_NAME, LakeCatalog, file_lock
+from tickerlake.lake.catalog import CATALOG_NAME, LakeCatalog
 from tickerlake.lake.settings import LakeSettings
 from tickerlake.lake.store import Store, location_of
+from tickerlake.locks import file_lock
 
 if TYPE_CHECKING:
     from pyiceberg.table.update import TableRequirement, TableUpdate

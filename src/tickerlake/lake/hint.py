@@ -11,8 +11,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from tickerlake.lake.catalog import file_lock
 from tickerlake.lake.store import path_of
+from tickerlake.locks import file_lock
 
 __all__ = ["HINT_FILE", "LOCK_FILE", "read_hint", "update_hint", "version_of"]
 

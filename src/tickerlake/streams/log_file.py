@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,10 +12,8 @@ from typing import Final
 
 from tickerlake import clock
 from tickerlake.errors import CorruptLogError, NewerVersionError, StorageError, TickerlakeError
+from tickerlake.locks import SECONDS_MAX, lock, unlock
 from tickerlake.records import Kind
-
-if sys.platform != "win32":
-    import fcntl
 
 __all__ = [
     "FORMAT_VERSION",
@@ -205,16 +202,26 @@ def turn(path: Path) -> Iterator[Turn]:
 
     SQLite's own waiting polls with growing pauses, so a busy neighbour can starve a producer for
     seconds. The kernel wakes those who wait on this lock, and frees it when its holder dies.
+
+    Raises:
+        StorageError: Another process has held it for a minute, and was perhaps suspended.
     """
     handle = os.open(bell_path(path), os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        if sys.platform != "win32":  # there SQLite's own waiting has to do
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            # On Windows SQLite's own waiting has to do.
+            lock(handle, bell_path(path), seconds_max=SECONDS_MAX)
+        except TimeoutError as error:
+            raise StorageError(
+                f"It was not our turn to write to {path}.",
+                expected=f"a turn within {SECONDS_MAX:g} seconds",
+                found=str(error),
+                todo="let that process go on, if it was suspended (`kill -CONT PID`, or `fg`), or "
+                "end it; then do it again: nothing was written",
+            ) from error
         yield Turn(path, handle)
     finally:
-        if sys.platform != "win32":
-            # In so many words: a process forked meanwhile has the handle, too, and would keep it.
-            fcntl.flock(handle, fcntl.LOCK_UN)
+        unlock(handle)
         os.close(handle)
 
 
