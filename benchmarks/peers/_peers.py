@@ -103,6 +103,8 @@ class PythonPeer(Peer):
                 tables.append(self.read(path))
             except pa.ArrowInvalid:
                 continue
+        if not tables:
+            return pa.schema([(name, pa.string()) for name in KEYS]).empty_table()
         return pa.concat_tables(tables)
 
     def read(self, path: Path) -> pa.Table:

@@ -35,7 +35,10 @@ bars = pw.io.kafka.read(
     format="json",
     name="bars",
 )
-pw.io.jsonlines.write(bars, folder / "bars.jsonl")
+# A file of its own for each start: it empties the file that it is given, and does not write again
+# what it remembers to have written, so that a second start into the same file would lose it.
+number = len(list(folder.glob("*.jsonl")))
+pw.io.jsonlines.write(bars, folder / f"bars-{number}.jsonl")
 state = pw.persistence.Backend.filesystem(str(folder.parent / "pathway-state"))
 pw.run(
     monitoring_level=pw.MonitoringLevel.NONE,
