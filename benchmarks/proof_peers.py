@@ -175,8 +175,6 @@ def main() -> None:
     ):
         for short in given.only.split(","):
             for fault, strike in FAULTS.items():
-                if short == "connect" and fault == "worker-paused":
-                    continue  # standalone Connect has no second worker to take over
                 kind = PEERS[short]
                 for seed in range(done[kind.name, fault] + 1, given.runs + 1):
                     topic = f"{short}-{fault}-{seed}"

@@ -199,20 +199,7 @@ class ConnectIceberg(Peer):
             Schema(*fields),
             properties={"write.parquet.compression-codec": "zstd"},  # else it writes gzip
         )
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.address = f"http://127.0.0.1:{port}"
         self._write("log4j2.properties", LOGGING)
-        self._write(
-            "worker.properties",
-            WORKER.format(
-                bootstrap=self.bootstrap,
-                work=self.folder,
-                plugins=FOLDER / "connect" / "plugins",
-                address=self.address,
-            ),
-        )
         self._write(
             "sink.properties",
             SINK.format(topic=self.topic, work=self.folder, name=self.folder.name),
@@ -222,10 +209,25 @@ class ConnectIceberg(Peer):
         (self.folder / name).write_text(text)
 
     def command(self) -> Sequence[str]:
+        # A port and a file of offsets for each start: two may run side by side, in one group.
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self._write(
+            f"worker-{port}.properties",
+            WORKER.format(
+                bootstrap=self.bootstrap,
+                work=self.folder,
+                plugins=FOLDER / "connect" / "plugins",
+                port=port,
+            ),
+        )
         java = shutil.which("java") or "java"
         jars = ":".join(sorted(map(str, (FOLDER / "connect" / "jars").glob("*.jar"))))
         logging = f"-Dlog4j2.configurationFile={self.folder}/log4j2.properties"
-        files = [str(self.folder / name) for name in ("worker.properties", "sink.properties")]
+        files = [
+            str(self.folder / name) for name in (f"worker-{port}.properties", "sink.properties")
+        ]
         main = "org.apache.kafka.connect.cli.ConnectStandalone"
         return [java, "-Xmx2g", logging, "-cp", jars, main, *files]
 
@@ -259,11 +261,11 @@ WORKER = """bootstrap.servers={bootstrap}
 key.converter=org.apache.kafka.connect.storage.StringConverter
 value.converter=org.apache.kafka.connect.json.JsonConverter
 value.converter.schemas.enable=false
-offset.storage.file.filename={work}/offsets
+offset.storage.file.filename={work}/offsets-{port}
 offset.flush.interval.ms=1000
 plugin.path={plugins}
 plugin.discovery=service_load
-listeners={address}
+listeners=http://127.0.0.1:{port}
 consumer.auto.offset.reset=earliest
 """
 SINK = """name={name}
