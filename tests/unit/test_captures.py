@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -76,6 +77,38 @@ def test_a_torn_last_line_is_left_out_and_others_are_errors() -> None:
         read_capture(line + line[:40] + b"\n" + line)
     with pytest.raises(MalformedError, match="zone"):
         read_capture(line.replace(b"Z", b"", 1) + line)
+
+
+def test_a_line_that_is_no_line_of_ours_is_no_torn_one() -> None:
+    """A last line of another direction is an error: only half a document passes for torn."""
+    line = written(Frame(AT, "in", "", TOLD))
+    with pytest.raises(MalformedError, match="Line 2"):
+        read_capture(line + line.replace(b'"in"', b'"received"'))
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_lines_of_ours_may_stand_in_an_array(indent: int | None) -> None:
+    """A capture that a tool made one JSON document of is read as its lines."""
+    lines = [json.loads(written(Frame(AT, "in", "", text))) for text in (ASKED, TOLD)]
+    payload = json.dumps(lines, indent=indent).encode()
+    assert is_capture(payload)
+    assert [frame.data for frame in read_capture(payload)] == [ASKED, TOLD]
+
+
+def test_frames_that_were_printed_prettily() -> None:
+    """Documents over many lines, one after the other, are a frame each, and kept as they are."""
+    pretty = json.dumps(json.loads(TOLD), indent=2)
+    payload = f"{json.dumps(json.loads(ASKED), indent=2)}\n{pretty}\n\n{pretty}".encode()
+    assert is_capture(payload)
+    found = read_capture(payload, received_at=AT)
+    assert [(f.direction, f.data) for f in found][1:] == [("in", pretty), ("in", pretty)]
+    assert found[0].direction == "out"
+    assert [frame.data for frame in read_capture(pretty.encode())] == [pretty]
+
+
+def test_a_torn_first_line_costs_itself_only() -> None:
+    """Raw frames whose first line is half a document are still one a line."""
+    assert [f.data for f in read_capture(f'{{"half": [\n{TOLD}\n'.encode())][1] == TOLD
 
 
 def test_cryptofeed() -> None:

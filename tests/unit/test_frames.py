@@ -50,8 +50,8 @@ def test_frames_that_are_arrays() -> None:
     "odd",
     [
         "", " ", "null", "1", '"text"', "{", "[]", '{"a":1}{"b":2}', b"\xff\x00", "[" * 5000,
-        '{"type":5}', '{"data":[{"p":"x"}]}', '{"data":[{"t":99999999999999999999}]}',
-        '{"data":{}}', "nan", "{'type':'trade'}", '{"data":[{"p":1e999}]}',
+        '{"type":[5]}', '{"type":true}', '{"data":[{"p":"x"}]}', '{"data":[{"p":1e999}]}',
+        '{"data":[{"t":99999999999999999999}]}', '{"data":{}}', "nan", "{'type':'trade'}",
     ],
 )  # fmt: skip
 def test_an_odd_frame_is_told_and_costs_no_other(odd: str | bytes) -> None:
@@ -67,6 +67,23 @@ def test_odd_forms_that_are_sound() -> None:
     told = OBJECTS.read(frames('{"type":"a","type":"b"}', '{"data":[{"t":1e3}]}', '{\n"type":"c"}'))
     assert told.table["type"].to_pylist() == ["b", None, "c"]
     assert told.explode("data")["t"].to_pylist() == [1000]
+
+
+def test_numbers_as_texts_and_texts_as_numbers_are_taken() -> None:
+    """Some write 1.5 where others write "1.5": the value is the same, to the last digit."""
+    told = OBJECTS.read(
+        frames(
+            '{"type":0.10,"data":[{"s":7,"p":"0.1","t":"1704207600123456789"}]}',
+            '{"data":[{"p":"1_0"}]}',
+            '{"data":[{"s":"A","p":2.5,"t":1}]}',
+        )
+    )
+    assert told.table["type"].to_pylist() == ["0.10", None]
+    assert told.explode("data").drop("received_at").to_pylist() == [
+        {"s": "7", "p": 0.1, "t": 1704207600123456789},
+        {"s": "A", "p": 2.5, "t": 1},
+    ]
+    assert len(told.notes) == 1
 
 
 @settings(max_examples=60, deadline=None)

@@ -79,6 +79,17 @@ def test_gzip_is_unpacked() -> None:
         recorded(packed[:-9])
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_marks_and_encodings_of_shells(encoding: str) -> None:
+    """A body with a mark before it, or in UTF-16, is the UTF-8 that the provider sent."""
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    for text in ('{"x": "ü"}', "a,b\r\n1,2\r\n"):
+        payload = (mark + text).encode(encoding)
+        assert recorded(payload) == [Recorded(text.encode())]
+        assert recorded(gzip.compress(payload)) == [Recorded(text.encode())]
+    assert recorded(b"\xff\xfe\x00") == [Recorded(b"\xff\xfe\x00")]
+
+
 @pytest.mark.parametrize(
     "broken", ["interactions: []\n", "interactions: [1]\n", "interactions: [{response: 1}]\n",
                "interactions:\n\t- x", "interactions: &a [*a]\n",

@@ -49,7 +49,7 @@ from tickerlake.sources.http import Reply, Session
 from tickerlake.sources.listed import joined as joined_answers
 from tickerlake.sources.listed import received_of
 from tickerlake.sources.live import Dialect
-from tickerlake.sources.recordings import Recorded, recorded
+from tickerlake.sources.recordings import Recorded, plain, recorded
 from tickerlake.sources.tagged import has_tag, refuse_kinds
 from tickerlake.sources.us_market import (
     NEW_YORK,
@@ -247,9 +247,13 @@ class AlpacaSource:
             TickerlakeError: What the answer says.
             MalformedError: No answer of Alpaca's, or bars whose length nobody tells.
         """
+        payload = plain(payload)
         if is_capture(payload) or has_tag(payload, "T"):
             return parse_capture(
-                payload, lambda: self._talk((), (), "", ""), received_at=received_at
+                payload,
+                lambda: self._talk((), (), "", ""),
+                received_at=received_at,
+                batches=False,
             )
         answers = [
             self._parsed(one, symbol, interval, received_at or one.date or clock.now())

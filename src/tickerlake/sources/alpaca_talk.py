@@ -119,7 +119,8 @@ class _Imbalance(_Told, tag="i"):
 
 _FRAMES: Final = TaggedFrames(
     _Trade | _Quote | _Bar | _UpdatedBar | _DailyBar | _Correction | _Cancel
-    | _Success | _Error | _Subscription | _Status | _Luld | _Imbalance
+    | _Success | _Error | _Subscription | _Status | _Luld | _Imbalance,
+    "T",
 )  # fmt: skip
 _KEPT_OUT: Final = {
     _Status: "trading statuses",

@@ -8,13 +8,18 @@ Four shapes are read, told apart by their first lines:
   `<epoch>: <text>` received;
 - a transcript of wscat: `< text` was received, `> text` sent;
 - raw frames, one JSON object or array a line. Which of them a client sent is told by their form.
+
+A file whose first line is no document by itself, such as one that was printed prettily, is read as
+documents one after the other; one array of lines of ours is as good as the lines.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import io
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -49,7 +54,11 @@ _CRYPTOFEED = re.compile(
     re.DOTALL,
 )
 _WSCAT = re.compile(r"(?P<way>[<>]) (?P<text>.*)", re.DOTALL)
+_BLANK = re.compile(r"[\s,]*")
+_RAWS = msgspec.json.Decoder(list[msgspec.Raw])
 _SNIFFED_LINES = 12
+#: More sentences than these tell a reader nothing that these do not.
+_NOTES_MAX = 100
 #: What clients ask for; a server that acknowledges says how it went, too.
 _ASKS = {"subscribe", "unsubscribe", "auth", "ping", "conf"}
 _TELLS = {"success", "result", "error", "status", "chanId", "data", "service", "response"}
@@ -71,15 +80,20 @@ def is_capture(payload: bytes) -> bool:
 
     A file of one single JSON document is not told to be one: the provider knows its own frames.
     """
-    head = payload[:1_000_000].decode(errors="replace").lstrip("\ufeff").splitlines()
-    lines = [line for line in head if line.strip()][:_SNIFFED_LINES]
+    head = payload[:1_000_000]
+    if head.startswith((b"{", b"[")) and b"\n" not in head and b'"received_at"' not in head:
+        return False  # one document, such as a whole answer: not read twice
+    lines = [text for _, text in islice(_filled(io.BytesIO(head)), _SNIFFED_LINES)]
     if not lines:
         return False
-    if _is_ours(lines[0]) or _CRYPTOFEED.fullmatch(lines[0]) is not None:
+    if _is_ours(lines[0]) or _is_of_cryptofeed(lines[0]):
         return True
     if any(_wscat(line) for line in lines):
         return True
-    return len(lines) > 1 and all(_is_json(line) for line in lines[:2])
+    if len(lines) > 1 and all(_is_json(line) for line in lines[:2]):
+        return True
+    found = _documents(payload.decode(errors="replace")) if _is_begun(lines[0]) else []
+    return len(found) > 1 or any(_is_ours(text) for text in found)
 
 
 def read_capture(payload: bytes, *, received_at: datetime | None = None) -> list[Frame]:
@@ -106,24 +120,30 @@ def connections(payload: bytes, *, received_at: datetime | None = None) -> list[
 
 
 def parse_capture(
-    payload: bytes, dialect: Callable[[], Dialect], *, received_at: datetime | None = None
+    payload: bytes,
+    dialect: Callable[[], Dialect],
+    *,
+    received_at: datetime | None = None,
+    batches: bool = True,
 ) -> Answer:
     """What a recorded socket becomes: the way of `Source.parse`.
 
-    Holes and everything else that is no record is told in `notes`.
+    Holes and everything else that is no record is told in `notes`, a hundred of them at most.
 
     Args:
         payload: A file of one of the shapes above, or a single frame.
         dialect: Makes the talk of one connection; what it would send is not looked at.
         received_at: When frames came whose lines do not say; default: now.
+        batches: An array of objects is as many frames; false where the provider itself sends such.
 
     Raises:
         MalformedError: As `read_capture`.
     """
     tables: dict[Kind, list[pa.Table]] = {}
-    notes: list[str] = []
+    notes: list[str] = ["the last line is torn, and was left out"] if _is_torn(payload) else []
     for frames in connections(payload, received_at=received_at):
-        heard = dialect().read([frame for frame in frames if frame.direction == "in"])
+        incoming = [frame for frame in frames if frame.direction == "in"]
+        heard = dialect().read(_apart(incoming) if batches else incoming)
         notes += heard.notes
         if heard.error is not None:
             notes.append(f"the connection ended: {heard.error.problem}")
@@ -137,9 +157,34 @@ def parse_capture(
     return Answer(
         bars=joined.pop("bar", nothing.bars),
         actions=joined.pop("corporate_action", nothing.actions),
-        notes=tuple(dict.fromkeys(notes)),
+        notes=_few(list(dict.fromkeys(notes)) or ([] if joined else ["no frame holds a record"])),
         ticks=joined,
     )
+
+
+def _few(notes: list[str]) -> tuple[str, ...]:
+    more = len(notes) - _NOTES_MAX
+    return (*notes[:_NOTES_MAX], f"and {more:,} more like these") if more > 0 else tuple(notes)
+
+
+def _is_torn(payload: bytes) -> bool:
+    """Whether lines of ours end in one that is no document."""
+    last = payload.rstrip().rpartition(b"\n")[2]
+    return b'"received_at"' in last and _decoded(last.decode(errors="replace")) is None
+
+
+def _apart(frames: Iterable[Frame]) -> list[Frame]:
+    """An array of objects as so many frames: recorders gather them."""
+    found: list[Frame] = []
+    for frame in frames:
+        raws: list[msgspec.Raw] = []
+        if frame.data[:1] in ("[", b"["):
+            with contextlib.suppress(ValueError, RecursionError):
+                raws = _RAWS.decode(frame.data)
+        texts = [bytes(raw).decode(errors="replace") for raw in raws]
+        together = bool(texts) and all(text[0] == "{" for text in texts)
+        found += [replace(frame, data=text) for text in texts] if together else [frame]
+    return found
 
 
 def capture_line(frame: Frame, *, connection: int = 0) -> bytes:
@@ -222,19 +267,21 @@ def stream_capture(
 
 
 def _numbered(stream: BinaryIO, received_at: datetime | None) -> Iterator[tuple[int, Frame]]:
-    # Not `splitlines`: a frame may hold any of the signs that it takes for the end of a line.
-    texts = (line.decode(errors="replace").rstrip("\r\n") for line in stream)
-    numbered = ((number, text.lstrip("\ufeff")) for number, text in enumerate(texts, 1))
-    filled = (line for line in numbered if line[1].strip())
+    filled = _filled(stream)
     head = list(islice(filled, _SNIFFED_LINES))
     if not head:
         raise MalformedError(
             "There is no frame in this capture.", expected="one frame a line", found="nothing"
         )
+    if _is_begun(head[0][1]):
+        told = [*head, *filled]
+        whole = _documents("\n".join(text for _, text in told))
+        filled = iter(list(enumerate(whole, 1)) or told)
+        head = list(islice(filled, _SNIFFED_LINES))
     first, lines = [text for _, text in head], chain(head, filled)
     if _is_ours(first[0]):
         return _ours(lines)
-    if _CRYPTOFEED.fullmatch(first[0]) is not None:
+    if _is_of_cryptofeed(first[0]):
         return _of_cryptofeed(text for _, text in lines)
     at = received_at or clock.now()
     if any(_wscat(text) for text in first):
@@ -242,9 +289,52 @@ def _numbered(stream: BinaryIO, received_at: datetime | None) -> Iterator[tuple[
     return _raw((text for _, text in lines), at)
 
 
+def _filled(stream: BinaryIO) -> Iterator[tuple[int, str]]:
+    """The lines that hold something, with their numbers."""
+    # Not `splitlines`: a frame may hold any of the signs that it takes for the end of a line.
+    texts = (line.decode(errors="replace").rstrip("\r\n") for line in stream)
+    numbered = ((number, text.lstrip("\ufeff")) for number, text in enumerate(texts, 1))
+    return (line for line in numbered if line[1].strip())
+
+
+def _is_begun(line: str) -> bool:
+    """Whether a first line only begins a document, or is an array of lines of ours."""
+    if line.lstrip()[:1] not in ("{", "["):
+        return False
+    return (line.lstrip()[:1] == "[" and '"received_at"' in line) or not _is_json(line)
+
+
+def _documents(text: str) -> list[str]:
+    """The documents of a text in their order, whatever stands between them; none where it is none.
+
+    Lines of ours in an array are told one by one.
+    """
+    found: list[str] = []
+    decoder, at = json.JSONDecoder(), 0
+    text = text.lstrip("\ufeff")
+    try:
+        while (at := _BLANK.match(text, at).end()) < len(text):  # type: ignore[union-attr]
+            if text[at] not in "{[":
+                return []
+            begin, (_, at) = at, decoder.raw_decode(text, at)
+            found.append(text[begin:at])
+        if len(found) == 1 and found[0][0] == "[" and '"received_at"' in found[0]:
+            found = [bytes(raw).decode() for raw in _RAWS.decode(found[0])]
+    except (ValueError, RecursionError):
+        return []
+    return found
+
+
 def _is_ours(line: str) -> bool:
+    if '"received_at"' not in line:  # answers of many megabytes are asked, too
+        return False
     found = _decoded(line)
     return isinstance(found, dict) and {"received_at", "direction", "frame"} <= found.keys()
+
+
+def _is_of_cryptofeed(line: str) -> bool:
+    # A document of many megabytes without a blank would keep the pattern busy for long.
+    return not line.startswith(("{", "[")) and _CRYPTOFEED.fullmatch(line) is not None
 
 
 def _is_json(line: str) -> bool:
@@ -275,14 +365,17 @@ def _ours(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, Frame]]:
                 raise ValueError("received_at has no zone")  # noqa: TRY301 - told as the others
             data = _data(found)
         except (ValueError, binascii.Error, RecursionError) as error:
-            # A recorder that was killed leaves its last line torn: only another one behind it
-            # makes this an error.
-            torn = MalformedError(
+            # A recorder that was killed leaves its last line torn: that is no document, and only
+            # another line behind it makes it an error.
+            wrong = MalformedError(
                 f"Line {number} of the capture is none.",
                 expected="received_at with its zone, direction in or out, url, frame",
                 found=f"{line[:80]!r}: {error}",
                 todo="remove the line",
             )
+            if _decoded(line) is not None:
+                raise wrong from error
+            torn = wrong
             continue
         at = found.received_at.astimezone(UTC)
         yield found.connection, Frame(at, found.direction, found.url, data)

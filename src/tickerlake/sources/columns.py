@@ -17,6 +17,7 @@ from tickerlake.errors import MalformedError
 from tickerlake.records import SCHEMAS, Kind, conform
 
 __all__ = [
+    "LaxDecoder",
     "csv_rows",
     "days_of",
     "decoded",
@@ -53,6 +54,29 @@ def decoded(payload: bytes, provider: str) -> Any:  # noqa: ANN401 - JSON is any
         return msgspec.json.decode(payload)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise malformed(provider, "", "JSON", payload[:60], why="no JSON, or was cut") from error
+
+
+class LaxDecoder:
+    """Decodes JSON as a type; numbers that stand as texts are taken, too, once it must be.
+
+    A text such as "NaN" that is no number of a market is null.
+    """
+
+    def __init__(self, type_: Any) -> None:  # noqa: ANN401 - whatever msgspec takes
+        self._strict = msgspec.json.Decoder(type_)
+        self._lax = msgspec.json.Decoder(type_, strict=False)
+
+    def decode(self, raw: bytes | str | msgspec.Raw) -> Any:  # noqa: ANN401 - of the type
+        """The value.
+
+        Raises:
+            msgspec.DecodeError, UnicodeError, RecursionError: It is none.
+        """
+        try:
+            return self._strict.decode(raw)
+        except msgspec.ValidationError:
+            # What is not finite is written as null.
+            return self._strict.decode(msgspec.json.encode(self._lax.decode(raw)))
 
 
 def json_rows(payload: bytes, fields: Mapping[str, pa.DataType], provider: str) -> pa.Table:

@@ -18,7 +18,7 @@ from tickerlake.sources.captures import is_capture, parse_capture
 from tickerlake.sources.crypto_shape import Told, decoded
 from tickerlake.sources.http import HttpSettings, Reply, Session
 from tickerlake.sources.live import Dialect
-from tickerlake.sources.recordings import Recorded, recorded
+from tickerlake.sources.recordings import Recorded, plain, recorded
 
 __all__ = ["CryptoSource"]
 
@@ -102,9 +102,10 @@ class CryptoSource(ABC):
                 answer says.
             MalformedError: No answer of this exchange's, or nobody says whose it is.
         """
+        payload = plain(payload)
         single = payload if len(payload) < _FRAME_BYTES_MAX else b""
         document = talk.decoded_frame(single.decode(errors="replace"))
-        if is_capture(payload) or self._is_frame(document):
+        if is_capture(payload) or self._is_frame(document) or self._are_frames(document):
             return parse_capture(
                 payload, lambda: self.dialect((), self.limits.live), received_at=received_at
             )
@@ -159,6 +160,11 @@ class CryptoSource(ABC):
     @abstractmethod
     def _currency(self, symbol: str) -> str | None:
         """The quote asset, by the symbol."""
+
+    def _are_frames(self, document: Any) -> bool:  # noqa: ANN401 - JSON is any
+        """Whether it is an array of frames, as recorders gather them."""
+        rows = document if isinstance(document, list) else []
+        return bool(rows) and all(isinstance(row, dict) and self._is_frame(row) for row in rows)
 
     def _is_final(self, reply: Reply) -> bool:
         """Whether a 5xx says that the request is wrong: asking again would not help."""

@@ -8,19 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, ClassVar, Final
 
 import msgspec
 
-from tickerlake.errors import ConfigError, MalformedError, RangeError, RateLimitedError
+from tickerlake.errors import (
+    ConfigError,
+    MalformedError,
+    RangeError,
+    RateLimitedError,
+    UnreachableError,
+)
 from tickerlake.records import Kind
 from tickerlake.sources.base import Answer, BarsRequest, Hit, Limits, empty_answer
 from tickerlake.sources.captures import is_capture, parse_capture
-from tickerlake.sources.finnhub_talk import KEY_TODO, PROVIDER, FinnhubTalk, refused_key
-from tickerlake.sources.http import HttpSettings, Reply, Session
+from tickerlake.sources.finnhub_talk import KEY_TODO, PROVIDER, FinnhubTalk
+from tickerlake.sources.http import HttpSettings, Session
 from tickerlake.sources.live import Dialect
+from tickerlake.sources.recordings import Recorded, plain, recorded
+from tickerlake.sources.refusals import Rule, refusal
 
 __all__ = ["FinnhubSettings", "FinnhubSource"]
 
@@ -120,7 +128,7 @@ class FinnhubSource:
         session = Session(settings.base_url, settings, provider="Finnhub", headers=headers)
         with closing(session):
             reply = session.get("/api/v1/search", asked)
-        return _hits(_document(reply.body, reply))[:limit]
+        return _hits(_document(Recorded(reply.body, reply.status)))[:limit]
 
     def dialect(self, symbols: Sequence[str], kinds: Sequence[Kind]) -> Dialect:
         """Trades of these symbols, as Finnhub writes them: AAPL, BINANCE:BTCUSDT, OANDA:EUR_USD.
@@ -146,20 +154,17 @@ class FinnhubSource:
         interval: str | None = None,
         received_at: datetime | None = None,
     ) -> Answer:
-        """A recorded socket, a single frame, or an answer of the search (a note).
+        """A recorded socket, frames, or an answer over HTTP (a note: none holds records).
 
         Raises:
-            ConfigError, RateLimitedError: What a recorded answer itself says.
+            ConfigError, RateLimitedError, UnreachableError: What a recorded answer itself says.
             MalformedError: Nothing of Finnhub's.
         """
         del interval  # trades have none
-        if not is_capture(payload):
-            found = _document(payload)
-            if "result" in found:
-                count = len(_hits(found))
-                return _noted(f"an answer of Finnhub's search: {count} symbols, no records")
-            if found.get("type") not in ("trade", "ping", "error"):
-                raise _malformed(payload)
+        payload = plain(payload)
+        if not is_capture(payload) and not _are_frames(payload):
+            notes = tuple(_note_of(_document(told)) for told in recorded(payload))
+            return replace(empty_answer(), notes=notes)
         return parse_capture(
             payload, lambda: self._talk([symbol] if symbol else [], ""), received_at=received_at
         )
@@ -178,33 +183,72 @@ class FinnhubSource:
         return self._settings.api_key
 
 
-def _document(payload: bytes, reply: Reply | None = None) -> dict[str, Any]:
-    """The JSON object of an answer, its errors raised.
+_RULES: Final = (
+    Rule(RateLimitedError, "Finnhub asks us to come back later.", "wait a minute, then try again",
+         statuses=(429,), words=("limit reached", "too many requests")),
+    Rule(ConfigError, "Finnhub's plan does not include this.",
+         "ask for something else, or take a plan that includes it",
+         words=("access to this resource",)),
+    Rule(ConfigError, "Finnhub refuses the key.", KEY_TODO,
+         statuses=(401, 403), words=("invalid api key", "use an api key", "token")),
+    Rule(UnreachableError, "Finnhub cannot answer at the moment.", "try again later",
+         statuses=range(500, 600)),
+    Rule(UnreachableError, "Finnhub sends us to a page for people.", "try again later",
+         statuses=range(300, 400)),
+    Rule(MalformedError, "Finnhub refuses this request.", "report it, with what was found",
+         statuses=range(400, 500)),
+)  # fmt: skip
+#: Answers that hold none of our records, by keys of theirs.
+_OTHERS: Final = (
+    ({"result"}, "search results"), ({"c", "pc"}, "the newest quote of a symbol"),
+    ({"s", "t", "c"}, "candles, which only paid keys get"), ({"s"}, "no candles"),
+    ({"symbol", "mic"}, "a list of symbols"), ({"ticker", "name"}, "what a symbol is"),
+    ({"headline"}, "news"),
+)  # fmt: skip
 
-    401: a bad key; 403: a plan without access; "API limit reached" comes with 429, or with 200.
-    """
+
+def _document(told: Recorded) -> Any:  # noqa: ANN401 - JSON is any
+    """The JSON of an answer; its errors, which come with 200 too, are raised."""
     try:
-        found = msgspec.json.decode(payload)
+        found = msgspec.json.decode(told.body)
     except (ValueError, RecursionError):
         found = None
-    told = found.get("error") if isinstance(found, dict) else None
-    status = reply.status if reply is not None else 200
-    if isinstance(told, str) and "limit" in told.lower():
-        raise RateLimitedError(
-            "Finnhub asks us to come back later.",
-            expected="an answer",
-            found=repr(told[:120]),
-            todo="wait a minute, then try again",
-        )
-    if status in (401, 403) or (isinstance(told, str) and "access" in told.lower()):
-        raise refused_key(told if isinstance(told, str) else f"HTTP {status}")
-    if not isinstance(found, dict) or told is not None or status != 200:
-        raise _malformed(payload, status)
+    said = found.get("error") if isinstance(found, dict) else None
+    text = said if isinstance(said, str) else ""
+    error = refusal(_RULES, status=told.status, text=text, symbol=None, expected="an answer")
+    if error is not None:
+        raise error
+    if not isinstance(found, dict | list) or said is not None:
+        raise _malformed(told.body, told.status)
     return found
 
 
-def _hits(found: dict[str, Any]) -> list[Hit]:
-    rows = found.get("result")
+def _note_of(document: Any) -> str:  # noqa: ANN401 - JSON is any
+    """What a recorded answer was: none of Finnhub's holds records of ours."""
+    first = document[0] if isinstance(document, list) and document else document
+    keys = set(first) if isinstance(first, dict) else set()
+    what = next((said for marks, said in _OTHERS if marks <= keys), None)
+    if what is None and document != []:
+        raise _malformed(msgspec.json.encode(document))
+    if "result" in keys:
+        what = f"an answer of Finnhub's search: {len(_hits(document)):,} symbols"
+    return f"{what or 'an empty list'}, no records"
+
+
+def _are_frames(payload: bytes) -> bool:
+    """A single frame of the socket, or an array of them."""
+    try:
+        document = msgspec.json.decode(payload)
+    except (ValueError, RecursionError):
+        return False
+    rows = document if isinstance(document, list) else [document]
+    return bool(rows) and all(
+        isinstance(row, dict) and row.get("type") in ("trade", "ping", "error") for row in rows
+    )
+
+
+def _hits(found: Any) -> list[Hit]:  # noqa: ANN401 - JSON is any
+    rows = found.get("result") if isinstance(found, dict) else None
     if not isinstance(rows, list):
         raise _malformed(msgspec.json.encode(found))
     return [_hit(row) for row in rows if isinstance(row, dict) and _word(row, "symbol")]
@@ -227,11 +271,6 @@ def _hit(row: dict[str, Any]) -> Hit:
 def _word(row: dict[str, Any], key: str) -> str | None:
     value = row.get(key)
     return value if isinstance(value, str) and value else None
-
-
-def _noted(note: str) -> Answer:
-    nothing = empty_answer()
-    return Answer(bars=nothing.bars, actions=nothing.actions, notes=(note,))
 
 
 def _malformed(payload: bytes, status: int = 200) -> MalformedError:

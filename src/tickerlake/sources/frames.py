@@ -19,9 +19,10 @@ text are declared as text and cast once (`numbers`), so nothing is rounded twice
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import msgspec
 import pyarrow as pa
@@ -35,6 +36,7 @@ __all__ = ["FrameColumns", "Told", "epoch_ns", "instants", "numbers", "text_ns",
 _INSTANT = SCHEMAS["trade"].field("fetched_at").type
 _ITEMS = "items"
 _PROVEN = msgspec.json.Decoder(msgspec.Raw)
+_EXACT = msgspec.json.Decoder(float_hook=str)
 _ALL_PROVEN = msgspec.json.Decoder(list[msgspec.Raw])
 _NOTED_CHARS = 120
 
@@ -138,16 +140,13 @@ class FrameColumns:
         return self._unwrapped(table)
 
     def _alone(self, text: str) -> pa.Table | None:
-        """One frame by another road, which is slower and takes more."""
+        """One frame by another road, which is slower and takes more: 1.5 for "1.5", and back."""
         try:
-            document = msgspec.json.decode(text)
-        except (msgspec.DecodeError, RecursionError):  # such as a number beyond all floats
-            return None
-        if not isinstance(document, list if pa.types.is_list(self._row) else dict):
-            return None
-        try:
-            documents = pa.array([document], self._row)
-        except (ArithmeticError, pa.ArrowException, TypeError, ValueError):
+            document = _EXACT.decode(text)
+            if not isinstance(document, list if pa.types.is_list(self._row) else dict):
+                return None
+            documents = pa.array([_fitted(document, self._row)], self._row)
+        except (ArithmeticError, pa.ArrowException, TypeError, ValueError, RecursionError):
             return None
         return self._unwrapped(pa.table([documents], schema=self._schema))
 
@@ -157,6 +156,38 @@ class FrameColumns:
         if self._told is self._schema:
             return table
         return pa.Table.from_struct_array(table[_ITEMS].combine_chunks())
+
+
+def _fitted(value: Any, kind: pa.DataType) -> Any:  # noqa: ANN401 - JSON, and what Arrow takes
+    """A value as its field wants it; decimals come as text, so that none is rounded twice.
+
+    Raises:
+        TypeError, ValueError: It cannot be.
+    """
+    if value is None:
+        return None
+    if pa.types.is_struct(kind) and isinstance(value, dict):
+        return {field.name: _fitted(value.get(field.name), field.type) for field in kind}
+    if pa.types.is_list(kind) and isinstance(value, list | str):
+        items = value if isinstance(value, list) else [value] if value else []
+        return [_fitted(item, kind.value_type) for item in items]
+    if pa.types.is_boolean(kind) and isinstance(value, bool):
+        return value
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        if pa.types.is_string(kind):
+            return str(value)
+        if pa.types.is_integer(kind):
+            return int(value) if str(value).lstrip("-").isdigit() else _whole(str(value))
+        if pa.types.is_floating(kind) and "_" not in str(value) and math.isfinite(float(value)):
+            return float(value)
+    raise TypeError(value)
+
+
+def _whole(text: str) -> int:
+    """A whole number that is written as a decimal, such as 1e3."""
+    if "_" in text or not float(text).is_integer():
+        raise ValueError(text)
+    return int(float(text))
 
 
 def _all_proven(texts: list[str | bytes]) -> TypeGuard[list[str]]:

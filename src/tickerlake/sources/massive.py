@@ -57,7 +57,7 @@ from tickerlake.sources.massive_answers import (
 )
 from tickerlake.sources.massive_reference import Reference, actions_of, hits_of, renames_of
 from tickerlake.sources.massive_talk import MassiveTalk
-from tickerlake.sources.recordings import Recorded, recorded
+from tickerlake.sources.recordings import Recorded, plain, recorded
 from tickerlake.sources.tagged import has_tag, refuse_kinds
 from tickerlake.sources.us_market import (
     NEW_YORK,
@@ -290,9 +290,10 @@ class MassiveSource:
             TickerlakeError: What the answer says.
             MalformedError: No answer of Massive's, or bars whose length nobody tells.
         """
+        payload = plain(payload)
         if is_capture(payload) or has_tag(payload, "ev"):
             keyless = partial(self._talk, (), (), "")
-            return parse_capture(payload, keyless, received_at=received_at)
+            return parse_capture(payload, keyless, received_at=received_at, batches=False)
         return joined_answers(
             [
                 self._parsed(one, symbol, interval, received_at or one.date or clock.now())

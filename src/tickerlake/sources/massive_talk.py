@@ -77,7 +77,7 @@ class _Bands(_Told, tag="LULD"):
     l: float | None = None  # noqa: E741 - the vendor's name
 
 
-_FRAMES: Final = TaggedFrames(_Trade | _Quote | _Minute | _Second | _Bands | _Status)
+_FRAMES: Final = TaggedFrames(_Trade | _Quote | _Minute | _Second | _Bands | _Status, "ev")
 
 
 class MassiveTalk:

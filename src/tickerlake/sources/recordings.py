@@ -1,6 +1,7 @@
 """Recorded answers over HTTP, as files keep them: the body, and what is known around it.
 
-Read are, told apart by their first bytes, and each also packed with gzip:
+Read are, told apart by their first bytes, and each also packed with gzip, or in UTF-16 as some
+shells write what they are given:
 
 - a body as it came, and nothing else;
 - `{"request": …, "response": …}`: the body at `response.bodyJson`, or at `response.body` as text;
@@ -9,6 +10,7 @@ Read are, told apart by their first bytes, and each also packed with gzip:
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import json
@@ -24,7 +26,7 @@ import msgspec
 from tickerlake.errors import LimitError, MalformedError
 from tickerlake.sources.http import parse_http_date
 
-__all__ = ["Recorded", "recorded"]
+__all__ = ["Recorded", "plain", "recorded"]
 
 #: As large as an answer over the wire may be.
 _BYTES_MAX: Final = 64 * 1024 * 1024
@@ -62,8 +64,8 @@ def recorded(payload: bytes) -> list[Recorded]:
         MalformedError: gzip, YAML or a wrapper that is broken.
         LimitError: gzip of more than 64 MiB.
     """
-    payload = _unpacked(payload)
-    start = payload[:64].lstrip(b"\xef\xbb\xbf \t\r\n")
+    payload = plain(payload)
+    start = payload[:64].lstrip(b" \t\r\n")
     if start.startswith((b"interactions:", b"version:", b"---")) and b"interactions" in payload:
         return list(_cassette(_yaml(payload)))
     if start.startswith(b"{") and (b'"response"' in payload or b'"interactions"' in payload):
@@ -73,6 +75,22 @@ def recorded(payload: bytes) -> list[Recorded]:
         if isinstance(document.get("response"), Mapping):
             return [_interaction(document)]
     return [Recorded(payload)]
+
+
+def plain(payload: bytes) -> bytes:
+    """A file as its provider sent it: unpacked, and as UTF-8 without a mark before it.
+
+    Raises:
+        MalformedError: gzip that is broken.
+        LimitError: gzip of more than 64 MiB.
+    """
+    payload = _unpacked(payload)
+    if payload.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            return payload.decode("utf-16").encode()
+        except UnicodeError:
+            return payload  # no text: the provider says what is wrong with its body
+    return payload.removeprefix(codecs.BOM_UTF8)
 
 
 def _unpacked(payload: bytes) -> bytes:
@@ -152,7 +170,7 @@ def _body(response: Mapping[str, Any]) -> bytes:
     if isinstance(body, str):
         body = body.encode(errors="replace")
     if isinstance(body, bytes):
-        return _unpacked(body)  # VCR keeps a compressed body as it came
+        return plain(body)  # VCR keeps a compressed body as it came
     # A document inside a document. Its numbers are written as they were read, to the last digit.
     try:
         return json.dumps(body, default=str).encode()

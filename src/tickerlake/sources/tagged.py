@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 import numpy as np
@@ -18,12 +18,14 @@ import pyarrow as pa
 
 from tickerlake.errors import RangeError
 from tickerlake.records import SCHEMAS, Kind
+from tickerlake.sources.columns import LaxDecoder
 from tickerlake.sources.live import Frame
 
 __all__ = ["Pile", "TaggedFrames", "column", "has_tag", "refuse_kinds", "texts"]
 
 _INSTANT: Final = SCHEMAS["trade"].field("fetched_at").type
 _RAWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NOTED_CHARS: Final = 120
 
 
@@ -53,9 +55,12 @@ class Pile:
 class TaggedFrames:
     """Reads incoming frames of one union of tagged structs. Keeps nothing between two calls."""
 
-    def __init__(self, events: Any) -> None:  # noqa: ANN401 - a union of msgspec's structs
+    def __init__(self, events: Any, tag: str) -> None:  # noqa: ANN401 - a union of structs
+        """`tag`: the field by which an event says what it is."""
         self._list = msgspec.json.Decoder(list[events])
-        self._one = msgspec.json.Decoder(events)
+        self._one = LaxDecoder(events)
+        self._tag = tag
+        self._known = frozenset(kind.__struct_config__.tag for kind in get_args(events))
 
     def read(
         self, frames: Sequence[Frame], notes: list[str]
@@ -72,8 +77,10 @@ class TaggedFrames:
 
     def _piecewise(self, data: str | bytes, notes: list[str]) -> Sequence[Any]:
         """One by one, so that an odd event costs only itself."""
+        raws: list[str | bytes | msgspec.Raw] = []
         try:
-            raws: Sequence[str | bytes | msgspec.Raw] = _RAWS.decode(data)
+            for told in _RAWS.decode(data):  # recorders gather frames in an array of their own
+                raws += _RAWS.decode(told) if bytes(told)[:1] == b"[" else [told]
         except (ValueError, RecursionError):
             raws = [data]  # a single event, or nothing of the kind
         events = []
@@ -81,9 +88,19 @@ class TaggedFrames:
             try:
                 events.append(self._one.decode(raw))
             except (ValueError, RecursionError):
-                shown = raw if isinstance(raw, str) else bytes(raw).decode(errors="replace")
-                notes.append(f"an event that we cannot read: {shown[:_NOTED_CHARS]!r}")
+                notes.append(self._odd(raw))
         return events
+
+    def _odd(self, raw: str | bytes | msgspec.Raw) -> str:
+        """What is told of an event that is not read: one sentence for all of its kind."""
+        try:
+            kind = msgspec.json.decode(_OBJECT.decode(raw)[self._tag])
+        except (ValueError, KeyError, RecursionError):
+            kind = None
+        if isinstance(kind, str) and kind not in self._known:
+            return f"events of the kind {kind[:20]!r} were left out: we have no such record"
+        shown = raw if isinstance(raw, str) else bytes(raw).decode(errors="replace")
+        return f"an event that we cannot read: {shown[:_NOTED_CHARS]!r}"
 
 
 def column(events: Sequence[Any], name: str) -> pa.Array:
@@ -97,11 +114,14 @@ def texts(values: Iterable[object]) -> pa.Array:
 
 
 def has_tag(payload: bytes, tag: str) -> bool:
-    """Whether a file is one single frame of such events."""
+    """Whether a file is one single frame of such events, an event, or an array of frames."""
     try:
-        first = _RAWS.decode(payload)[:1]
-        return bool(first) and tag in msgspec.json.decode(first[0], type=dict[str, msgspec.Raw])
-    except (ValueError, RecursionError):
+        first: bytes | msgspec.Raw = payload
+        for _ in range(2):
+            if bytes(first).lstrip()[:1] == b"[":
+                first = _RAWS.decode(first)[0]
+        return tag in _OBJECT.decode(first)
+    except (ValueError, RecursionError, IndexError):
         return False
 
 

@@ -38,7 +38,7 @@ from tickerlake.sources.listed import (
     received_of,
 )
 from tickerlake.sources.live import Dialect
-from tickerlake.sources.recordings import Recorded, recorded
+from tickerlake.sources.recordings import Recorded, plain, recorded
 from tickerlake.sources.refusals import LIMIT_SECONDS
 from tickerlake.sources.tiingo_answers import hits, parse_prices, parse_recorded, refused
 from tickerlake.sources.tiingo_talk import TiingoTalk
@@ -203,6 +203,7 @@ class TiingoSource:
             NotFoundError, RateLimitedError, ConfigError, UnreachableError: What it says.
             MalformedError: Nothing of Tiingo's.
         """
+        payload = plain(payload)
         if is_capture(payload) or _is_frame(payload):
             named = [symbol] if symbol else []
             return parse_capture(
@@ -351,10 +352,12 @@ def _cut_off(answer: Answer, first: date) -> tuple[str, ...]:
 
 
 def _is_frame(payload: bytes) -> bool:
-    """A single frame of the socket."""
-    if not payload.lstrip().startswith(b"{") or b'"messageType"' not in payload:
+    """A single frame of the socket, or an array of them."""
+    if b'"messageType"' not in payload:
         return False
     try:
-        return "messageType" in decoded(payload, "Tiingo")
+        document = decoded(payload, "Tiingo")
     except MalformedError:
         return False
+    rows = document if isinstance(document, list) else [document]
+    return all(isinstance(row, dict) and "messageType" in row for row in rows)

@@ -115,7 +115,7 @@ class TiingoTalk:
             elif told.messageType in ("A", "U"):
                 # Both begin with a text: of a type, or of the time.
                 text = bytes(told.data)
-                layout = "full" if text[:8].strip(b'[ "')[:1] in _TYPES else "reference"
+                layout = "full" if text[:80].lstrip(b'[ \t\r\n"')[:1] in _TYPES else "reference"
                 data[layout].append((text, frame.received_at))
             elif told.messageType == "I":
                 ready = True
