@@ -327,8 +327,10 @@ def test_the_newest_ones_are_read_too() -> None:
     assert many["conditions"].to_pylist() == ["@", "@,canceled"]
     one = parsed({"symbol": "ACME", "quote": {"t": trade["t"], "bp": 1, "ap": 2}}).ticks["quote"]
     assert one.to_pylist()[0]["ask"] == 2
-    day = parsed({"symbol": "ACME", "bar": bar("2024-01-02T05:00:00Z")}).bars
-    assert day["interval"].to_pylist() == ["1d"]
+    newest = parsed({"symbol": "ACME", "bar": bar("2024-01-02T15:00:00Z")}).bars
+    assert newest["interval"].to_pylist() == ["1m"]
+    many = parsed({"bars": {"ACME": bar("2024-01-02T15:00:00Z")}}).bars
+    assert many["interval"].to_pylist() == ["1m"]
 
 
 def test_an_empty_answer_is_doubted() -> None:

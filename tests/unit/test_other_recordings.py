@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tickerlake.errors import ConfigError, RateLimitedError, UnreachableError
+from tickerlake.errors import ConfigError, MalformedError, RateLimitedError, UnreachableError
 from tickerlake.sources import Answer, open_source
 
 
@@ -162,3 +162,188 @@ def test_errors_of_finnhub_in_recordings(status: int, body: object, error: type[
     """A recorded refusal is the error that it was."""
     with pytest.raises(error):
         parsed("finnhub", wrapped(FINNHUB + "quote?symbol=ACME", body, status))
+
+
+ALPACA = "https://data.alpaca.markets/v2/stocks/"
+DAY = {"t": "2024-01-02T05:00:00Z", "o": 10, "h": 11, "l": 9, "c": 10.5, "v": 100}
+MINUTE = {**DAY, "t": "2024-01-02T15:00:00Z"}
+
+
+def columns(answer: Answer, *names: str) -> list[tuple[Any, ...]]:
+    return list(zip(*(answer.bars[name].to_pylist() for name in names), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("adjustment", "basis", "note"),
+    [
+        ("raw", "2024-01-02", ()),
+        ("split", "2024-01-03", ()),
+        ("all", "2024-01-03", ("prices are adjusted for all, as was asked for",)),
+        ("dividend", "2024-01-02", ("prices are adjusted for dividend, as was asked for",)),
+    ],
+)
+def test_alpaca_by_what_was_asked_for(adjustment: str, basis: str, note: tuple[str, ...]) -> None:
+    """A recorded request tells symbol, interval and what prices are adjusted for."""
+    url = f"{ALPACA}BRK.B/bars?timeframe=1Day&adjustment={adjustment}"
+    answer = parsed("alpaca", wrapped(url, {"bars": [DAY], "next_page_token": None}))
+    assert [(s, i, str(b)) for s, i, b in columns(answer, "symbol", "interval", "split_basis")] == [
+        ("BRK.B", "1d", basis)
+    ]
+    assert answer.notes == note
+
+
+@pytest.mark.parametrize(
+    ("timeframe", "interval"), [("5T", "5m"), ("60Min", "1h"), ("1H", "1h"), ("1D", "1d")]
+)
+def test_alpaca_writes_intervals_in_several_ways(timeframe: str, interval: str) -> None:
+    """Short forms, and one length in two units."""
+    url = f"{ALPACA}bars?symbols=ACME&timeframe={timeframe}"
+    assert columns(parsed("alpaca", wrapped(url, {"bars": {"ACME": [DAY]}})), "interval") == [
+        (interval,)
+    ]
+
+
+@pytest.mark.parametrize("timeframe", ["10Min", "6Month", "2Hour", "x"])
+def test_alpaca_intervals_without_a_name_are_no_others(timeframe: str) -> None:
+    """Half a year is not taken for days because its bars start at midnight."""
+    url = f"{ALPACA}bars?symbols=ACME&timeframe={timeframe}"
+    with pytest.raises(MalformedError, match=timeframe):
+        parsed("alpaca", wrapped(url, {"bars": {"ACME": [DAY]}}))
+
+
+@pytest.mark.parametrize(
+    ("days", "interval"),
+    [
+        (["2024-01-02", "2024-01-03"], "1d"),
+        (["2024-01-02", "2024-01-10"], "1d"),
+        (["2024-01-01", "2024-01-08"], "1wk"),
+        (["2024-03-01", "2024-04-01"], "1mo"),
+        (["2024-01-01", "2024-04-01"], "3mo"),
+        (["2024-07-01", "2024-10-01", "2025-01-01"], "3mo"),
+    ],
+)
+def test_days_weeks_and_months_are_told_apart(days: list[str], interval: str) -> None:
+    """Two rows are enough where nobody says how long a bar is, and a note says that it was so."""
+    rows = [{**DAY, "t": f"{day}T00:00:00-05:00"} for day in days]
+    rows = [{**row, "t": row["t"].replace("-05:00", "-04:00")} if "-04-01" in row["t"] or
+            "-07-01" in row["t"] or "-10-01" in row["t"] else row for row in rows]  # fmt: skip
+    answer = parsed("alpaca", {"bars": {"ACME": rows}, "next_page_token": None})
+    assert set(columns(answer, "interval")) == {(interval,)}
+    assert [str(day) for (day,) in columns(answer, "session_date")] == days
+    note = f"bars of {interval}, by their stamps: the answer does not say"
+    assert answer.notes == (note,)
+
+
+@pytest.mark.parametrize("name", ["alpaca", "massive"])
+def test_numbers_as_texts_and_rows_without_prices(name: str) -> None:
+    """A text of 10.5 is 10.5, null stays null, and a row without any price is left out and told."""
+    first, second = (
+        ("2024-01-02T15:00:00Z", "2024-01-02T15:01:00Z")
+        if name == "alpaca"
+        else (1704207600000, 1704207660000)
+    )
+    rows = [
+        {**changed(DAY, str, int | float), "t": first, "v": None},
+        {"t": second, "o": None, "h": None, "l": None, "c": None, "v": 5},
+    ]
+    document = {"alpaca": {"bars": {"ACME": rows}},
+                "massive": {"ticker": "ACME", "results": rows, "status": "OK"}}[name]  # fmt: skip
+    answer = parsed(name, document, interval="1m")
+    assert columns(answer, "open", "close", "volume") == [(10.0, 10.5, None)]
+    assert answer.notes == ("1 row without prices",)
+
+
+@pytest.mark.parametrize(
+    ("document", "note"),
+    [
+        ({"symbol": "ACME", "latestTrade": {}}, "a snapshot of what is newest, no records"),
+        ({"ACME": {"dailyBar": DAY}}, "a snapshot of what is newest, no records"),
+        ({"news": [], "next_page_token": "x"}, "news, no records"),
+        ([{"date": "2024-01-02", "open": "09:30"}], "the calendar of sessions, no records"),
+        ({"symbol": "ACME", "tradable": True}, "what one asset is, no records"),
+        ({"corporate_actions": {}}, "an answer without corporate actions"),
+    ],
+)
+def test_answers_of_alpaca_without_records(document: object, note: str) -> None:
+    """Each says what it is: none is an empty answer of bars."""
+    assert parsed("alpaca", document).notes == (note,)
+
+
+AGGS = "https://api.massive.com/v2/aggs/ticker/"
+BAR = {"t": 1704171600000, "o": 10, "h": 11, "l": 9, "c": 10.5, "v": 7.0e7}
+
+
+@pytest.mark.parametrize("span", ["3/minute", "1/second", "5/day", "1/year"])
+def test_massive_intervals_without_a_name_are_no_others(span: str) -> None:
+    """Years and five days are not taken for days, which their stamps look like."""
+    document = {"ticker": "ACME", "results": [BAR], "status": "OK"}
+    with pytest.raises(MalformedError, match=span.replace("/", " ")):
+        parsed("massive", wrapped(f"{AGGS}ACME/range/{span}/2024-01-02/2024-01-03", document))
+
+
+def test_massive_coins_have_days_of_utc() -> None:
+    """The day that begins at midnight in London is not New York's day before."""
+    rows = [{**BAR, "t": 1704153600000}, {**BAR, "t": 1704240000000}]
+    answer = parsed("massive", {"ticker": "X:BTCUSD", "results": rows, "status": "OK"})
+    told = columns(answer, "interval", "instrument_type", "currency", "session_date")
+    assert [(*rest, str(day)) for *rest, day in told] == [
+        ("1d", "crypto", "USD", "2024-01-02"),
+        ("1d", "crypto", "USD", "2024-01-03"),
+    ]
+
+
+def test_massive_tells_one_day_in_another_shape() -> None:
+    """The answer of open-close is a bar of that day."""
+    day = {"status": "OK", "from": "2024-01-02", "symbol": "ACME", "open": 10, "high": 11, "low": 9,
+           "close": 10.5, "volume": 7, "afterHours": 1, "preMarket": 2}  # fmt: skip
+    answer = parsed("massive", day)
+    assert columns(answer, "symbol", "interval", "close") == [("ACME", "1d", 10.5)]
+    assert str(answer.bars["session_date"][0]) == "2024-01-02"
+
+
+def test_massive_quotes_of_currencies_have_one_stamp() -> None:
+    """They are told by their bids, and stamped by the participant."""
+    row = {"bid_price": 1.5, "ask_price": 1.6, "participant_timestamp": 1704207600123456789}
+    answer = parsed("massive", {"results": [row], "status": "OK"}, symbol="C:EUR-USD")
+    assert answer.ticks["quote"]["ts_ns"].to_pylist() == [1704207600123456789]
+
+
+def test_massive_dividends_without_an_ex_date_cost_only_themselves() -> None:
+    """One that is only declared is left out and told; numbers may be texts."""
+    rows = [
+        {"ticker": "ACME", "cash_amount": "0.22", "ex_dividend_date": "2024-01-05"},
+        {"ticker": "ACME", "cash_amount": 0.22, "ex_dividend_date": None},
+    ]
+    answer = parsed("massive", {"results": rows, "status": "OK"})
+    assert answer.actions["amount"].to_pylist() == [0.22]
+    assert answer.notes == ("1 without an ex-date left out",)
+
+
+@pytest.mark.parametrize(
+    ("document", "note"),
+    [
+        ({"status": "OK", "ticker": {"ticker": "ACME", "todaysChange": 1}},
+         "a snapshot of what is newest, no records"),
+        ({"status": "OK", "tickers": [{"ticker": "ACME", "todaysChange": 1}]},
+         "a snapshot of what is newest, no records"),
+        ({"results": {"underlying": {}, "values": []}, "status": "OK"},
+         "values of an indicator, no records"),
+        ({"results": [{"publisher": {}}], "status": "OK"}, "news, no records"),
+    ],
+)  # fmt: skip
+def test_answers_of_massive_without_records(document: object, note: str) -> None:
+    """Each says what it is, and none is an empty answer of bars."""
+    assert parsed("massive", document).notes == (note,)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("massive", {"results": [{"price": "x", "exchange": 1, "id": "1", "sip_timestamp": 5}]}),
+        ("alpaca", {"bars": {"ACME": [{"t": "no time", "news": 1}]}}),
+    ],
+)
+def test_rows_that_cannot_be_read_are_no_other_answer(name: str, rows: dict[str, Any]) -> None:
+    """A damaged answer of records does not pass for a list of something else."""
+    with pytest.raises(MalformedError):
+        parsed(name, {**rows, "status": "OK"}, symbol="ACME")

@@ -27,10 +27,10 @@ from tickerlake.sources.alpaca_answers import (
     actions_of,
     joined,
     open_page,
-    ranked,
-    read_assets,
     ticks_of,
 )
+from tickerlake.sources.alpaca_recorded import TIMEFRAMES, parse_recorded
+from tickerlake.sources.alpaca_reference import ranked, read_assets
 from tickerlake.sources.alpaca_settings import DATA_URL, AlpacaSettings, provider_of
 from tickerlake.sources.alpaca_talk import AlpacaTalk
 from tickerlake.sources.base import (
@@ -49,24 +49,20 @@ from tickerlake.sources.http import Reply, Session
 from tickerlake.sources.listed import joined as joined_answers
 from tickerlake.sources.listed import received_of
 from tickerlake.sources.live import Dialect
-from tickerlake.sources.recordings import Recorded, plain, recorded
+from tickerlake.sources.recordings import plain, recorded
 from tickerlake.sources.tagged import has_tag, refuse_kinds
 from tickerlake.sources.us_market import (
     NEW_YORK,
     bars_at_most,
-    guess_interval,
     new_york_midnight,
     patience,
     us_bars,
     widened,
+    with_prices,
 )
 
 __all__ = ["AlpacaSettings", "AlpacaSource"]
 
-_TIMEFRAMES: Final = {
-    "1m": "1Min", "2m": "2Min", "5m": "5Min", "15m": "15Min", "30m": "30Min", "1h": "1Hour",
-    "4h": "4Hour", "1d": "1Day", "1wk": "1Week", "1mo": "1Month", "3mo": "3Month",
-}  # fmt: skip
 _BEGINNING: Final = date(2016, 1, 1)
 _ROWS_PER_PAGE: Final = 10_000
 _ACTIONS: Final = "forward_split,reverse_split,stock_dividend,cash_dividend,name_change"
@@ -102,11 +98,11 @@ class AlpacaSource:
         self.name = provider_of(settings.feed, default="alpaca")
         delay = 900.0 if settings.feed in ("sip", "delayed_sip") else 0.0
         self.limits = Limits(
-            intervals=tuple(_TIMEFRAMES),
+            intervals=tuple(TIMEFRAMES),
             requests_per_second=settings.requests_per_second,
             needs_key=True,
             price_basis="raw",
-            rows_per_page=dict.fromkeys(_TIMEFRAMES, _ROWS_PER_PAGE),
+            rows_per_page=dict.fromkeys(TIMEFRAMES, _ROWS_PER_PAGE),
             symbols_per_request=100,
             delay_seconds=delay if settings.delay_seconds is None else settings.delay_seconds,
             history=("bar", "trade", "quote", "corporate_action"),
@@ -255,11 +251,19 @@ class AlpacaSource:
                 received_at=received_at,
                 batches=False,
             )
-        answers = [
-            self._parsed(one, symbol, interval, received_at or one.date or clock.now())
-            for one in recorded(payload)
-        ]
-        return joined_answers(answers)
+        return joined_answers(
+            [
+                parse_recorded(
+                    one,
+                    symbol=symbol,
+                    interval=interval,
+                    received_at=received_at or one.date or clock.now(),
+                    provider=provider_of(one.query.get("feed"), default=self.name),
+                    delay_seconds=self.limits.delay_seconds,
+                )
+                for one in recorded(payload)
+            ]
+        )
 
     def _talk(
         self, symbols: Sequence[str], kinds: Sequence[Kind], key: str, secret: str
@@ -296,35 +300,6 @@ class AlpacaSource:
             open_page(reply.body, symbol=symbol, status=reply.status)
         return ()
 
-    def _parsed(
-        self, told: Recorded, symbol: str | None, interval: str | None, received: datetime
-    ) -> Answer:
-        if told.body.lstrip()[:1] == b"[":
-            hits = read_assets(told.body, status=told.status)
-            note = f"{len(hits)} assets, which are no records: search finds them"
-            return dataclasses.replace(empty_answer(), notes=(note,))
-        provider = provider_of(told.query.get("feed"), default=self.name)
-        page = open_page(told.body, symbol=symbol, status=told.status)
-        notes = ("there are more pages",) if page.token else ()
-        if page.rows == "corporate_actions":
-            actions, odd = actions_of(page.events, provider=provider, received_at=received)
-            return dataclasses.replace(empty_answer(), actions=actions, notes=odd + notes)
-        if not page.count:
-            return dataclasses.replace(empty_answer(), notes=("Alpaca answered without rows",))
-        if page.rows != "bars":
-            kind: Kind = "trade" if page.rows == "trades" else "quote"
-            table = ticks_of(page, kind, provider=provider, received_at=received)
-            return dataclasses.replace(empty_answer(), ticks={kind: table}, notes=notes)
-        asked = {theirs: ours for ours, theirs in _TIMEFRAMES.items()}
-        interval = interval or asked.get(told.query.get("timeframe", ""))
-        bars = self._table(
-            page.columns,
-            interval or guess_interval(page.columns["start"], provider="Alpaca"),
-            received,
-            provider,
-        )
-        return dataclasses.replace(empty_answer(), bars=bars, notes=notes)
-
     def _batch(
         self, symbols: Sequence[str], request: BarsRequest, period: tuple[datetime, datetime]
     ) -> dict[str, Answer | Exception]:
@@ -332,7 +307,7 @@ class AlpacaSource:
             **self._range(*period),
             **self._common(),
             "symbols": ",".join(symbols),
-            "timeframe": _TIMEFRAMES[request.interval],
+            "timeframe": TIMEFRAMES[request.interval],
             "adjustment": "raw",
         }
         only = symbols[0] if len(symbols) == 1 else None
@@ -346,10 +321,16 @@ class AlpacaSource:
             if not any(one.page.count for one in told):
                 raise
             failed = error
-        columns = joined([one.page for one in told])
+        columns, gone = with_prices(joined([one.page for one in told]))
         bars = SCHEMAS["bar"].empty_table()
         if columns:
-            bars = self._table(columns, request.interval, told[-1].received_at, self.name)
+            bars = us_bars(
+                columns,
+                provider=self.name,
+                interval=request.interval,
+                received_at=told[-1].received_at,
+                delay_seconds=self.limits.delay_seconds,
+            )
             bars = select(bars, request)
         answers: dict[str, Answer | Exception] = {}
         # Pages go on by symbol, then by time: who was followed by another is complete.
@@ -367,7 +348,7 @@ class AlpacaSource:
             answers[symbol] = Answer(
                 bars=own,
                 actions=_of(actions, symbol),
-                notes=told[-1].notes + (notes if own.num_rows else (*notes, nothing)),
+                notes=(*told[-1].notes, *gone, *notes, *(() if own.num_rows else (nothing,))),
                 missing=lost,
                 about=told[-1].about,
             )
@@ -401,17 +382,6 @@ class AlpacaSource:
 
     def _has_actions(self, request: BarsRequest) -> bool:
         return self._settings.corporate_actions and request.interval == "1d"
-
-    def _table(
-        self, columns: Mapping[str, pa.Array], interval: str, received: datetime, provider: str
-    ) -> pa.Table:
-        return us_bars(
-            columns,
-            provider=provider,
-            interval=interval,
-            received_at=received,
-            delay_seconds=self.limits.delay_seconds,
-        )
 
     def _period(self, request: BarsRequest) -> tuple[datetime, datetime] | None:
         """First and last instant, both included; None where Alpaca has nothing yet."""

@@ -26,7 +26,7 @@ from tickerlake.errors import (
     UnreachableError,
 )
 from tickerlake.records import SCHEMAS, Kind, conform
-from tickerlake.sources.base import Hit
+from tickerlake.sources.columns import LaxDecoder
 from tickerlake.sources.listed import symbol_of
 from tickerlake.sources.refusals import Rule
 from tickerlake.sources.refusals import refusal as told_refusal
@@ -36,12 +36,8 @@ __all__ = [
     "Page",
     "actions_of",
     "joined",
-    "nanoseconds",
-    "numbers",
     "open_page",
-    "ranked",
-    "read_assets",
-    "refusal",
+    "refused",
     "ticks_of",
 ]
 
@@ -95,21 +91,12 @@ class _Envelope(msgspec.Struct):
     message: str | None = None
 
 
-class _Asset(msgspec.Struct):
-    symbol: str
-    name: str | None = None
-    exchange: str | None = None
-    status: str | None = None
-    asset_class: str | None = msgspec.field(name="class", default=None)
-
-
 _ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
-_ASSETS: Final = msgspec.json.Decoder(list[_Asset])
 # By symbol, or of the one that stands beside them; the newest one alone is no list.
-_BARS: Final = msgspec.json.Decoder(dict[str, list[_Bar] | _Bar | None] | list[_Bar] | None)
-_TRADES: Final = msgspec.json.Decoder(dict[str, list[_Trade] | _Trade | None] | list[_Trade] | None)
-_QUOTES: Final = msgspec.json.Decoder(dict[str, list[_Quote] | _Quote | None] | list[_Quote] | None)
-_DECODERS: Final[dict[Rows, msgspec.json.Decoder[Any]]] = {
+_BARS: Final = LaxDecoder(dict[str, list[_Bar] | _Bar | None] | list[_Bar] | None)
+_TRADES: Final = LaxDecoder(dict[str, list[_Trade] | _Trade | None] | list[_Trade] | None)
+_QUOTES: Final = LaxDecoder(dict[str, list[_Quote] | _Quote | None] | list[_Quote] | None)
+_DECODERS: Final[dict[Rows, LaxDecoder]] = {
     "bars": _BARS,
     "trades": _TRADES,
     "quotes": _QUOTES,
@@ -125,6 +112,8 @@ class Page:
     events: Mapping[str, Sequence[Mapping[str, Any]]]
     #: Asks for the next page; null at the end.
     token: str | None
+    #: The newest row of each symbol; bars among these are minutes.
+    newest: bool = False
 
     @property
     def count(self) -> int:
@@ -152,21 +141,29 @@ def open_page(body: bytes, *, symbol: str | None = None, status: int = 200) -> P
     if refused is not None:
         raise refused
     if not isinstance(envelope.corporate_actions, msgspec.UnsetType):
-        told = {name: rows or () for name, rows in (envelope.corporate_actions or {}).items()}
-        return Page("corporate_actions", {}, told, envelope.next_page_token)
+        events = {name: rows or () for name, rows in (envelope.corporate_actions or {}).items()}
+        return Page("corporate_actions", {}, events, envelope.next_page_token)
     for rows, decoder in _DECODERS.items():
         raw, newest = getattr(envelope, rows), getattr(envelope, rows.removesuffix("s"))
-        if raw is msgspec.UNSET and newest is not msgspec.UNSET:
+        is_newest = raw is msgspec.UNSET and newest is not msgspec.UNSET
+        if is_newest:
             raw = b"[" + bytes(newest) + b"]"
         if raw is not msgspec.UNSET:
             try:
-                by_symbol = _by_symbol(decoder.decode(raw), envelope.symbol or symbol)
-                return Page(rows, _COLUMNS[rows](by_symbol), {}, envelope.next_page_token)
+                told = decoder.decode(raw)
+                if isinstance(told, Mapping):
+                    is_newest = any(isinstance(row, msgspec.Struct) for row in told.values())
+                columns = _COLUMNS[rows](_by_symbol(told, envelope.symbol or symbol))
+                return Page(rows, columns, {}, envelope.next_page_token, is_newest)
             except (ValueError, RecursionError, pa.ArrowException) as error:
                 raise _malformed(body, error) from error
-    if "next_page_token" in _names(body):  # a page without rows may leave them out
+    names = _names(body)
+    if "next_page_token" in names and names <= _OF_EMPTY_PAGES:  # rows may be left out
         return Page("bars", {}, {}, envelope.next_page_token)
     raise _malformed(body, "none of bars, trades, quotes, corporate_actions")
+
+
+_OF_EMPTY_PAGES: Final = {"next_page_token", "symbol", "currency", "code", "message"}
 
 
 def refusal(
@@ -319,58 +316,8 @@ def _summed(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(kept.values())
 
 
-def read_assets(body: bytes, *, status: int = 200) -> list[Hit]:
-    """The list of assets.
-
-    Raises:
-        ConfigError, RateLimitedError, UnreachableError: What the answer says.
-        MalformedError: No list of assets.
-    """
-    try:
-        assets = _ASSETS.decode(body)
-    except (ValueError, RecursionError) as error:
-        raise _told(body, status) or _malformed(body, error) from error
-    return [
-        Hit(
-            symbol=asset.symbol,
-            name=asset.name or None,
-            # Funds are "us_equity" too: which of the two it is, Alpaca does not say.
-            type="crypto" if asset.asset_class == "crypto" else None,
-            exchange=asset.exchange or None,
-            currency="USD" if asset.asset_class == "us_equity" else None,
-            provider="alpaca",
-            provider_symbol=asset.symbol,
-            country="US" if asset.asset_class == "us_equity" else None,
-            listed=None if asset.status is None else asset.status == "active",
-        )
-        for asset in assets
-    ]
-
-
-def ranked(hits: Sequence[Hit], text: str) -> list[Hit]:
-    """Those that fit: the exact symbol first, then prefixes, then names; listed ones before."""
-    words = text.casefold().split()
-    found = [
-        (rank, not hit.listed, len(hit.symbol), hit.symbol, hit)
-        for hit in hits
-        if (rank := _rank(hit, words)) is not None
-    ]
-    return [one[-1] for one in sorted(found, key=lambda one: one[:-1])]
-
-
-def _rank(hit: Hit, words: Sequence[str]) -> int | None:
-    symbol, name = hit.symbol.casefold(), (hit.name or "").casefold()
-    if words == [symbol]:
-        return 0
-    if len(words) == 1 and symbol.startswith(words[0]):
-        return 1
-    if not words or not all(word in name for word in words):
-        return None
-    return 2 if name.startswith(words[0]) else 3
-
-
-def _told(body: bytes, status: int) -> TickerlakeError | None:
-    """What an answer that is no list says."""
+def refused(body: bytes, status: int) -> TickerlakeError | None:
+    """What an answer that is no rows says: the error, if it is one."""
     try:
         envelope = _ENVELOPE.decode(body)
     except (ValueError, RecursionError):

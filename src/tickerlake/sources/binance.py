@@ -148,7 +148,7 @@ class BinanceSource(CryptoSource):
             }
             answer = self._ask("/api/v3/klines", asked, request.symbol, request.interval)
             yield answer
-            if answer.bars.num_rows < _ROWS:
+            if crypto.is_last(answer, _ROWS):
                 return
             start = crypto.next_start(answer.bars, request.interval, after=start, title=self.title)
 

@@ -17,6 +17,7 @@ from tickerlake.errors import (
 from tickerlake.sources import crypto
 from tickerlake.sources import crypto_shape as shape
 from tickerlake.sources.base import Answer, Hit, empty_answer
+from tickerlake.sources.columns import unnamed_interval
 from tickerlake.sources.crypto_shape import Told
 
 __all__ = ["listed", "parse_answer", "quote_of", "refusal"]
@@ -37,6 +38,7 @@ _OTHERS: Final = {
     "serverTime": "the server's time",
     "bidPrice": "best bid and ask, without their time",
     "priceChange": "what happened in 24 hours",
+    "mins": "an average price",
 }
 #: Binance.US had BUSD beside USD, and some assets end in B.
 _ENDS_IN_B: Final = ("ARB", "BNB", "SHIB")
@@ -61,6 +63,9 @@ def parse_answer(document: Any, told: Told) -> Answer:  # noqa: ANN401 - JSON is
     other = crypto.other_answer(document, _OTHERS)
     if other is not None:
         return other
+    first = document[0] if isinstance(document, list) and document else document
+    if isinstance(first, Mapping) and set(first) == {"symbol", "price"}:
+        return crypto.noted("newest prices, without their time, no records")
     if isinstance(document, Mapping):
         raise _told(200, document, told.title, told.symbol) or shape.malformed(
             told.title, "its whole", "klines, trades or exchangeInfo", sorted(map(str, document))
@@ -174,17 +179,14 @@ def _klines(rows: list[Any], told: Told) -> Answer:
     length = (shape.nanoseconds(closed, title, "the close time") - starts).max() // 10**9 + 1
     known = {seconds: name for name, seconds in crypto.INTERVAL_SECONDS.items()}
     own = known.get(int(length)) or ("1mo" if length >= 28 * 86_400 else None)
+    if own is None:
+        raise unnamed_interval(title, f"{length:,} s")
     if told.interval not in (None, own):
         raise shape.malformed(title, "its times", f"bars of {told.interval}", f"bars of {own}")
     candles = crypto.Candles(
         starts, *(shape.floats(column, title, "a price or volume") for column in prices)
     )
-    bars = candles.bars(
-        told,
-        interval=crypto.interval_of(starts, own, title),
-        currency=quote_of(symbol, told.provider),
-    )
-    return dataclasses.replace(empty_answer(), bars=bars)
+    return candles.answer(told, currency=quote_of(symbol, told.provider), own=own)
 
 
 def _trades(rows: list[Any], told: Told) -> Answer:
@@ -205,6 +207,6 @@ def _trades(rows: list[Any], told: Told) -> Answer:
         sizes=sizes,
         times=shape.nanoseconds(times, told.title, "the time of a trade"),
         # The buyer was there first: whoever came then sold.
-        sides=["sell" if maker else "buy" for maker in makers],
+        sides=[{True: "sell", False: "buy"}.get(maker) for maker in makers],
     )
     return dataclasses.replace(empty_answer(), ticks={"trade": table})

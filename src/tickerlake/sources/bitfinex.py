@@ -5,6 +5,7 @@ Limits are those of the vendor's documentation (2026) unless a line says otherwi
 
 from __future__ import annotations
 
+import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -13,7 +14,7 @@ from typing import Any, ClassVar, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickerlake.errors import MalformedError, NotFoundError, TickerlakeError
+from tickerlake.errors import NotFoundError, TickerlakeError
 from tickerlake.records import Kind
 from tickerlake.sources import crypto
 from tickerlake.sources import crypto_talk as talk
@@ -135,9 +136,8 @@ class BitfinexSource(CryptoSource):
                 "sort": "1",  # the oldest first
             }
             answer = self._ask(path, asked, request.symbol, request.interval)
-            _require_mondays(answer.bars, request.interval)
             yield answer
-            if answer.bars.num_rows < _ROWS:
+            if crypto.is_last(answer, _ROWS):
                 return
             start = crypto.next_start(answer.bars, request.interval, after=start, title=self.title)
 
@@ -164,15 +164,18 @@ class BitfinexSource(CryptoSource):
         return reply.status == 500 and reply.body.replace(b" ", b"").startswith(b'["error",10020')
 
     def _symbol_in(self, one: Recorded) -> str | None:
-        parts = one.path.replace(":hist", "/hist").split("/")
+        parts = urllib.parse.unquote(one.path).replace(":hist", "/hist").split("/")
         if "trades" in parts:
             return parts[parts.index("trades") + 1]
         key = next((part for part in parts if part.startswith("trade:")), "")
         return key.split(":", 2)[2] if key.count(":") >= 2 else None
 
     def _interval_in(self, one: Recorded) -> str | None:
-        key = next((part for part in one.path.split("/") if part.startswith("trade:")), "")
+        parts = urllib.parse.unquote(one.path).split("/")
+        key = next((part for part in parts if part.startswith("trade:")), "")
         frame = key.split(":")[1] if key else None
+        # Weeks were 7D in older notes.
+        frame = "1W" if frame == "7D" else frame
         return next((name for name, theirs in _FRAMES.items() if theirs == frame), None)
 
 
@@ -185,15 +188,3 @@ def _pair(symbol: str) -> str:
             todo="write the t; `tickerlake search` finds symbols",
         )
     return symbol
-
-
-def _require_mondays(bars: pa.Table, interval: str) -> None:
-    """Weeks are ours only if they start on Monday: theirs once started elsewhere (uncertain)."""
-    if interval != "1wk" or not bars.num_rows:
-        return
-    days = pc.unique(pc.day_of_week(bars["session_date"])).to_pylist()
-    if days != [0]:
-        raise MalformedError(
-            "Bitfinex's weeks do not start on Monday.", expected="Monday",
-            found=str(bars["session_date"][0]), todo="ask for 1d",
-        )  # fmt: skip

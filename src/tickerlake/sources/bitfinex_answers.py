@@ -48,9 +48,14 @@ def parse_answer(document: Any, told: Told) -> Answer:  # noqa: ANN401 - JSON is
         raise shape.malformed(told.title, "its whole", "an array", document)
     if not document:
         return empty_answer()
+    if told.symbol and told.symbol.startswith("f"):
+        return crypto.noted(f"{told.symbol}: funding, which is another market, no records")
     first = document[0]
     if isinstance(first, int) and first >= _MS_MIN and len(document) >= 6:
         document, first = [document], document  # `last` gives one row, flat
+    other = _other(document)
+    if other is not None:
+        return crypto.noted(f"{other}, no records")
     if not isinstance(first, list):
         raise shape.malformed(told.title, "its whole", "rows of candles, trades or pairs", document)
     if first and isinstance(first[0], str):
@@ -58,6 +63,22 @@ def parse_answer(document: Any, told: Told) -> Answer:  # noqa: ANN401 - JSON is
     times = shape.columns_of(document, 4, told.title)[0]
     is_candles = len(first) >= 6 and isinstance(times[0], int) and times[0] >= _MS_MIN
     return _candles(document, told) if is_candles else _trades(document, told)
+
+
+def _other(document: list[Any]) -> str | None:
+    """What holds none of our records: it is told by its form alone."""
+    first = document[0]
+    rows = first if isinstance(first, list) else document
+    if document in ([0], [1]):
+        return "the state of the platform"
+    if not isinstance(first, list):
+        numbers = all(isinstance(value, int | float) for value in document)
+        return "the newest state of one market" if numbers and len(document) >= 10 else None
+    if isinstance(rows[:1], list) and isinstance((rows or [None])[0], str) and len(rows) > 1:
+        is_market = not isinstance(rows[1], str)
+        return "the newest states of markets" if is_market else None
+    is_book = len(rows) == 3 and all(isinstance(value, int | float) for value in rows)
+    return "the book of orders" if is_book else None
 
 
 def listed(document: Any, told: Told) -> list[Hit]:  # noqa: ANN401 - JSON is any
@@ -152,9 +173,7 @@ def _candles(rows: list[Any], told: Told) -> Answer:
         shape.floats(column, title, "a price or volume") for column in prices
     )
     candles = crypto.Candles(starts, opened, high, low, close, volume)
-    interval = crypto.interval_of(starts, told.interval, title)
-    bars = candles.bars(told, interval=interval, currency=quote_of(symbol))
-    return dataclasses.replace(empty_answer(), bars=bars)
+    return candles.answer(told, currency=quote_of(symbol))
 
 
 def _trades(rows: list[Any], told: Told) -> Answer:

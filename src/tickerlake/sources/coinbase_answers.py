@@ -29,10 +29,15 @@ __all__ = ["listed", "parse_answer", "quote_of", "refusal"]
 _OTHERS: Final = {
     "max_precision": "a list of currencies",
     "bids": "the book of orders",
-    "rfq_volume": "the ticker's newest state",
+    "base_currency": "what a product is",
+    "ask": "the ticker's newest state",
     "volume_30day": "what happened in 24 hours",
     "epoch": "the server's time",
 }
+
+
+#: What the taker did, by what the maker did.
+_TAKERS: Final[Mapping[Any, str]] = {"sell": "buy", "buy": "sell"}
 
 
 def quote_of(symbol: str) -> str | None:
@@ -47,7 +52,7 @@ def parse_answer(document: Any, told: Told) -> Answer:  # noqa: ANN401 - JSON is
         TickerlakeError: What the answer tells, or that it is none.
     """
     other = crypto.other_answer(document, _OTHERS)
-    if other is not None:
+    if other is not None and not isinstance(document, list):
         return other
     if isinstance(document, Mapping):
         raise _told(200, document, told.title, told.symbol) or shape.malformed(
@@ -61,7 +66,7 @@ def parse_answer(document: Any, told: Told) -> Answer:  # noqa: ANN401 - JSON is
         return _candles(document, told)
     if "base_currency" in document[0]:
         return crypto.noted(f"a list of {len(listed(document, told)):,} products, no records")
-    return _trades(document, told)
+    return other or _trades(document, told)
 
 
 def listed(document: Any, told: Told) -> list[Hit]:  # noqa: ANN401 - JSON is any
@@ -146,9 +151,7 @@ def _candles(rows: list[Any], told: Told) -> Answer:
         shape.floats(column, title, "a price or volume") for column in prices
     )
     candles = crypto.Candles(starts, opened, high, low, close, volume)
-    interval = crypto.interval_of(starts, told.interval, title)
-    bars = candles.bars(told, interval=interval, currency=quote_of(symbol))
-    return dataclasses.replace(empty_answer(), bars=bars)
+    return candles.answer(told, currency=quote_of(symbol))
 
 
 def _trades(rows: list[Any], told: Told) -> Answer:
@@ -171,7 +174,7 @@ def _trades(rows: list[Any], told: Told) -> Answer:
         sizes=sizes,
         times=stamps.to_numpy(),
         # The maker sold: so the taker bought.
-        sides=["buy" if side == "sell" else "sell" for side in sides],
+        sides=[_TAKERS.get(side) for side in sides],
     )
     in_order = table.take(pa.array(range(table.num_rows - 1, -1, -1), pa.int64()))
     return dataclasses.replace(empty_answer(), ticks={"trade": in_order})

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tickerlake.errors import MalformedError
-from tickerlake.records import SCHEMAS, Kind, conform
+from tickerlake.records import INTERVALS, SCHEMAS, Kind, conform
 
 __all__ = [
     "LaxDecoder",
@@ -26,6 +26,7 @@ __all__ = [
     "malformed",
     "next_page",
     "table_of",
+    "unnamed_interval",
 ]
 
 _FIRST_DAY: Final = date(1800, 1, 1)
@@ -206,6 +207,23 @@ def next_page(provider: str, named: str | None, seen: set[str]) -> str | None:
         raise malformed(provider, "its pages", "each page once", "a page that comes again")
     seen.add(named)
     return named
+
+
+def unnamed_interval(provider: str, found: str | None) -> MalformedError:
+    """The error of bars whose length is none of ours, or that nobody tells."""
+    if found is None:
+        return MalformedError(
+            f"This answer of {provider} does not say how long its bars are.",
+            expected="several bars, whose distance tells it, or an interval told beside it",
+            found="neither",
+            todo="name it: --interval 1m, for instance",
+        )
+    return MalformedError(
+        f"{provider}'s bars are of an interval that has no name here.",
+        expected=" ".join(INTERVALS),
+        found=found,
+        todo="ask for one of these",
+    )
 
 
 def malformed(

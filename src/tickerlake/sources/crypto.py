@@ -8,6 +8,7 @@ after it is over, too (ADR 0017, with the next bar in the place of the next sess
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tickerlake import clock
-from tickerlake.errors import RangeError, TickerlakeError
+from tickerlake.errors import MalformedError, RangeError, TickerlakeError
 from tickerlake.records import SCHEMAS, Kind, conform
 from tickerlake.sources.base import (
     About,
@@ -29,6 +30,7 @@ from tickerlake.sources.base import (
     empty_answer,
     select,
 )
+from tickerlake.sources.columns import unnamed_interval
 from tickerlake.sources.crypto_shape import Int64s, Told, floats, instants, malformed, texts
 from tickerlake.sources.http import Reply
 
@@ -40,6 +42,7 @@ __all__ = [
     "fits",
     "gather",
     "interval_of",
+    "is_last",
     "joined",
     "milliseconds",
     "next_start",
@@ -61,6 +64,9 @@ INTERVAL_SECONDS: Final[dict[str, int]] = {
 
 _DAY: Final = timedelta(days=1)
 _DAY_US: Final = 86_400_000_000
+_LEFT_OUT: Final = "without prices, or of a bar told twice"
+#: 1970-01-01 was a Thursday.
+_MONDAY: Final = 4
 _SKEW: Final = timedelta(seconds=60)
 _INSTANT: Final = pa.timestamp("us", tz="UTC")
 _NO_TRADES: Final = SCHEMAS["trade"].empty_table()
@@ -78,14 +84,33 @@ class Candles:
     close: pa.Array
     volume: pa.Array
 
-    def bars(
-        self,
-        told: Told,
-        *,
-        interval: str,
-        currency: str | None,
-    ) -> pa.Table:
+    def answer(self, told: Told, *, currency: str | None, own: str | None = None) -> Answer:
+        """The bars, and notes of what became of the rows; `own`: the interval that they tell.
+
+        Raises:
+            MalformedError: Nobody says how long the bars are, or weeks do not start on Monday.
+        """
+        asked = own or told.interval
+        interval = interval_of(self.starts, asked, told.title)
+        if interval == "1wk" and (self.starts // (_DAY_US * 1000) % 7 != _MONDAY).any():
+            raise MalformedError(
+                f"{told.title}'s weeks do not start on Monday.",
+                expected="Monday",
+                found=f"{_days(self.starts // 1000)[0]}",
+                todo="ask for 1d",
+            )
+        bars = self.bars(told, interval=interval, currency=currency)
+        notes = [] if asked else [f"bars of {interval}, by their distance: nothing says it"]
+        gone = len(self.starts) - bars.num_rows
+        if gone:
+            what = "1 row" if gone == 1 else f"{gone:,} rows"
+            notes.append(f"{told.symbol} {interval}: {what} {_LEFT_OUT}")
+        return dataclasses.replace(empty_answer(), bars=bars, notes=tuple(notes))
+
+    def bars(self, told: Told, *, interval: str, currency: str | None) -> pa.Table:
         """In our schema, in order of time, each start once: the later row counts.
+
+        Rows without any price are left out.
 
         `told.received_at` None: a recording that does not say when it was received speaks as of the
         start of its newest bar, unless the story's clock was set (ADR 0017).
@@ -117,7 +142,8 @@ class Candles:
             },
             len(starts),
         )
-        return _each_once(table)
+        prices = [pc.is_valid(table[name]) for name in ("open", "high", "low", "close")]
+        return _each_once(table.filter(functools.reduce(pc.or_, prices)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +270,7 @@ def trades(
     prices: Sequence[Any],
     sizes: Sequence[Any],
     times: Int64s,
-    sides: Sequence[str],
+    sides: Sequence[str | None],
     fetched_at: datetime | pa.Array | None = None,
 ) -> pa.Table:
     """Trades as columns; `conditions` says what the taker did: buy or sell.
@@ -307,6 +333,12 @@ def reaches(table: pa.Table, end: datetime) -> bool:
     return bool(table["ts"][-1].as_py() >= end)
 
 
+def is_last(page: Answer, rows: int) -> bool:
+    """Whether a page of bars ends the range: it is not full, though no row of it was left out."""
+    left_out = any(note.endswith(_LEFT_OUT) for note in page.notes)
+    return not page.bars.num_rows or (page.bars.num_rows < rows and not left_out)
+
+
 def next_start(bars: pa.Table, interval: str, *, after: int, title: str) -> int:
     """Where the next page begins: when the last bar's time is over, in ms.
 
@@ -362,7 +394,7 @@ def interval_of(nanos: Int64s, told: str | None, provider: str) -> str:
     if shortest is not None and 28 * 86_400 <= shortest <= 31 * 86_400:
         return "1mo"
     if shortest not in known:
-        raise malformed(provider, "its times", "bars of an interval that we know", shortest)
+        raise unnamed_interval(provider, None if shortest is None else f"{shortest:,} s")
     return known[shortest]
 
 

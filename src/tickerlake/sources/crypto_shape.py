@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tickerlake.errors import MalformedError, NotFoundError
 
@@ -96,17 +97,18 @@ def columns_of(rows: object, width: int, provider: str) -> list[list[Any]]:
 
 
 def floats(values: Sequence[Any], provider: str, where: str) -> pa.Array:
-    """Numbers, or texts of numbers, as float64; null stays null.
+    """Numbers, or texts of numbers, as float64, rounded once; null stays null.
 
     Raises:
-        MalformedError: Anything else.
+        MalformedError: Anything else, or a number that is not finite.
     """
     try:
-        if any(type(value) is str for value in values[:2]):
-            return pa.array(values, pa.string()).cast(pa.float64())
-        return pa.array(values, pa.float64())
+        numbers = _of_one_type(values, pa.float64()).cast(pa.float64())
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeError) as error:
         raise malformed(provider, where, "numbers", error) from error
+    if pc.all(pc.is_finite(numbers)).as_py() is False:
+        raise malformed(provider, where, "finite numbers", "one that is not")
+    return numbers
 
 
 def texts(values: Sequence[Any], provider: str, where: str) -> pa.Array:
@@ -116,11 +118,20 @@ def texts(values: Sequence[Any], provider: str, where: str) -> pa.Array:
         MalformedError: Anything else.
     """
     try:
-        if any(type(value) is str for value in values[:2]):
-            return pa.array(values, pa.string())
-        return pa.array(values, pa.int64()).cast(pa.string())
+        return _of_one_type(values, pa.int64()).cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeError) as error:
         raise malformed(provider, where, "integers or texts", error) from error
+
+
+def _of_one_type(values: Sequence[Any], numbers: pa.DataType) -> pa.Array:
+    """Texts if any value is one, which the numbers among them become; else numbers."""
+    kinds = set(map(type, values))
+    if kinds <= {str, type(None)}:
+        return pa.array(values, pa.string())
+    if str not in kinds or kinds - {str, int, float, type(None)}:
+        return pa.array(values, numbers)  # refuses what is none
+    told = [str(value) if type(value) in (int, float) else value for value in values]
+    return pa.array(told, pa.string())
 
 
 def nanoseconds(values: Sequence[Any] | pa.Array, provider: str, where: str) -> Int64s:
@@ -130,7 +141,8 @@ def nanoseconds(values: Sequence[Any] | pa.Array, provider: str, where: str) -> 
         MalformedError: No integers, or no times of this age.
     """
     try:
-        numbers = pa.array(values, pa.int64())
+        numbers = values if isinstance(values, pa.Array) else _of_one_type(values, pa.int64())
+        numbers = numbers.cast(pa.int64())
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         raise malformed(provider, where, "times since 1970, as integers", error) from error
     if numbers.null_count:

@@ -119,7 +119,10 @@ class CryptoSource(ABC):
                 received_at or one.date,
             )
             answers.append(self._understood(one, told))
-        return crypto.joined(answers)
+        whole = crypto.joined(answers)
+        if not whole.tables() and not whole.notes:
+            return dataclasses.replace(whole, notes=(f"{self.title} answered without rows",))
+        return whole
 
     @abstractmethod
     def dialect(self, symbols: Sequence[str], kinds: Sequence[Kind]) -> Dialect:

@@ -162,5 +162,5 @@ class KrakenSource(CryptoSource):
         return one.query.get("pair")
 
     def _interval_in(self, one: Recorded) -> str | None:
-        minutes = one.query.get("interval")
+        minutes = one.query.get("interval", "1" if one.path.endswith("/OHLC") else None)
         return next((name for name, n in _MINUTES.items() if str(n) == minutes), None)

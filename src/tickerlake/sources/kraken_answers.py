@@ -99,6 +99,8 @@ def parse_answer(document: Any, told: Told) -> Answer:  # noqa: ANN401 - JSON is
     if not named:
         return empty_answer() if "last" in result else crypto.noted("an answer without a pair")
     key, rows = named[0]
+    if key in ("unixtime", "status"):
+        return crypto.noted("the server's time or state, no records")
     if isinstance(rows, Mapping):
         if "wsname" in rows or "altname" in rows:
             return crypto.noted(f"a list of {len(named):,} pairs, no records")
@@ -110,6 +112,8 @@ def parse_answer(document: Any, told: Told) -> Answer:  # noqa: ANN401 - JSON is
     told = dataclasses.replace(told, symbol=told.symbol or key)
     if not rows:
         return empty_answer()
+    if isinstance(rows, list) and all(isinstance(row, list) and len(row) == 3 for row in rows):
+        return crypto.noted("best bids and asks of the past, no records")
     # A candle's fourth value is a price, a trade's the letter b or s.
     is_trades = shape.columns_of(rows, 6, told.title)[3][0] in ("b", "s")
     return _trades(rows, told) if is_trades else _candles(rows, told)
@@ -203,12 +207,7 @@ def _candles(rows: list[Any], told: Told) -> Answer:
     columns = shape.columns_of(rows, 7, title)
     starts = shape.nanoseconds(columns[0], title, "the time of a candle")
     prices = (shape.floats(columns[at], title, "a price or volume") for at in (1, 2, 3, 4, 6))
-    bars = crypto.Candles(starts, *prices).bars(
-        told,
-        interval=crypto.interval_of(starts, told.interval, title),
-        currency=quote_of(told.require_symbol()),
-    )
-    return dataclasses.replace(empty_answer(), bars=bars)
+    return crypto.Candles(starts, *prices).answer(told, currency=quote_of(told.require_symbol()))
 
 
 def _trades(rows: list[Any], told: Told) -> Answer:
@@ -224,7 +223,7 @@ def _trades(rows: list[Any], told: Told) -> Answer:
         prices=prices,
         sizes=sizes,
         times=seconds_ns(times, title),
-        sides=["sell" if side == "s" else "buy" for side in sides],
+        sides=[{"s": "sell", "b": "buy"}.get(side) for side in sides],
     )
     return dataclasses.replace(empty_answer(), ticks={"trade": table})
 

@@ -20,6 +20,7 @@ from tickerlake.sources.live import Frame
 __all__ = ["FirstVersion"]
 
 _MINUTES: Final = {seconds // 60: name for name, seconds in INTERVAL_SECONDS.items()}
+_MINUTE_NS: Final = 60 * 10**9
 #: 1973 to 2200, in seconds.
 _FIRST, _LAST = 1e8, 7_258_118_400.0
 
@@ -95,7 +96,8 @@ class FirstVersion:
         ends, minutes, *prices = rows.columns()
         names = ("open", "high", "low", "close", "volume")
         told = zip(names, prices, strict=True)
-        ends_us = pa.array(seconds_ns(ends, self._title) // 1000)
+        # Bars end at whole minutes; the documentation's sample has a fraction of a second more.
+        ends_us = pa.array(seconds_ns(ends, self._title) // _MINUTE_NS * (_MINUTE_NS // 1000))
         lengths = pa.array([count * 60_000_000 for count in minutes])
         received = rows.received_at
         return talk.bars(

@@ -180,6 +180,10 @@ class KrakenTalk:
             said.ready = True
         elif document.get("error") is not None:
             said.note(f"{self._title} says: {str(document['error'])[:120]}")
+        elif document.get("channel") not in _KNOWN and "data" in document:
+            said.note(
+                f"frames of {document.get('channel')}, which hold no records of ours, were left out"
+            )
         elif not any(word in _KNOWN for word in (document.get("channel"), event, method)):
             said.note(f"a frame that we do not know: {str(dict(document))[:120]}")
 

@@ -55,17 +55,16 @@ from tickerlake.sources.massive_answers import (
     open_page,
     ticks_of,
 )
+from tickerlake.sources.massive_recorded import bars_of, parse_recorded
 from tickerlake.sources.massive_reference import Reference, actions_of, hits_of, renames_of
 from tickerlake.sources.massive_talk import MassiveTalk
-from tickerlake.sources.recordings import Recorded, plain, recorded
+from tickerlake.sources.recordings import plain, recorded
 from tickerlake.sources.tagged import has_tag, refuse_kinds
 from tickerlake.sources.us_market import (
     NEW_YORK,
     bars_at_most,
-    guess_interval,
     new_york_midnight,
     patience,
-    us_bars,
     widened,
 )
 
@@ -294,9 +293,16 @@ class MassiveSource:
         if is_capture(payload) or has_tag(payload, "ev"):
             keyless = partial(self._talk, (), (), "")
             return parse_capture(payload, keyless, received_at=received_at, batches=False)
+        delay = self.limits.delay_seconds
         return joined_answers(
             [
-                self._parsed(one, symbol, interval, received_at or one.date or clock.now())
+                parse_recorded(
+                    one,
+                    symbol=symbol,
+                    interval=interval,
+                    received_at=received_at or one.date or clock.now(),
+                    delay_seconds=delay,
+                )
                 for one in recorded(payload)
             ]
         )
@@ -312,38 +318,6 @@ class MassiveSource:
             silence_seconds=settings.silence_seconds,
         )
 
-    def _parsed(
-        self, told: Recorded, symbol: str | None, interval: str | None, received: datetime
-    ) -> Answer:
-        parts = told.path.split("/")  # /v3/trades/AAPL, /v2/aggs/ticker/AAPL/range/5/minute/…
-        if symbol is None and len(parts) > 3 and parts[2] in ("trades", "quotes"):
-            symbol = urllib.parse.unquote(parts[3])
-        page = open_page(told.body, symbol=symbol, status=told.status)
-        notes = ("there are more pages",) if page.next_url else ()
-        nothing = empty_answer()
-        if not page.count:
-            return dataclasses.replace(nothing, notes=("Massive answered without results",))
-        if page.what in ("splits", "dividends", "events"):
-            actions = actions_of(page.what, page.listed, provider=self.name, received_at=received)
-            return dataclasses.replace(nothing, actions=actions, notes=notes)
-        if page.what == "tickers":
-            note = f"{page.count} tickers, which are no records: search finds them"
-            return dataclasses.replace(nothing, notes=(note, *notes))
-        if page.what != "bars":
-            kind: Kind = "trade" if page.what == "trades" else "quote"
-            table = ticks_of(page, kind, provider=self.name, received_at=received)
-            return dataclasses.replace(nothing, ticks={kind: table}, notes=notes)
-        starts = page.columns["start"]
-        spans = {f"{number}/{unit}": ours for ours, (number, unit) in SPANS.items()}
-        interval = interval or spans.get("/".join(parts[6:8]))
-        bars = self._table(
-            page.columns,
-            interval or ("1d" if page.many else guess_interval(starts, provider="Massive")),
-            received,
-            adjusted=True if page.adjusted is None else page.adjusted,
-        )
-        return dataclasses.replace(nothing, bars=bars, notes=notes)
-
     def _answer(
         self, request: BarsRequest, columns: Mapping[str, pa.Array], told: Sequence[_Told]
     ) -> Answer:
@@ -352,29 +326,16 @@ class MassiveSource:
             note = f"{request.symbol} {request.interval}: Massive answered without bars"
             return dataclasses.replace(empty_answer(), notes=(*last.notes, note), about=last.about)
         says = last.page.adjusted
-        bars = self._table(
+        bars, notes = bars_of(
             {**columns, "symbol": pa.repeat(request.symbol, len(columns["start"]))},
-            request.interval,
-            last.received_at,
+            interval=request.interval,
+            received_at=last.received_at,
             adjusted=self._settings.adjusted if says is None else says,
-        )
-        return dataclasses.replace(
-            empty_answer(), bars=select(bars, request), notes=last.notes, about=last.about
-        )
-
-    def _table(
-        self, columns: Mapping[str, pa.Array], interval: str, received: datetime, *, adjusted: bool
-    ) -> pa.Table:
-        today = received.astimezone(ZoneInfo(NEW_YORK)).date()
-        currency = currency_of(columns["symbol"][0].as_py())
-        return us_bars(
-            columns,
-            provider=self.name,
-            interval=interval,
-            received_at=received,
             delay_seconds=self.limits.delay_seconds,
-            # Prices that are adjusted hold the splits up to the day of the answer.
-            common={"currency": currency, **({"split_basis": today} if adjusted else {})},
+        )
+        notes = (*last.notes, *notes)
+        return dataclasses.replace(
+            empty_answer(), bars=select(bars, request), notes=notes, about=last.about
         )
 
     def _period(self, request: BarsRequest) -> tuple[datetime, datetime, tuple[str, ...]]:

@@ -16,10 +16,9 @@ from typing import Any, Final, Literal
 import msgspec
 import pyarrow as pa
 
-from tickerlake.errors import (
-    MalformedError,
-)
+from tickerlake.errors import MalformedError
 from tickerlake.records import SCHEMAS, Kind, conform
+from tickerlake.sources.columns import LaxDecoder
 from tickerlake.sources.frames import epoch_ns
 from tickerlake.sources.listed import symbol_of
 from tickerlake.sources.massive_reference import REFERENCE
@@ -35,8 +34,8 @@ __all__ = [
 ]
 
 What = Literal[
-    "bars", "trades", "quotes", "last_trade", "last_quote", "splits", "dividends", "tickers",
-    "events", "nothing",
+    "bars", "trades", "quotes", "last_trade", "last_quote", "currency_quotes", "splits",
+    "dividends", "tickers", "events", "nothing",
 ]  # fmt: skip
 
 
@@ -195,6 +194,7 @@ _TELLING: Final[dict[What, set[str]]] = {
     "last_trade": {"t", "p", "x"},
     "trades": {"price", "sip_timestamp"},
     "quotes": {"sip_timestamp"},
+    "currency_quotes": {"participant_timestamp", "bid_price"},
     "events": {"events"},
     "tickers": {"ticker", "name"},
 }
@@ -311,7 +311,11 @@ def _last_quote_columns(rows: Sequence[_Newest]) -> dict[str, pa.Array]:
     return {"ts_ns": _epoch_ns([row.t for row in rows]), **_floats(rows, **names)}
 
 
-_PLURALS: Final[dict[What, What]] = {"last_trade": "trades", "last_quote": "quotes"}
+_PLURALS: Final[dict[What, What]] = {
+    "last_trade": "trades",
+    "last_quote": "quotes",
+    "currency_quotes": "quotes",
+}
 
 
 _COLUMNS: Final[dict[What, Callable[[Sequence[Any]], dict[str, pa.Array]]]] = {
@@ -320,13 +324,15 @@ _COLUMNS: Final[dict[What, Callable[[Sequence[Any]], dict[str, pa.Array]]]] = {
     "quotes": _quote_columns,
     "last_trade": _last_trade_columns,
     "last_quote": _last_quote_columns,
+    "currency_quotes": _quote_columns,
 }
-_DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
-    "bars": msgspec.json.Decoder(list[_Bar]),
-    "trades": msgspec.json.Decoder(list[_Trade]),
-    "quotes": msgspec.json.Decoder(list[_Quote]),
-    "last_trade": msgspec.json.Decoder(list[_Newest]),
-    "last_quote": msgspec.json.Decoder(list[_Newest]),
+_DECODERS: Final[dict[str, LaxDecoder]] = {
+    "bars": LaxDecoder(list[_Bar]),
+    "trades": LaxDecoder(list[_Trade]),
+    "quotes": LaxDecoder(list[_Quote]),
+    "last_trade": LaxDecoder(list[_Newest]),
+    "last_quote": LaxDecoder(list[_Newest]),
+    "currency_quotes": LaxDecoder(list[_Quote]),
     **REFERENCE,
 }
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from tickerlake.records import SCHEMAS
 from tickerlake.sources.base import Hit, Rename
+from tickerlake.sources.columns import LaxDecoder
 from tickerlake.sources.us_market import latest_of_key
 
 __all__ = [
@@ -42,7 +43,8 @@ class Dividend(msgspec.Struct):
     """Cash for each share."""
 
     ticker: str
-    ex_dividend_date: date
+    #: Null of some that are only declared: no record.
+    ex_dividend_date: date | None
     cash_amount: float
     currency: str | None = None
 
@@ -175,6 +177,7 @@ def _dividend_records(listed: Sequence[Dividend]) -> list[dict[str, Any]]:
             "currency": told.currency or "USD",
         }
         for told in listed
+        if told.ex_dividend_date is not None
     ]
 
 
@@ -198,9 +201,9 @@ _ACTIONS: Final[dict[Reference, Callable[[Sequence[Any]], list[dict[str, Any]]]]
 }
 
 #: Reads the results of each.
-REFERENCE: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
-    "splits": msgspec.json.Decoder(list[Split]),
-    "dividends": msgspec.json.Decoder(list[Dividend]),
-    "tickers": msgspec.json.Decoder(list[Ticker]),
-    "events": msgspec.json.Decoder(list[Events]),
+REFERENCE: Final[Mapping[str, LaxDecoder]] = {
+    "splits": LaxDecoder(list[Split]),
+    "dividends": LaxDecoder(list[Dividend]),
+    "tickers": LaxDecoder(list[Ticker]),
+    "events": LaxDecoder(list[Events]),
 }

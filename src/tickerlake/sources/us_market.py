@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 
 from tickerlake import clock
 from tickerlake.calendars import Session, sessions
-from tickerlake.errors import MalformedError
 from tickerlake.records import KEYS, SCHEMAS, Kind, conform, is_constant
 from tickerlake.sources.base import BarsRequest
+from tickerlake.sources.columns import unnamed_interval
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -38,6 +38,7 @@ __all__ = [
     "patience",
     "us_bars",
     "widened",
+    "with_prices",
 ]
 
 NEW_YORK: Final = "America/New_York"
@@ -122,6 +123,22 @@ def us_bars(
     return latest_of_key(bars, "bar").sort_by(order)
 
 
+def with_prices(
+    columns: Mapping[str, pa.Array],
+) -> tuple[Mapping[str, pa.Array], tuple[str, ...]]:
+    """The columns without rows that have no price at all, and a note of those."""
+    if not columns:
+        return columns, ()
+    known = pc.is_valid(columns["open"])
+    for name in ("high", "low", "close"):
+        known = pc.or_(known, pc.is_valid(columns[name]))
+    gone = len(known) - (pc.sum(known).as_py() or 0)
+    if not gone:
+        return columns, ()
+    note = f"{gone:,} {'row' if gone == 1 else 'rows'} without prices"
+    return {name: column.filter(known) for name, column in columns.items()}, (note,)
+
+
 def bars_as_told(
     columns: Mapping[str, pa.Array],
     *,
@@ -197,24 +214,25 @@ def guess_interval(starts: pa.Array, *, provider: str) -> str:
     micros = np.unique(starts.cast(pa.int64()).to_numpy())
     local = _local(pa.array(micros).cast(_UTC)).cast(pa.int64()).to_numpy()
     if not (local % _MICROS_OF_DAY).any():
-        steps = np.diff(local // _MICROS_OF_DAY)
-        least = int(steps.min()) if len(steps) > 1 else 1
-        return next(name for days, name in _LONG_STEPS if least >= days)
+        return _guess_long(local // _MICROS_OF_DAY)
     steps = np.diff(micros) // 60_000_000
-    found = {minutes: name for name, minutes in MINUTES.items()}.get(
-        int(steps.min()) if len(steps) else 0
-    )
+    shortest = int(steps.min()) if len(steps) else 0
+    found = {minutes: name for name, minutes in MINUTES.items()}.get(shortest)
     if found is None:
-        raise MalformedError(
-            f"This answer of {provider} does not say how long its bars are.",
-            expected="bars whose distance is an interval",
-            found=f"{len(micros)} stamps",
-            todo="name it: --interval 1m, for instance",
-        )
+        raise unnamed_interval(provider, f"{shortest} minutes" if shortest else None)
     return found
 
 
-_LONG_STEPS: Final = ((85, "3mo"), (27, "1mo"), (7, "1wk"), (0, "1d"))
+def _guess_long(days: npt.NDArray[np.int64]) -> str:
+    """Months begin on their first day, weeks on one weekday; all else is days. Days since 1970."""
+    steps = np.diff(days)
+    if not len(steps):
+        return "1d"
+    firsts = days.astype("datetime64[D]")
+    months = firsts.astype("datetime64[M]")
+    if (firsts == months.astype("datetime64[D]")).all():
+        return "3mo" if not np.diff(months.astype(np.int64)).min() % 3 else "1mo"
+    return "1wk" if not (steps % 7).any() else "1d"
 
 
 def latest_of_key(table: pa.Table, kind: Kind) -> pa.Table:
