@@ -57,7 +57,8 @@ def answer() -> bytes:
         "timestamp": starts,
         "indicators": {"quote": [{name: values.tolist() for name, values in columns.items()}]},
     }
-    return json.dumps({"chart": {"result": [result], "error": None}}).encode()
+    document = {"chart": {"result": [result], "error": None}}
+    return json.dumps(document, separators=(",", ":")).encode()
 
 
 def with_pandas(payload: bytes) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tickerlake.errors import TickerlakeError
+from tickerlake.errors import MalformedError, TickerlakeError
 from tickerlake.sources.yahoo import YahooSource
 from yahoo_double import at, chart
 
@@ -76,3 +76,29 @@ def test_no_value_can_break_out_of_the_tree(name: str, wrapped: bool) -> None:
             except TickerlakeError as error:
                 outcomes.add("refused" if error.todo else "refused without help")
     assert outcomes == {"bars", "none", "refused"}
+
+
+@pytest.mark.parametrize("name", ["timestamp", "open", "volume"])
+@pytest.mark.parametrize("junk", [[[]], [[1709303400]], [[], []], [[1, 2], [3, 4]]])
+def test_lists_inside_columns_are_refused(name: str, junk: list[list[int]]) -> None:
+    """A column whose values are lists is no column, however many they are."""
+    answer: Any = copy.deepcopy(ANSWERS["minutes"])
+    result = answer["chart"]["result"][0]
+    quote = result["indicators"]["quote"][0]
+    if name == "timestamp":
+        result["timestamp"] = junk
+        for column in quote:
+            quote[column] = []
+    else:
+        quote[name] = junk
+    with pytest.raises(MalformedError):
+        YahooSource().parse(json.dumps(answer).encode())
+
+
+@pytest.mark.parametrize("close", [[10.5, None], [10, 11], ["10.5", None], [True, 11.0]])
+def test_numbers_of_any_kind_are_read_as_before(close: list[Any]) -> None:
+    """Nulls, integers and texts of numbers among prices: the same float64 as alone."""
+    answer: Any = copy.deepcopy(ANSWERS["minutes"])
+    answer["chart"]["result"][0]["indicators"]["quote"][0]["close"] = close
+    bars = YahooSource().parse(json.dumps(answer).encode()).bars
+    assert bars["close"].to_pylist() == [None if each is None else float(each) for each in close]

@@ -195,6 +195,9 @@ def conform(table: pa.Table, kind: Kind) -> pa.Table:
     for field in schema:
         if field.name in table.column_names:
             column = table.column(field.name)
+            if column.type.equals(field.type):
+                columns.append(column)
+                continue
             _refuse_naive(column.type, field, kind)
             try:
                 columns.append(column.cast(field.type))
@@ -220,9 +223,10 @@ def in_calendar(column: pa.Array | pa.ChunkedArray) -> bool:
     """
     if not pa.types.is_temporal(column.type):
         return True
-    last, width = (_DAYS, pa.int32()) if pa.types.is_date32(column.type) else (_MICROS, pa.int64())
-    found = pc.min_max(column.cast(width)).as_py()
-    return found["min"] is None or (last[0] <= found["min"] and found["max"] <= last[1])
+    last = _DAYS if pa.types.is_date32(column.type) else _MICROS
+    # As numbers: Python has no times outside of these years.
+    first, latest = (each.value for each in pc.min_max(column).values())
+    return first is None or (last[0] <= first and latest <= last[1])
 
 
 _DAYS: Final = tuple((day - date(1970, 1, 1)).days for day in (date.min, date.max))
@@ -230,8 +234,14 @@ _DAYS: Final = tuple((day - date(1970, 1, 1)).days for day in (date.min, date.ma
 _MICROS: Final = ((_DAYS[0] + 1) * 86_400_000_000, _DAYS[1] * 86_400_000_000)
 
 
+_TIMES: Final = {
+    kind: [field.name for field in schema if pa.types.is_temporal(field.type)]
+    for kind, schema in SCHEMAS.items()
+}
+
+
 def _within_calendar(table: pa.Table, kind: Kind) -> pa.Table:
-    for name in table.column_names:
+    for name in _TIMES[kind]:
         if not in_calendar(table.column(name)):
             raise MalformedError(
                 f"Column {name!r} of a {kind} holds a time that no calendar has.",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import ClassVar, Final
 
+import numpy as np
 import pyarrow as pa
 
 from tickerlake import clock
@@ -205,7 +206,8 @@ class YahooSource:
             told = {"symbol": symbol, "interval": interval, "received_at": received_at}
             parts = [self.parse(one, **told) for one in packed]  # type: ignore[arg-type]
             return parts[0] if len(parts) == 1 else _joined(parts)
-        if is_capture(payload) or is_pricing(payload):
+        is_chart = payload.startswith(b'{"chart":') and b"\n" not in payload
+        if not is_chart and (is_capture(payload) or is_pricing(payload)):
             every = self.limits.live
             return parse_capture(
                 payload,
@@ -332,6 +334,8 @@ def _widened(request: BarsRequest) -> BarsRequest:
 
 def _check_anchors(bars: pa.Table, request: BarsRequest) -> None:
     """Every week starts on Monday; months and quarters on their first day."""
+    if request.interval not in ("1wk", "1mo", "3mo"):
+        return
     for day in bars["session_date"].to_pylist()[1:]:  # the first may be the day of the listing
         if anchor(day, request.interval) != day:
             raise MalformedError(
@@ -359,6 +363,6 @@ def _joined(answers: list[Answer]) -> Answer:
 
 def _newest(table: pa.Table, key: tuple[str, ...]) -> pa.Table:
     """Each key's last row: parts of a range may overlap by the bar at their seam."""
-    numbered = table.append_column("row", pa.array(range(table.num_rows), pa.int64()))
+    numbered = table.append_column("row", pa.array(np.arange(table.num_rows)))
     last = numbered.group_by(list(key)).aggregate([("row", "max")])["row_max"]
     return table.take(last.combine_chunks().sort())

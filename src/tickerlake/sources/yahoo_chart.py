@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tickerlake import clock
 from tickerlake.errors import MalformedError
-from tickerlake.records import INTERVALS, SCHEMAS, Kind, conform
+from tickerlake.records import INTERVALS, SCHEMAS
 from tickerlake.sources.base import Answer
 from tickerlake.sources.yahoo_market import Market, about, state_of
 from tickerlake.sources.yahoo_recording import Recording
-from tickerlake.sources.yahoo_rows import Cleaning, Period, anchor, read_rows
+from tickerlake.sources.yahoo_rows import Cleaning, Dates, Period, anchor, read_rows, runs
 from tickerlake.sources.yahoo_shape import epoch, mapping, misshapen, text
 
 __all__ = ["parse_chart"]
 
 _INTERVALS: Final = {"60m": "1h", "1w": "1wk"}
 _INSTANT: Final = SCHEMAS["bar"].field("ts").type
+_STATES: Final = ("forming", "provisional", "final")
+_STATE_TEXTS: Final = pa.array(_STATES, pa.string())
+_FORMING, _PROVISIONAL = np.int8(0), np.int8(1)
 _ACTIONS: Final = {"dividends": "dividend", "capitalGains": "capital_gain", "splits": "split"}
 
 
@@ -65,9 +71,8 @@ def parse_chart(
     _clean(cleaning, recording.period, received)
     dates = cleaning.dates()
     intraday = told.endswith(("m", "h"))
-    keys = cleaning.rows.stamps.tolist() if intraday else dates
-    dates = [dates[at] for at in cleaning.merge_doubles(keys)]
-    states = list(_states(cleaning, dates, told, market, as_of))
+    dates = dates[cleaning.merge_doubles(cleaning.rows.stamps if intraday else dates)]
+    states = _states(cleaning, dates, told, market, as_of)
     name = text(meta.get("symbol"), "meta.symbol") or recording.symbol
     if name is None:
         raise misshapen("meta.symbol", "whose bars these are, or a symbol told beside it", None)
@@ -89,7 +94,7 @@ def parse_chart(
     actions = _actions(recording.result, market, common) if told == "1d" else ()
     return Answer(
         bars=bars,
-        actions=_table([*actions], "corporate_action"),
+        actions=_actions_table([*actions]),
         notes=tuple(f"{name} {told}: {note}" for note in cleaning.notes or _nothing(bars)),
         about=about(meta, market, as_of=told_at, url=recording.url),
     )
@@ -124,45 +129,44 @@ def _times(
 
 
 def _states(
-    cleaning: Cleaning, dates: Sequence[date], interval: str, market: Market, as_of: int
-) -> Iterator[str]:
-    answered = sorted(set(dates))
+    cleaning: Cleaning, dates: Dates, interval: str, market: Market, as_of: int
+) -> pa.Array:
+    firsts, lengths = runs(dates)
+    answered: list[date] = sorted(set(firsts.tolist()))
 
     def settled(day: date) -> str:
         return state_of(day, market=market, as_of=as_of, answered=answered)
 
     if interval.endswith(("m", "h")):
-        by_date = {day: settled(day) for day in answered}
-        yield from _intraday_states(cleaning, [by_date[day] for day in dates], interval, as_of)
-        return
-    for day, live in zip(dates, cleaning.rows.live, strict=True):
+        by_date = {day: _STATES.index(settled(day)) for day in answered}
+        by_run = np.array([by_date[day] for day in firsts.tolist()], np.int8)
+        return _intraday_states(cleaning, by_run.repeat(lengths), interval, as_of)
+    today = market.local(as_of).date()
+    states = []
+    for day, live in zip(dates.tolist(), cleaning.rows.live.tolist(), strict=True):
         if interval == "1d" and live:
             # By Yahoo's stamp alone, whatever our clock says.
             running = market.last_trade is not None and market.runs_at(market.last_trade)
-            yield "forming" if running and day == market.current_date else "provisional"
+            states.append("forming" if running and day == market.current_date else "provisional")
         elif interval == "1d":
-            yield settled(day)
-        elif market.local(as_of).date() <= _last_day(day, interval):
-            yield "forming"
+            states.append(settled(day))
+        elif today <= _last_day(day, interval):
+            states.append("forming")
         else:
-            yield settled(_last_day(day, interval))
+            states.append(settled(_last_day(day, interval)))
+    return pa.array(states, pa.string())
 
 
 def _intraday_states(
-    cleaning: Cleaning, by_session: Sequence[str], interval: str, as_of: int
-) -> list[str]:
+    cleaning: Cleaning, by_session: npt.NDArray[np.int8], interval: str, as_of: int
+) -> pa.Array:
     rows = cleaning.rows
     over = rows.stamps + _seconds(interval) <= as_of
-    told = np.array(by_session, dtype=np.str_)
-    runs_on = told == "forming"
-    extended = np.array(cleaning.sessions(), dtype=np.str_) == "extended"
-    states: list[str] = np.select(
-        # The session runs on, but this bar may be over.
-        [runs_on & over & ~rows.live, runs_on | (extended & ~over), rows.live],
-        ["provisional", "forming", "provisional"],
-        default=told,
-    ).tolist()
-    return states
+    runs_on = by_session == _FORMING
+    states = np.where(rows.live, _PROVISIONAL, by_session)
+    states[runs_on | (cleaning.extended() & ~over)] = _FORMING
+    states[runs_on & over & ~rows.live] = _PROVISIONAL  # the session runs on, but this bar is over
+    return _STATE_TEXTS.take(pa.array(states))
 
 
 def _last_day(first: date, interval: str) -> date:
@@ -178,31 +182,48 @@ def _seconds(interval: str) -> int:
 
 def _bars(
     cleaning: Cleaning,
-    dates: Sequence[date],
-    states: Sequence[str],
+    dates: Dates,
+    states: pa.Array,
     common: Mapping[str, Any],
 ) -> pa.Table:
+    """The table by our schema, of which `from_arrays` makes sure; `read_rows` checked the times."""
     rows, count = cleaning.rows, len(cleaning.rows)
-    days = pa.array(dates, pa.date32())
-    if common["interval"].endswith(("m", "h")):
-        starts = pa.array(rows.stamps, pa.int64()).cast(pa.timestamp("s", tz="UTC"))
-    else:
-        starts = days.cast(pa.timestamp("us")).cast(_INSTANT)
-    columns = {
-        "ts": starts,
-        "session_date": days,
-        "state": pa.array(states, pa.string()),
-        "session": pa.array(cleaning.sessions(), pa.string()),
+    intraday = common["interval"].endswith(("m", "h"))
+    starts = rows.stamps * 1_000_000 if intraday else dates.astype("datetime64[us]")
+    extended = cleaning.extended()
+    columns: dict[str, pa.Array] = {
+        "ts": pa.array(starts.astype(np.int64)).view(_INSTANT),
+        "session_date": pa.array(dates.astype(np.int32)).view(pa.date32()),
+        "state": states,
         "volume": pa.array(rows.volume, from_pandas=True),
         "adj_close": pa.array(rows.adjusted, from_pandas=True),
     }
     for at, name in enumerate(("open", "high", "low", "close")):
         columns[name] = pa.array(np.ascontiguousarray(rows.prices[:, at]), from_pandas=True)
     for name, value in common.items():
-        columns[name] = pa.repeat(pa.scalar(value, SCHEMAS["bar"].field(name).type), count)
-    table = conform(pa.table(columns), "bar")
-    stamps = table["ts"].to_numpy()
-    return table if (stamps[1:] >= stamps[:-1]).all() else table.sort_by([("ts", "ascending")])
+        columns[name] = _repeated(value, _TYPES[name], count)
+    if extended.any():
+        columns["session"] = pc.if_else(pa.array(extended), "extended", "regular")
+    arrays = [
+        columns[name] if name in columns else _repeated(_SAME.get(name), type_, count)
+        for name, type_ in _TYPES.items()
+    ]
+    table = pa.Table.from_arrays(arrays, schema=SCHEMAS["bar"])
+    in_order = intraday and (rows.stamps[1:] >= rows.stamps[:-1]).all()
+    return table if in_order else table.sort_by([("ts", "ascending")])
+
+
+_TYPES: Final = {field.name: field.type for field in SCHEMAS["bar"]}
+_SAME: Final = {"kind": "bar", "session": "regular"}
+
+
+@functools.lru_cache(maxsize=64)
+def _repeated(value: str | date | datetime | None, type_: pa.DataType, count: int) -> pa.Array:
+    """The same in every row. Answers are often of one length, such as a week's minutes."""
+    return pa.repeat(pa.scalar(value, type_), count)
+
+
+_NO_ACTIONS: Final = SCHEMAS["corporate_action"].empty_table()
 
 
 def _actions(
@@ -238,7 +259,9 @@ def _number(event: Mapping[str, Any], name: str) -> float:
         raise misshapen(f"an event's {name}", "a number", event) from error
 
 
-def _table(records: list[dict[str, Any]], kind: Kind) -> pa.Table:
-    schema = SCHEMAS[kind]
-    table = pa.Table.from_pylist([{**record, "kind": kind} for record in records], schema=schema)
+def _actions_table(records: list[dict[str, Any]]) -> pa.Table:
+    if not records:
+        return _NO_ACTIONS
+    rows = [{**record, "kind": "corporate_action"} for record in records]
+    table = pa.Table.from_pylist(rows, schema=SCHEMAS["corporate_action"])
     return table.sort_by([("ex_date", "ascending"), ("action", "ascending")])

@@ -6,10 +6,11 @@ user; nothing disappears without one.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +18,16 @@ import numpy.typing as npt
 from tickerlake.sources.yahoo_market import Market, closed_days
 from tickerlake.sources.yahoo_shape import STAMPS, epoch, items, mapping, misshapen
 
-__all__ = ["Cleaning", "Rows", "anchor", "read_rows"]
+__all__ = ["Cleaning", "Dates", "Rows", "anchor", "read_rows", "runs"]
 
 _PRICES: Final = ("open", "high", "low", "close")
 _MINUTES: Final = {"1m": 1, "2m": 2, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "90m": 90}
 #: Clocks of the provider and ours within this count as the same.
 _SKEW_SECONDS: Final = 60
+_DAY: Final = "datetime64[D]"
+
+T = TypeVar("T", bound=np.generic)
+Dates = npt.NDArray[np.datetime64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,9 +72,9 @@ def read_rows(result: Mapping[str, Any], market: Market, interval: str) -> Rows:
     columns["adjclose"] = items(_first(indicators, "adjclose").get("adjclose"), "adjclose")
     stamps = items(result.get("timestamp"), "timestamp")
     try:
-        times = np.array(stamps, dtype=np.int64)
+        times = _array(stamps, np.int64)
         numbers = {
-            name: np.array(told, dtype=np.float64) if told else np.full(len(times), np.nan)
+            name: _array(told, np.float64) if told else np.full(len(times), np.nan)
             for name, told in columns.items()
         }
     except (TypeError, ValueError, OverflowError) as error:
@@ -81,13 +86,36 @@ def read_rows(result: Mapping[str, Any], market: Market, interval: str) -> Rows:
         raise misshapen("timestamp", "epoch seconds", stamps[:3])
     rows = Rows(
         stamps=times,
-        prices=np.column_stack([numbers[name] for name in _PRICES]),
+        prices=np.stack([numbers[name] for name in _PRICES]).T,  # each column in one piece
         volume=numbers["volume"],
         adjusted=numbers["adjclose"],
         live=np.zeros(len(times), dtype=bool),
     )
-    rows = rows.where(np.argsort(times, kind="stable"))
+    if (times[1:] < times[:-1]).any():
+        rows = rows.where(np.argsort(times, kind="stable"))
     return replace(rows, live=_live(rows.stamps, market, interval))
+
+
+def _array(told: list[Any], type_: type[T]) -> npt.NDArray[T]:
+    """Numbers as a column; null is NaN.
+
+    Raises:
+        TypeError, ValueError, OverflowError: Something else among them.
+    """
+    try:  # A third of what numpy needs, for it asks every value what it is.
+        return np.frombuffer(struct.pack(f"{len(told)}{np.dtype(type_).char}", *told), type_)
+    except struct.error:
+        column = np.array(told, dtype=type_)
+    if column.ndim != 1:
+        raise ValueError("lists inside a list")
+    return column
+
+
+def runs(values: npt.NDArray[T]) -> tuple[npt.NDArray[T], npt.NDArray[np.int64]]:
+    """Values without those that repeat the one before them, and how often each stands."""
+    changes = (np.flatnonzero(values[1:] != values[:-1]) + 1).tolist()
+    edges = np.array([0, *changes, len(values)] if len(values) else [0])
+    return values[edges[:-1]], edges[1:] - edges[:-1]
 
 
 def _first(indicators: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -133,10 +161,12 @@ class Cleaning:
         self._market = market
         self._interval = interval
         self._intraday = interval in _MINUTES
-        self._periods = periods
+        self._starts = np.array([period.start for period in periods], np.int64)
+        self._ends = np.array([period.end for period in periods], np.int64)
+        self._regular = np.array([period.regular for period in periods], bool)
 
     def _keep(self, keep: npt.NDArray[np.bool_], why: str) -> None:
-        gone = int((~keep).sum())
+        gone = len(keep) - int(np.count_nonzero(keep))
         if gone:
             self.rows = self.rows.where(keep)
             self.notes.append(f"{gone} {'row' if gone == 1 else 'rows'} dropped: {why}")
@@ -167,27 +197,25 @@ class Cleaning:
     def drop_closing_prints(self) -> None:
         """Intraday rows without volume at or after the close: the close told once more."""
         rows = self.rows
-        if not self._intraday or not len(rows) or not self._periods:
+        if not self._intraday or not len(rows) or not len(self._starts):
             return
-        latest = self._latest_period(rows.stamps)
-        ends = np.array([period.end for period in self._periods])
-        starts = np.array([period.start for period in self._periods])
+        quiet = np.flatnonzero(np.isnan(rows.volume) | (rows.volume == 0))
+        latest = self._latest_period(rows.stamps[quiet])
+        starts, ends = self._starts[latest], self._ends[latest]
         # Round-the-clock markets have no closing print: their day ends where the next begins.
-        closing = (latest >= 0) & (rows.stamps >= ends[latest])
-        closing &= ends[latest] - starts[latest] < 23 * 3600
-        quiet = np.nan_to_num(rows.volume) == 0
-        self._keep(~(quiet & closing), "the closing print")
+        closing = (latest >= 0) & (rows.stamps[quiet] >= ends) & (ends - starts < 23 * 3600)
+        keep = np.ones(len(rows), bool)
+        keep[quiet[closing]] = False
+        self._keep(keep, "the closing print")
 
     def _latest_period(self, stamps: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """The position of the period that started last before each stamp; -1 before the first."""
-        starts = [period.start for period in self._periods]
-        return np.searchsorted(starts, stamps, side="right") - 1
+        return np.searchsorted(self._starts, stamps, side="right") - 1
 
-    def _period_of(self, stamp: int) -> Period | None:
-        """The period that holds a stamp."""
+    def _start_of_period(self, stamp: int) -> int | None:
+        """The start of the period that holds a stamp."""
         latest = int(self._latest_period(np.array([stamp]))[0])
-        found = self._periods[latest] if latest >= 0 else None
-        return found if found is not None and stamp < found.end else None
+        return int(self._starts[latest]) if latest >= 0 and stamp < self._ends[latest] else None
 
     def drop_placeholders(self) -> None:
         """Flat days at the previous close on which the exchange was certainly closed."""
@@ -196,10 +224,11 @@ class Cleaning:
             return
         closes = rows.prices[:, 3]
         suspect = rows.is_flat() & (closes == np.concatenate([[np.nan], closes[:-1]]))
-        days = [self._market.date_of(int(stamp)) for stamp in rows.stamps]
-        closed = closed_days([days[at] for at in np.flatnonzero(suspect)], self._market)
-        keep = np.array([day not in closed for day in days])
-        self._keep(keep | ~suspect, "a placeholder for a day without session")
+        days = [self._market.date_of(stamp) for stamp in rows.stamps[suspect].tolist()]
+        closed = closed_days(days, self._market)
+        keep = ~suspect
+        keep[suspect] = [day not in closed for day in days]
+        self._keep(keep, "a placeholder for a day without session")
 
     def floor_to_grid(self) -> None:
         """Live intraday rows start where their bar does, counted from the session's open."""
@@ -209,13 +238,13 @@ class Cleaning:
             return
         for at in np.flatnonzero(self.rows.live):
             stamp = int(stamps[at])
-            period = self._period_of(stamp)
-            before = int(stamps[at - 1]) if at else stamp - stamp % step
-            start = before if period is None else period.start
+            start = self._start_of_period(stamp)
+            if start is None:
+                start = int(stamps[at - 1]) if at else stamp - stamp % step
             stamps[at] = start + (stamp - start) // step * step
         self.rows = replace(self.rows, stamps=stamps)
 
-    def dates(self) -> list[date]:
+    def dates(self) -> Dates:
         """The session date of each row; of weeks and longer, the period's first day."""
         rows, market = self.rows, self._market
         if self._intraday:
@@ -225,7 +254,7 @@ class Cleaning:
             # A settled row keeps its own first day, on the anchor or not: the caller judges.
             day = market.date_of_live(stamp) if live else market.date_of(stamp)
             days.append(self._first_day(day, days[-1] if days else None) if live else day)
-        return days
+        return np.array(days, _DAY)
 
     def _first_day(self, day: date, before: date | None) -> date:
         """The first day of the period that a live row is in, `before` being the last settled."""
@@ -234,31 +263,29 @@ class Cleaning:
             return before  # Yahoo starts weeks on Monday, unless asked from another day on
         return anchor(day, self._interval)
 
-    def _intraday_dates(self) -> list[date]:
+    def _intraday_dates(self) -> Dates:
         stamps = self.rows.stamps
-        if self._market.instrument_type not in ("future", "currency") and self._periods:
+        if self._market.instrument_type not in ("future", "currency") and len(self._starts):
             latest = self._latest_period(stamps)
-            starts = np.array([period.start for period in self._periods])
-            ends = np.array([period.end for period in self._periods])
-            inside = (latest >= 0) & (stamps < ends[latest])
-            stamps = np.where(inside, starts[latest], stamps)
+            inside = (latest >= 0) & (stamps < self._ends[latest])
+            stamps = np.where(inside, self._starts[latest], stamps)
         # Zones differ by quarters of an hour, so no quarter holds two dates.
-        quarters, places = np.unique(stamps // 900, return_inverse=True)
-        days = [self._market.date_of(int(quarter) * 900) for quarter in quarters]
-        return [days[place] for place in places.tolist()]
+        quarters, lengths = runs(stamps // 900)
+        days = [self._market.date_of(quarter * 900) for quarter in quarters.tolist()]
+        return np.array(days, _DAY).repeat(lengths)
 
-    def merge_doubles(self, keys: Sequence[object]) -> npt.NDArray[np.int64]:
+    def merge_doubles(self, keys: npt.NDArray[Any]) -> npt.NDArray[np.int64] | slice:
         """One row a key. Days keep the later; others fold the live row into the one before it.
 
         Returns the positions, among `keys`, of the rows that are left.
         """
         rows = self.rows
-        if len(set(keys)) == len(keys):
-            return np.arange(len(keys))
+        if (keys[1:] > keys[:-1]).all() or len(np.unique(keys)) == len(keys):
+            return slice(None)
         first: dict[object, int] = {}
         prices, volume = rows.prices.copy(), rows.volume.copy()
         adjusted, live = rows.adjusted.copy(), rows.live.copy()
-        for at, key in enumerate(keys):
+        for at, key in enumerate(keys.tolist()):
             into = first.setdefault(key, at)
             if into == at:
                 continue
@@ -277,15 +304,13 @@ class Cleaning:
             self.notes.append(f"{doubles} {'row' if doubles == 1 else 'rows'} of a bar told twice")
         return left
 
-    def sessions(self) -> list[str]:
-        """`regular` or `extended`, by the trading periods that the answer lists."""
-        if not self._intraday or all(period.regular for period in self._periods):
-            return ["regular"] * len(self.rows)
+    def extended(self) -> npt.NDArray[np.bool_]:
+        """The rows outside the regular hours, by the trading periods that the answer lists."""
+        if not self._intraday or self._regular.all():
+            return np.zeros(len(self.rows), bool)
         latest = self._latest_period(self.rows.stamps)
-        regular = np.array([period.regular for period in self._periods])
-        ends = np.array([period.end for period in self._periods])
-        inside = (latest >= 0) & (self.rows.stamps < ends[latest]) & regular[latest]
-        return np.where(inside, "regular", "extended").tolist()
+        inside = (latest >= 0) & (self.rows.stamps < self._ends[latest]) & self._regular[latest]
+        return ~inside
 
 
 @dataclass(frozen=True, slots=True, order=True)
