@@ -260,6 +260,40 @@ def test_bitfinex_gives_a_trade_once() -> None:
     assert heard.suspicions == ()
 
 
+def test_bitfinex_trades_are_the_same_alone_and_in_company() -> None:
+    """Whether frames are read together or one by one, odd ones among them, is not to be seen."""
+    stamp = 1704207600000
+    told: list[Any] = [channel(17), channel(18, "ticker"), channel(19, "status")]
+    told += [[17, "te", [n, stamp + n, 0.5 - n % 2, 10 + n], n + 1] for n in range(20)]
+    odd = [
+        [17, "te", [30, stamp, 1, 10, "new"], 21, stamp], [17, "tu", [31, stamp, 1, 10]],
+        [17, "te", [32, stamp, None, 10], 22], [17, "te", [33, stamp, True, 10], 23],
+        [17, "te", [34.0, stamp, 1, 10], 24], [17, "te", [35, 12, 1, 10], 25],
+        [17, "te", [10**30, stamp, 1, 10], 26], [17, "te", [36, stamp, 10**20, 10], 27],
+        [17, "te", [37, stamp, 1], 28], [17, "te", [5, stamp, 1, 10], 29], [17, "te", [], 30],
+        [18, "te", [38, stamp, 1, 10], 33], [19, "te", [39, stamp, 1, 10], 34],
+        [20, "te", [40, stamp, 1, 10], 35], [17, "te", [41, stamp, 1, 10], "text", {}],
+        [17, "hb", 36], [17, "te", [42, stamp, 1, 10], 40], [17, "te"], '[17,"te",[', "5",
+        '[17,"te",[43,1704207600000,1,10],41]\n', '[17,"tu",[44,1704207600000,1,10],42][]',
+    ]  # fmt: skip
+    told[10:10] = odd[:1]
+    for documents in (told, [*told, *odd], *([*told, one] for one in odd)):
+        texts = [d if isinstance(d, str) else json.dumps(d, separators=(",", ":"))
+                 for d in documents]  # fmt: skip
+        together = read(talk_of("bitfinex", "tACMEUSD"), *texts)
+        talk = talk_of("bitfinex", "tACMEUSD")
+        alone = [
+            talk.read([Frame(AT + n * SECOND, "in", "", text.encode())])
+            for n, text in enumerate(texts)
+        ]
+        for kind, table in together.tables.items():
+            parts = [heard.tables[kind] for heard in alone if kind in heard.tables]
+            assert table.to_pylist() == [row for part in parts for row in part.to_pylist()]
+        assert together.suspicions == tuple(hole for heard in alone for hole in heard.suspicions)
+        notes = [note.replace(": b'", ": '") for heard in alone for note in heard.notes]
+        assert list(together.notes) == list(dict.fromkeys(notes))
+
+
 def test_bitfinex_counts_the_frames_of_the_connection() -> None:
     """Heartbeats count, too; a frame that is left out may have been of any channel."""
     ticker = [10, 1, 11, 2, 0, 0, 10, 9, 12, 9]

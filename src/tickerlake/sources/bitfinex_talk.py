@@ -7,11 +7,13 @@ number over all frames (SEQ_ALL), and a time in ms (TIMESTAMP).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from itertools import compress
+from typing import Any, Final, Literal
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -54,6 +56,28 @@ class _Channel:
     interval: str = ""
     ids: set[int] = field(default_factory=set)
     older_ids: set[int] = field(default_factory=set)
+
+
+class _Trade(msgspec.Struct, array_like=True, gc=False):
+    """A trade's row, of which more items may follow."""
+
+    number: int
+    time: int
+    amount: float
+    price: float
+
+
+class _Traded(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=True):
+    """A whole frame of one trade, as most of them are; behind it what the flags asked for."""
+
+    channel: int
+    word: Literal["te", "tu"]
+    trade: _Trade
+    extra: int | None = None
+    more: int | None = None
+
+
+_TRADED_LINES: Final = msgspec.json.Decoder(_Traded)
 
 
 class BitfinexTalk:
@@ -109,15 +133,19 @@ class BitfinexTalk:
         trades, quotes, bars = talk.Rows(), talk.Rows(), talk.Rows()
         rows = {"trade": trades, "quote": quotes, "bar": bars}
         incoming = talk.incoming(frames)
-        for frame, document in zip(incoming, talk.documents(incoming), strict=True):
-            if type(document) is list and len(document) > 1:
-                try:
-                    self._read_data(frame, document, rows, said)
-                except (TypeError, ValueError, IndexError):
-                    said.odd(frame.data)
+        for frame, document in zip(incoming, _documents(incoming), strict=True):
+            read: Callable[..., None] = self._read_data
+            if type(document) is _Traded:
+                read = self._read_traded
             elif isinstance(document, Mapping):
                 self._read_event(document, said)
-            else:
+                continue
+            elif type(document) is not list or len(document) < 2:
+                said.odd(frame.data)
+                continue
+            try:
+                read(frame, document, rows, said)
+            except (TypeError, ValueError, IndexError):
                 said.odd(frame.data)
         self._add_trades(trades, said)
         self._add_quotes(quotes, said)
@@ -172,6 +200,21 @@ class BitfinexTalk:
             found=str(dict(document))[:160], todo="nothing: a new connection follows",
         )  # fmt: skip
 
+    def _read_traded(
+        self, frame: Frame, told: _Traded, rows: Mapping[str, talk.Rows], said: talk.Said
+    ) -> None:
+        """A frame of one trade: the short way of `_read_data`."""
+        channel = self._channels.get(told.channel)
+        if channel is None or channel.kind != "trade":
+            self._read_data(frame, talk.decoded_frame(talk.text_of(frame)), rows, said)
+            return
+        number = told.extra
+        if number is not None and number - 1 == self._number and number < _MS_MIN:
+            self._number, self._numbered_at = number, frame.received_at
+        else:
+            self._count(frame, (number, told.more), said)
+        self._add_trade(frame, channel, told.trade, rows["trade"])
+
     def _read_data(
         self, frame: Frame, document: list[Any], rows: Mapping[str, talk.Rows], said: talk.Said
     ) -> None:
@@ -192,7 +235,8 @@ class BitfinexTalk:
         if channel.kind == "trade":
             # A snapshot stands newest first.
             for row in reversed(told):
-                self._add_trade(frame, channel, row, rows["trade"])
+                if row != []:  # a snapshot of a market without trades
+                    self._add_trade(frame, channel, _trade(row), rows["trade"])
         elif payload:
             for row in told:
                 if channel.kind == "quote":
@@ -203,24 +247,20 @@ class BitfinexTalk:
                     values = [*row[:6], channel.interval]
                 rows[channel.kind].add(frame.received_at, channel.symbol, values)
 
-    def _add_trade(self, frame: Frame, channel: _Channel, row: Any, rows: talk.Rows) -> None:  # noqa: ANN401
-        if row == []:
-            return  # a snapshot of a market without trades
-        number, time, amount, price = values = row[:4]
-        whole = type(number) is int and type(time) is int and -_SIZE_MAX < number < _SIZE_MAX
-        sound = type(amount) in _NUMBERS and type(price) in _NUMBERS
-        if not (whole and sound and _MS_MIN <= time < _MS_MAX):
+    def _add_trade(self, frame: Frame, channel: _Channel, row: _Trade, rows: talk.Rows) -> None:
+        number = row.number
+        if not (-_SIZE_MAX < number < _SIZE_MAX and _MS_MIN <= row.time < _MS_MAX):
             raise ValueError(row)
-        if not (-_SIZE_MAX < amount < _SIZE_MAX and -_SIZE_MAX < price < _SIZE_MAX):
+        if not (-_SIZE_MAX < row.amount < _SIZE_MAX and -_SIZE_MAX < row.price < _SIZE_MAX):
             raise ValueError(row)
         if number in channel.ids or number in channel.older_ids:
             return  # told at once before, and now settled
-        rows.add(frame.received_at, channel.symbol, values)
+        rows.add(frame.received_at, channel.symbol, row)
         channel.ids.add(number)
         if len(channel.ids) > _IDS_MAX:
             channel.ids, channel.older_ids = set(), channel.ids
 
-    def _count(self, frame: Frame, extra: list[Any], said: talk.Said) -> None:
+    def _count(self, frame: Frame, extra: Sequence[Any], said: talk.Said) -> None:
         """The sequence rises by one over all frames of the connection, heartbeats included."""
         for number in extra:
             if type(number) is int and 0 <= number < _MS_MIN:
@@ -239,17 +279,19 @@ class BitfinexTalk:
             ]
 
     def _add_trades(self, rows: talk.Rows, said: talk.Said) -> None:
-        if not rows.values:
+        told: list[_Trade] = rows.values
+        if not told:
             return
-        ids, times, amounts, prices = rows.columns()
-        amount = np.array(amounts, np.float64)
+        times = np.array([row.time for row in told], np.int64)
+        amount = np.array([row.amount for row in told], np.float64)
+        price = np.array([row.price for row in told], np.float64)
+        ids = pa.array([row.number for row in told], pa.int64())
         said.add(
             "trade",
             talk.trades(
                 self._provider, rows.received_at, currency=quote_of, symbol=rows.symbol,
-                ts_ns=pa.array(np.array(times, np.int64) * 1_000_000),
-                price=floats(prices, self._title, "a trade"), size=pa.array(np.abs(amount)),
-                trade_id=pa.array(ids, pa.int64()).cast(pa.string()),
+                ts_ns=pa.array(times * 1_000_000), price=pa.array(price),
+                size=pa.array(np.abs(amount)), trade_id=ids.cast(pa.string()),
                 conditions=pc.if_else(pa.array(amount < 0), "sell", "buy"),
             ),
         )  # fmt: skip
@@ -285,6 +327,39 @@ class BitfinexTalk:
                 **{name: floats(column, self._title, "a bar") for name, column in prices.items()},
             ),
         )  # fmt: skip
+
+
+def _documents(frames: Sequence[Frame]) -> list[Any]:
+    """The document of each frame, None where it is none; frames of one trade as `_Traded`.
+
+    Those are read together, and without a list each, which the garbage collector would count.
+    """
+    is_trade = [
+        type(frame.data) is str and ('"te",[' in frame.data or '"tu",[' in frame.data)
+        for frame in frames
+    ]
+    texts = [talk.text_of(frame) for frame in compress(frames, is_trade)]
+    lines = "\n".join(texts)
+    try:
+        told = _TRADED_LINES.decode_lines(lines)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return talk.documents(frames)  # one of them is odd
+    if not len(told) == len(texts) == lines.count("\n") + bool(texts):
+        return talk.documents(frames)  # not one a line
+    if len(told) == len(frames):
+        return told
+    others = talk.documents([frame for frame, one in zip(frames, is_trade, strict=True) if not one])
+    trades, rest = iter(told), iter(others)
+    return [next(trades) if one else next(rest) for one in is_trade]
+
+
+def _trade(row: Any) -> _Trade:  # noqa: ANN401 - whatever a frame says
+    """A row of the right types; anything else is an odd frame."""
+    number, time, amount, price = row[:4]
+    whole = type(number) is int and type(time) is int
+    if not (whole and type(amount) in _NUMBERS and type(price) in _NUMBERS):
+        raise ValueError(row)
+    return _Trade(number, time, amount, price)
 
 
 def _require_numbers(row: Any, count: int, *, time_at: int | None = None) -> None:  # noqa: ANN401

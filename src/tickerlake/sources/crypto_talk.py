@@ -80,9 +80,9 @@ class Rows:
 
     received: list[datetime] = field(default_factory=list)
     symbols: list[str] = field(default_factory=list)
-    values: list[Sequence[Any]] = field(default_factory=list)
+    values: list[Any] = field(default_factory=list)
 
-    def add(self, received: datetime, symbol: str, values: Sequence[Any]) -> None:
+    def add(self, received: datetime, symbol: str, values: Any) -> None:  # noqa: ANN401
         """One record; `values` are as many for each."""
         self.received.append(received)
         self.symbols.append(symbol)
