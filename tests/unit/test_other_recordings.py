@@ -347,3 +347,88 @@ def test_rows_that_cannot_be_read_are_no_other_answer(name: str, rows: dict[str,
     """A damaged answer of records does not pass for a list of something else."""
     with pytest.raises(MalformedError):
         parsed(name, {**rows, "status": "OK"}, symbol="ACME")
+
+
+TIINGO = "https://api.tiingo.com/"
+PRICES = {"date": "2024-01-02T00:00:00.000Z", "open": 10, "high": 11, "low": 9, "close": 10.5}
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [("tiingo/daily/acme/prices", "annually"), ("iex/acme/prices", "3min")],
+)
+def test_tiingo_intervals_without_a_name_are_no_others(path: str, asked: str) -> None:
+    """Years are not days, and have no dividends of their last day."""
+    row = {**PRICES, "divCash": 0.24}
+    with pytest.raises(MalformedError, match=asked):
+        parsed("tiingo", wrapped(f"{TIINGO}{path}?resampleFreq={asked}", [row]))
+
+
+def test_tiingo_prices_of_iex_are_of_five_minutes_where_nobody_asks() -> None:
+    """The vendor's default holds for a recorded request that names no interval."""
+    row = {**PRICES, "date": "2024-01-02T14:30:00.000Z"}
+    answer = parsed("tiingo", wrapped(f"{TIINGO}iex/brk-b/prices?startDate=2024-01-02", [row]))
+    assert columns(answer, "symbol", "interval") == [("BRK-B", "5m")]
+    with pytest.raises(MalformedError, match="name it: --interval"):
+        parsed("tiingo", [row], symbol="ACME")
+
+
+def test_tiingo_numbers_may_be_texts() -> None:
+    """A row of texts gives what a row of numbers gives; what is none is still refused."""
+    texts = changed(PRICES, str, int | float)
+    assert columns(parsed("tiingo", [PRICES, texts], symbol="ACME"), "open", "close") == [
+        (10.0, 10.5)
+    ]
+    with pytest.raises(MalformedError):
+        parsed("tiingo", [{**PRICES, "close": "dear"}], symbol="ACME")
+
+
+@pytest.mark.parametrize(
+    ("name", "document", "note"),
+    [
+        ("tiingo", [{"publishedDate": "x", "title": "y"}], "news, no records"),
+        ("tiingo", [{"date": "2024-01-02", "marketCap": 1.0}], "fundamentals, no records"),
+        ("tiingo", {"messageType": "A", "service": "fx", "data": ["Q", "eurusd"]},
+         "messages of the service 'fx' hold no records of ours"),
+        ("tiingo", {"messageType": "D", "service": "iex", "data": []},
+         "deletions were left out: we have no such record"),
+        ("alphavantage", "symbol,name,type,region,marketOpen\r\nIBM,x,Equity,US,09:30\r\n",
+         "search results, no records"),
+        ("alphavantage", {"symbol": "IBM", "annualReports": []},
+         "fundamentals: no bars of a history"),
+    ],
+)  # fmt: skip
+def test_other_answers_without_records(name: str, document: object, note: str) -> None:
+    """Each says what it is."""
+    assert parsed(name, document, symbol="ACME").notes == (note,)
+
+
+def test_alphavantage_numbers_and_texts_may_be_mixed() -> None:
+    """One row of numbers among rows of texts costs none of them."""
+    row = {"1. open": "10", "2. high": "11", "3. low": "9", "4. close": "10.5", "5. volume": "7"}
+    rows = {"2024-01-03": changed(row, float, str), "2024-01-02": row}
+    answer = parsed("alphavantage", {"Time Series (Daily)": rows}, symbol="VOD.LON")
+    assert columns(answer, "open", "volume", "currency") == [(10.0, 7.0, None)] * 2
+
+
+def test_alphavantage_tells_what_coins_are_priced_in() -> None:
+    """The market's code is the currency, and the columns of it are the prices."""
+    document = {
+        "Meta Data": {"2. Digital Currency Code": "BTC", "4. Market Code": "EUR",
+                      "7. Time Zone": "UTC"},
+        "Time Series (Digital Currency Daily)": {
+            "2024-01-03": {"1a. open (EUR)": "7", "1b. open (USD)": "8", "2a. high (EUR)": "9",
+                           "3a. low (EUR)": "6", "4a. close (EUR)": "8", "5. volume": "1"},
+        },
+    }  # fmt: skip
+    answer = parsed("alphavantage", document)
+    assert columns(answer, "symbol", "currency", "instrument_type", "open") == [
+        ("BTCEUR", "EUR", "crypto", 7.0)
+    ]
+
+
+def test_stooq_hours_are_no_days() -> None:
+    """Rows with times of the day are refused, not folded into one bar of the day."""
+    text = "Date,Time,Open,High,Low,Close,Volume\r\n2024-01-02,15:00:00,10,11,9,10.5,7\r\n"
+    with pytest.raises(MalformedError, match="times of the day"):
+        parsed("stooq", text, symbol="acme.us")

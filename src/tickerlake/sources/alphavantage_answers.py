@@ -151,8 +151,12 @@ def parse_answer(told: Recorded, asked: Asked) -> Answer:
         symbol=asked.symbol or query.get("symbol"),
         basis=asked.basis or ("raw" if query.get("adjusted") == "false" else None),
     )
-    if told.body.lstrip(b"\xef\xbb\xbf \r\n").startswith((b"timestamp,", b"time,")):
+    header = told.body[:200].lstrip(b"\xef\xbb\xbf \r\n").lower()
+    if header.startswith((b"timestamp,", b"time,")):
         return _of_csv(told, asked, _INTERVALS.get(query.get("interval", "")))
+    table = next((said for start, said in _TABLES.items() if header.startswith(start)), None)
+    if table is not None:
+        return _noted(f"{table}, no records")
     if told.status != 200 and not told.body.lstrip().startswith(b"{"):
         raise refused(told, None, asked.symbol) or malformed(_NAME, "", "JSON", told.body[:60])
     document = decoded(told.body, _NAME)
@@ -167,17 +171,33 @@ def parse_answer(told: Recorded, asked: Asked) -> Answer:
     return _without_records(document)
 
 
+#: JSON without records of ours, by a key of it.
+_OTHERS: Final = {
+    "annualReports": "fundamentals", "annualEarnings": "earnings", "AssetType": "what a symbol is",
+    "feed": "news", "data": "a list of values", "top_gainers": "the symbols that moved most",
+    "markets": "which markets are open",
+}  # fmt: skip
+#: CSV without records of ours, by how its header begins.
+_TABLES: Final = {
+    b"symbol,name,type,region": "search results",
+    b"symbol,name,exchange,assettype": "a list of symbols",
+    b"symbol,open,high,low,price": "the newest quote of a symbol",
+    b"currency code,currency name": "a list of currencies",
+    b"symbol,name,reportdate": "days of earnings",
+}
+
+
 def _without_records(document: Mapping[str, Any]) -> Answer:
     if "bestMatches" in document:
         found = hits(document, limit=100)
         symbols = ", ".join(hit.symbol for hit in found[:8])
         return _noted(f"search results: {len(found)} ({symbols})")
-    known = ("Global Quote", "Realtime Currency Exchange Rate", "Stock Quotes")
+    known = ("Global Quote", "Realtime Currency Exchange Rate", "Stock Quotes", *_OTHERS)
     others = (name for name in document if "Meta Data" in document and name != "Meta Data")
     kind = next((name for name in known if name in document), next(others, None))
     if kind is None:
         raise malformed(_NAME, "", "a time series", list(document)[:8])
-    return _noted(f"{kind}: no bars of a history")
+    return _noted(f"{_OTHERS.get(kind, kind)}: no bars of a history")
 
 
 def _of_series(told: Recorded, asked: Asked, document: Mapping[str, Any], name: str) -> Answer:
@@ -206,7 +226,8 @@ def _of_series(told: Recorded, asked: Asked, document: Mapping[str, Any], name: 
     exchange = _market_in(meta) or _exchange_of(symbol)
     refreshed = meta.get("last refreshed")
     zone = _zone(meta.get("time zone"))
-    table = _Table(symbol, interval, at, columns, zone, refreshed, exchange)
+    quoted_in = meta.get("to symbol") or meta.get("market code")
+    table = _Table(symbol, interval, at, columns, zone, refreshed, exchange, quoted_in)
     return _answer(told, asked, table)
 
 
@@ -243,6 +264,8 @@ class _Table:
     #: What the series is true as of, where it tells a time.
     refreshed: str | None
     exchange: str | None
+    #: Of currencies and coins: what they are priced in.
+    quoted_in: str | None = None
 
 
 def _answer(told: Recorded, asked: Asked, table: _Table) -> Answer:
@@ -291,7 +314,8 @@ def _series(
         basis=asked.basis if table.interval in INTRADAY_SECONDS else daily,
         received_at=received,
         as_of=as_of,
-        currency="USD" if exchange == "US" else None,
+        currency=table.quoted_in or ("USD" if exchange == "US" else None),
+        instrument_type={"FX": "currency", "CRYPTO": "crypto"}.get(exchange or ""),
     )
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "json_rows",
     "malformed",
     "next_page",
+    "of_one_type",
     "table_of",
     "unnamed_interval",
 ]
@@ -109,7 +110,29 @@ def json_rows(payload: bytes, fields: Mapping[str, pa.DataType], provider: str) 
         )
         return pa.Table.from_struct_array(table["rows"].combine_chunks().flatten())
     except (pa.ArrowException, OverflowError) as error:
-        raise malformed(provider, "its rows", "rows of values", str(error)) from error
+        found = _rows_one_by_one(rows, fields, provider)
+        if found is None:
+            raise malformed(provider, "its rows", "rows of values", str(error)) from error
+        return found
+
+
+def _rows_one_by_one(
+    rows: bytes, fields: Mapping[str, pa.DataType], provider: str
+) -> pa.Table | None:
+    """By a slower road, which takes numbers that stand as texts; None if that is not it."""
+    try:
+        told = msgspec.json.decode(rows, type=list[dict[str, Any]])
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+    columns = {}
+    for name, kind in fields.items():
+        values = [row.get(name) for row in told]
+        try:
+            is_number = pa.types.is_floating(kind)
+            columns[name] = floats(values, provider, name) if is_number else pa.array(values, kind)
+        except (pa.ArrowException, OverflowError, UnicodeError):
+            return None
+    return pa.table(columns)
 
 
 def csv_rows(payload: bytes, provider: str) -> pa.Table:
@@ -171,9 +194,12 @@ def floats(
         MalformedError: Anything else.
     """
     try:
-        column = values if isinstance(values, pa.Array | pa.ChunkedArray) else _column(values)
-        if isinstance(column, pa.ChunkedArray):
-            column = column.combine_chunks()
+        if isinstance(values, pa.ChunkedArray):
+            column = values.combine_chunks()
+        elif isinstance(values, pa.Array):
+            column = values
+        else:
+            column = of_one_type(values, pa.float64())
         if pa.types.is_string(column.type):
             plain = pc.utf8_trim_whitespace(column)
             nothing = pc.is_in(
@@ -188,11 +214,21 @@ def floats(
     return numbers
 
 
-def _column(values: Sequence[Any]) -> pa.Array:
-    texts = any(isinstance(value, str) for value in values)
-    if any(isinstance(value, bool) for value in values):
-        raise pa.ArrowTypeError("a truth value")
-    return pa.array(values, pa.string() if texts else pa.float64())
+def of_one_type(values: Sequence[Any], numbers: pa.DataType) -> pa.Array:
+    """Texts if any value is one, which the numbers among them become; else numbers of this type.
+
+    Raises:
+        ArrowException, OverflowError: A value is neither.
+    """
+    kinds = set(map(type, values))
+    if kinds <= {str, type(None)}:
+        return pa.array(values, pa.string())
+    if kinds - {str, int, float, type(None)}:
+        raise pa.ArrowTypeError("neither numbers nor texts")
+    if str not in kinds:
+        return pa.array(values, numbers)
+    told = [str(value) if type(value) in (int, float) else value for value in values]
+    return pa.array(told, pa.string())
 
 
 def next_page(provider: str, named: str | None, seen: set[str]) -> str | None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tickerlake.errors import MalformedError, NotFoundError
+from tickerlake.sources.columns import of_one_type
 
 __all__ = [
     "Int64s",
@@ -103,7 +104,7 @@ def floats(values: Sequence[Any], provider: str, where: str) -> pa.Array:
         MalformedError: Anything else, or a number that is not finite.
     """
     try:
-        numbers = _of_one_type(values, pa.float64()).cast(pa.float64())
+        numbers = of_one_type(values, pa.float64()).cast(pa.float64())
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeError) as error:
         raise malformed(provider, where, "numbers", error) from error
     if pc.all(pc.is_finite(numbers)).as_py() is False:
@@ -118,20 +119,9 @@ def texts(values: Sequence[Any], provider: str, where: str) -> pa.Array:
         MalformedError: Anything else.
     """
     try:
-        return _of_one_type(values, pa.int64()).cast(pa.string())
+        return of_one_type(values, pa.int64()).cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeError) as error:
         raise malformed(provider, where, "integers or texts", error) from error
-
-
-def _of_one_type(values: Sequence[Any], numbers: pa.DataType) -> pa.Array:
-    """Texts if any value is one, which the numbers among them become; else numbers."""
-    kinds = set(map(type, values))
-    if kinds <= {str, type(None)}:
-        return pa.array(values, pa.string())
-    if str not in kinds or kinds - {str, int, float, type(None)}:
-        return pa.array(values, numbers)  # refuses what is none
-    told = [str(value) if type(value) in (int, float) else value for value in values]
-    return pa.array(told, pa.string())
 
 
 def nanoseconds(values: Sequence[Any] | pa.Array, provider: str, where: str) -> Int64s:
@@ -141,7 +131,7 @@ def nanoseconds(values: Sequence[Any] | pa.Array, provider: str, where: str) -> 
         MalformedError: No integers, or no times of this age.
     """
     try:
-        numbers = values if isinstance(values, pa.Array) else _of_one_type(values, pa.int64())
+        numbers = values if isinstance(values, pa.Array) else of_one_type(values, pa.int64())
         numbers = numbers.cast(pa.int64())
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         raise malformed(provider, where, "times since 1970, as integers", error) from error

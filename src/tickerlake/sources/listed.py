@@ -24,7 +24,7 @@ from tickerlake.calendars import sessions
 from tickerlake.errors import ConfigError, MalformedError, TickerlakeError
 from tickerlake.records import KEYS, SCHEMAS, Kind
 from tickerlake.sources.base import Answer, BarsRequest, PriceBasis, empty_answer, select
-from tickerlake.sources.columns import malformed, table_of
+from tickerlake.sources.columns import malformed, table_of, unnamed_interval
 from tickerlake.sources.http import Reply
 
 __all__ = [
@@ -344,7 +344,7 @@ def interval_of(starts: pa.Array, told: str | None, provider: str) -> str:
     if told is None:
         told = next((n for n, length in INTRADAY_SECONDS.items() if length == shortest), None)
     if told is None or told not in INTRADAY_SECONDS:
-        raise malformed(provider, "its times", "bars of an interval that we know", shortest)
+        raise unnamed_interval(provider, told or (f"{shortest:,} s" if shortest else None))
     # One odd distance is no proof: a bar may have been cut by the close.
     if len(steps) > 1 and shortest < INTRADAY_SECONDS[told]:
         raise malformed(provider, "its times", f"bars of {told}", f"{shortest} s apart")

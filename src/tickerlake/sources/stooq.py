@@ -281,6 +281,8 @@ def _columns(body: bytes) -> dict[str, pa.Array | pa.ChunkedArray]:
         start = header.start()
     rest = body[start:].replace(b";", b",")
     names = rest.partition(b"\n")[0].decode(errors="replace").rstrip("\r").split(",")
+    if {"time", "czas"} & set(map(_plain, names)):
+        raise malformed(_NAME, "its header", "days: this source reads no times of the day", names)
     told = [_NAMES.get(_plain(name), "") for name in names]
     if not set(told) >= _REQUIRED:
         told = [name for name, _ in _COLUMNS][: len(names)]

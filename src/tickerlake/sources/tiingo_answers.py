@@ -35,6 +35,7 @@ from tickerlake.sources.columns import (
     floats,
     json_rows,
     malformed,
+    unnamed_interval,
 )
 from tickerlake.sources.listed import (
     INTRADAY_SECONDS,
@@ -61,6 +62,17 @@ _DAILY_MARKS: Final = ("adjClose", "divCash", "splitFactor", "adjOpen", "adjVolu
 _MIDNIGHT: Final = r"^\s*\d{4}-\d{2}-\d{2}([T ]00:00:00(\.0+)?(Z|\+00:?00)?)?\s*$"
 _FREQUENCIES: Final = {"daily": "1d", "1day": "1d", "weekly": "1wk", "monthly": "1mo"}
 _TYPES: Final = {"stock": "equity", "etf": "etf", "mutual fund": "fund", "crypto": "crypto"}
+
+#: Of rows with a date that are no prices of one symbol.
+_NO_PRICES: Final = {"ticker", "priceData", "marketCap", "statementData"}
+#: Answers that hold none of our records, by keys of theirs.
+_OTHERS: Final = (
+    ({"publishedDate", "title"}, "news"), ({"topOfBookData"}, "the newest quotes of coins"),
+    ({"dataCode"}, "what fundamentals mean"), ({"statementData"}, "fundamentals"),
+    ({"date", "marketCap"}, "fundamentals"), ({"baseCurrency", "ticker"}, "a list of coins"),
+    ({"ticker", "date", "close"}, "prices of currencies, which this source does not read"),
+    ({"exDate"}, "corporate actions in a form that this source does not read"),
+)  # fmt: skip
 
 _RULES: Final = (
     Rule(RateLimitedError, "Tiingo asks us to come back later: the plan's limit is reached.",
@@ -131,12 +143,17 @@ def parse_recorded(
     document = decoded(told.body, _NAME)
     first = document[0] if isinstance(document, list) and document else document
     keys = set(first) if isinstance(first, Mapping) else set()
-    if "date" in keys and not {"ticker", "priceData"} & keys:
+    if "date" in keys and not keys & _NO_PRICES:
         return parse_prices(told, symbol=symbol, interval=interval, received_at=received_at)
     if document == [] and (symbol or "prices" in parts):
         return _noted(f"{symbol or 'this symbol'}: Tiingo answered without bars")
     if "priceData" in keys:
         return _of_coins(told, document, interval, received_at)
+    return _without_prices(document, first, keys)
+
+
+def _without_prices(document: Any, first: Any, keys: set[str]) -> Answer:  # noqa: ANN401 - JSON
+    """A note of what has no prices."""
     if "permaTicker" in keys or {"assetType", "ticker"} <= keys:
         found = ", ".join(hit.symbol for hit in hits(document, limit=8))
         return _noted(f"search results: {len(document)} ({found} …)")
@@ -146,6 +163,9 @@ def parse_recorded(
         return _noted(f"the last quotes of {len(document)} symbols: a snapshot, no history")
     if document == []:
         return _noted("an empty list: nothing was found")
+    other = next((said for marks, said in _OTHERS if marks <= keys), None)
+    if other is not None:
+        return _noted(f"{other}, no records")
     raise malformed(_NAME, "", "prices, search results or what a symbol is", sorted(keys)[:8])
 
 
@@ -253,13 +273,23 @@ class _Rows:
 
 
 def _asked_for(told: Recorded) -> str | None:
-    """The interval that a recorded request names."""
-    asked = {key.lower(): value for key, value in told.query.items()}.get("resamplefreq", "")
+    """The interval that a recorded request names, or means by naming none; None without one.
+
+    Raises:
+        MalformedError: One that has no name here, such as years.
+    """
+    # Documented: IEX's prices are of five minutes, days' of days.
+    usual = "5min" if told.path.startswith("/iex/") else ""
+    asked = {key.lower(): value for key, value in told.query.items()}.get("resamplefreq", usual)
     found = re.fullmatch(r"(\d+)(min|hour)s?", asked.strip().lower())
-    if found is None:
-        return _FREQUENCIES.get(asked.lower())
-    seconds = int(found[1]) * (60 if found[2] == "min" else 3600)
-    return next((name for name, length in INTRADAY_SECONDS.items() if length == seconds), None)
+    if found is not None:
+        seconds = int(found[1]) * (60 if found[2] == "min" else 3600)
+        ours = next((name for name, length in INTRADAY_SECONDS.items() if length == seconds), None)
+    else:
+        ours = _FREQUENCIES.get(asked.strip().lower())
+    if asked and ours is None:
+        raise unnamed_interval(_NAME, asked)
+    return ours
 
 
 def _looks_daily(texts: pa.Array, columns: Mapping[str, pa.Array]) -> bool:

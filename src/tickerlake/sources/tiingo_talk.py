@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 
 from tickerlake.errors import ConfigError, TickerlakeError, UnreachableError
 from tickerlake.records import SCHEMAS, Kind
+from tickerlake.sources.columns import LaxDecoder
 from tickerlake.sources.frames import text_ns, ticks
 from tickerlake.sources.live import Frame, Heard
 
@@ -40,6 +41,7 @@ _WORDS: Final = np.array(
 
 class _Told(msgspec.Struct):
     messageType: str | None = None  # noqa: N815 - Tiingo's name
+    service: str | None = None
     data: msgspec.Raw = msgspec.Raw(b"null")
     response: Any = None
 
@@ -56,9 +58,10 @@ _Full: TypeAlias = tuple[
 _Reference: TypeAlias = tuple[str, str, float]
 _ONE: Final = msgspec.json.Decoder(_Told)
 _MANY: Final = msgspec.json.Decoder(list[_Told])
-_LAYOUTS: Final[Mapping[str, tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[Any]]]] = {
-    "full": (msgspec.json.Decoder(_Full), msgspec.json.Decoder(list[_Full])),
-    "reference": (msgspec.json.Decoder(_Reference), msgspec.json.Decoder(list[_Reference])),
+#: One by one, which also takes numbers that stand as texts, and all in one go.
+_LAYOUTS: Final[Mapping[str, tuple[LaxDecoder, msgspec.json.Decoder[Any]]]] = {
+    "full": (LaxDecoder(_Full), msgspec.json.Decoder(list[_Full])),
+    "reference": (LaxDecoder(_Reference), msgspec.json.Decoder(list[_Reference])),
 }
 _Data: TypeAlias = list[tuple[bytes, datetime]]
 
@@ -112,6 +115,12 @@ class TiingoTalk:
         for frame, told in zip(incoming, _decoded(incoming), strict=True):
             if told is None:
                 notes.append(f"a frame that we cannot read: {frame.data[:120]!r}")
+            elif told.service not in (None, "iex"):
+                notes.append(
+                    f"messages of the service {told.service[:20]!r} hold no records of ours"
+                )
+            elif told.messageType == "D":
+                notes.append("deletions were left out: we have no such record")
             elif told.messageType in ("A", "U"):
                 # Both begin with a text: of a type, or of the time.
                 text = bytes(told.data)
@@ -161,7 +170,7 @@ def _decoded(frames: Sequence[Frame]) -> list[_Told | None]:
     return [_one(_ONE, text) for text in texts]
 
 
-def _one(decoder: msgspec.json.Decoder[Any], text: bytes) -> Any:  # noqa: ANN401 - what it decodes
+def _one(decoder: LaxDecoder | msgspec.json.Decoder[Any], text: bytes) -> Any:  # noqa: ANN401 - what it decodes
     try:
         return decoder.decode(text)
     except (ValueError, RecursionError):
