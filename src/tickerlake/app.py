@@ -294,11 +294,17 @@ class Workspace:
         record: Callable[[Frame, int], None] | None = None,
         patient: bool = False,
     ) -> Feed:
-        """Live records of a source that has a socket; without `kinds`, all that it sends."""
+        """Live records of a source that has a socket; without `kinds`, all that it sends.
+
+        What a killed process missed is told and filled by the next one, where all is published:
+        not where frames go to `record`.
+        """
         from tickerlake.sources.feed import Feed
+        from tickerlake.sources.memory import Memory
 
         opened, live = self.provider(source), self._settings.live
-        return Feed(opened, symbols, kinds, live, record=record, patient=patient)
+        memory = Memory(self.folder / live.folder, opened.name) if record is None else None
+        return Feed(opened, symbols, kinds, live, record=record, patient=patient, memory=memory)
 
     def read_file(self, path: Path) -> Answer:
         """Bars of a file, as `[sources.files]` says.

@@ -28,7 +28,7 @@ def file_lock(path: Path, *, seconds_max: float | None = SECONDS_MAX) -> Iterato
 
     Args:
         path: The file; made if it is not there.
-        seconds_max: How long to wait for it; None waits without an end.
+        seconds_max: How long to wait for it; 0 does not wait, None waits without an end.
 
     Raises:
         TimeoutError: Another held it for all that time.
@@ -51,7 +51,7 @@ def lock(handle: int, path: Path, *, seconds_max: float | None = SECONDS_MAX) ->
     Args:
         handle: The open file.
         path: Its path, for the message.
-        seconds_max: How long to wait; None waits without an end.
+        seconds_max: How long to wait; 0 does not wait, None waits without an end.
 
     Raises:
         TimeoutError: Another held it for all that time; names the process where Linux tells.
@@ -64,6 +64,8 @@ def lock(handle: int, path: Path, *, seconds_max: float | None = SECONDS_MAX) ->
     if seconds_max is None:
         fcntl.flock(handle, fcntl.LOCK_EX)
         return
+    if not seconds_max:
+        raise TimeoutError(f"{_holder(path)} holds {path}")
     waiting = _Waiting(handle)
     try:
         if waiting.locked.wait(seconds_max):

@@ -20,7 +20,12 @@ from tickerlake.sources.sockets import SocketSettings
 from tickerlake.testing.provider import Handler, ProviderServer
 from tickerlake.testing.socket_provider import Hear, Say, SocketProvider, socket_provider
 
-QUICK = SocketSettings(batch_seconds=0.01, reconnect_seconds=0.01, backfill_pause_seconds=0.01)
+QUICK = SocketSettings(
+    batch_seconds=0.01,
+    reconnect_seconds=0.01,
+    backfill_pause_seconds=0.01,
+    backfill_settle_seconds=0.0,
+)
 
 
 @contextmanager

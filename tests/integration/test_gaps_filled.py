@@ -24,7 +24,12 @@ from tickerlake.testing.engine_suite import House
 from tickerlake.testing.provider import ProviderAnswer, ProviderRequest, provider_server
 from tickerlake.testing.socket_provider import Cut, Hear, Say, Silence, socket_provider
 
-QUICK = SocketSettings(batch_seconds=0.01, reconnect_seconds=0.01, backfill_pause_seconds=0.01)
+QUICK = SocketSettings(
+    batch_seconds=0.01,
+    reconnect_seconds=0.01,
+    backfill_pause_seconds=0.01,
+    backfill_settle_seconds=0.0,
+)
 #: The story stands in the middle of a minute: none begins while a test runs.
 NOW = datetime(2024, 3, 5, 15, 30, 20, tzinfo=UTC)
 _STORIES = itertools.count()

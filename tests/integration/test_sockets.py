@@ -35,7 +35,12 @@ from tickerlake.testing.socket_provider import (
 )
 
 KEY = "5ecret-Key"
-QUICK = SocketSettings(batch_seconds=0.01, reconnect_seconds=0.01, backfill_pause_seconds=0.01)
+QUICK = SocketSettings(
+    batch_seconds=0.01,
+    reconnect_seconds=0.01,
+    backfill_pause_seconds=0.01,
+    backfill_settle_seconds=0.0,
+)
 
 
 def trade(number: int, symbol: str = "ACME", at: datetime | None = None) -> str:

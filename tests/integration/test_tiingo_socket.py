@@ -21,7 +21,12 @@ from tickerlake.testing.socket_provider import (
     socket_provider,
 )
 
-QUICK = SocketSettings(batch_seconds=0.01, reconnect_seconds=0.01, backfill_pause_seconds=0.01)
+QUICK = SocketSettings(
+    batch_seconds=0.01,
+    reconnect_seconds=0.01,
+    backfill_pause_seconds=0.01,
+    backfill_settle_seconds=0.0,
+)
 WELCOME = '{"messageType":"I","data":{"subscriptionId":6},"response":{"code":200}}'
 REFUSED = (
     '{"messageType":"E","response":{"code":400,"message":"thresholdLevel not valid for your'

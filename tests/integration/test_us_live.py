@@ -21,7 +21,12 @@ from tickerlake.testing.provider import ProviderAnswer, ProviderRequest
 from tickerlake.testing.socket_provider import Cut, Hear, Say, Silence, Step, socket_provider
 from us_frames import ALPACA_TRADE, MASSIVE_TRADE
 
-QUICK = SocketSettings(batch_seconds=0.01, reconnect_seconds=0.01, backfill_pause_seconds=0.01)
+QUICK = SocketSettings(
+    batch_seconds=0.01,
+    reconnect_seconds=0.01,
+    backfill_pause_seconds=0.01,
+    backfill_settle_seconds=0.0,
+)
 NOW = datetime(2024, 3, 5, 15, 30, 20, tzinfo=UTC)
 BEGAN = NOW - timedelta(seconds=5)
 _STORIES = itertools.count()

@@ -84,9 +84,7 @@ def publish_feed(
             if count <= 0:
                 continue
             if kind == "bar" and fresh.from_history:
-                actions = SCHEMAS["corporate_action"].empty_table()
-                done = publisher.publish_answer(Answer(table, actions), limit=count)
-                report = report.plus(kind, done.sent)
+                report = report.plus(kind, _put_news(publisher, table, count, stop, on_outage))
                 continue
             records = with_lasting_ids(table.slice(0, count), kind)
             put = partial(publisher.put, kind, records, report.records)
@@ -95,6 +93,25 @@ def publish_feed(
         if limit is not None and report.records >= limit:
             stop.set()
         yield replace(report, said=tuple(fresh.said))
+
+
+def _put_news(
+    publisher: Publisher,
+    bars: pa.Table,
+    limit: int,
+    stop: threading.Event,
+    on_outage: Callable[[UnreachableError], None],
+) -> int:
+    """How many of history's bars were news. What a failed attempt has sent is none in the next."""
+    sent = 0
+
+    def put() -> None:
+        nonlocal sent
+        actions = SCHEMAS["corporate_action"].empty_table()
+        sent = publisher.publish_answer(Answer(bars, actions), limit=limit).sent
+
+    _insist(put, stop, on_outage)
+    return sent
 
 
 def with_lasting_ids(table: pa.Table, kind: Kind) -> pa.Table:

@@ -140,6 +140,8 @@ class Limits:
     #: Kinds of which there is history, and kinds that come live.
     history: tuple[Kind, ...] = ("bar",)
     live: tuple[Kind, ...] = ()
+    #: Its socket tells times of trades and quotes in so many ns, though its history is finer.
+    live_unit_ns: int = 1
     #: What its search resolves beside names and symbols: isin, sedol, cusip, figi.
     identifiers: tuple[str, ...] = ()
     #: On this machine: asking costs nothing, so the cache always asks.

@@ -12,11 +12,10 @@ import secrets
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Final, Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tickerlake import clock
 from tickerlake.errors import RateLimitedError, TickerlakeError, UsageError
@@ -24,18 +23,16 @@ from tickerlake.records import Kind
 from tickerlake.sources.base import Source
 from tickerlake.sources.holes import Filled, Filler, Hole, gap_records
 from tickerlake.sources.live import Dialect, Frame, Live
+from tickerlake.sources.reach import Reach
 from tickerlake.sources.sockets import Connection, Dropped, Line, SocketSettings
 
 if TYPE_CHECKING:
     from tickerlake.sources.live import Heard
+    from tickerlake.sources.memory import Left, Memory
 
 __all__ = ["Feed", "Fresh", "Recorded", "Said"]
 
 _LOOK_SECONDS: Final = 0.2
-#: Records in flight, and clocks of two machines: a hole begins so long before the last frame.
-_MARGIN: Final = timedelta(seconds=5)
-_BAR_MARGIN: Final = timedelta(minutes=3)
-_SKEW_MAX: Final = timedelta(minutes=1)
 _NOTES_MAX: Final = 1000
 
 
@@ -75,8 +72,9 @@ class Feed:
     """Live records of some symbols.
 
     Promise: what was received before `stop` is handed out before the flow ends; what is known to
-    have been missed stands in a gap record. Not promised: that a provider's silence about a
-    record can be noticed where its frames carry no numbers.
+    have been missed stands in a gap record, also where a process over the same `memory` was
+    killed. For that, what was handed out counts as kept once more is asked for. Not promised: that
+    a provider's silence about a record can be noticed where its frames carry no numbers.
     """
 
     def __init__(
@@ -88,10 +86,12 @@ class Feed:
         *,
         record: Callable[[Frame, int], None] | None = None,
         patient: bool = False,
+        memory: Memory | None = None,
     ) -> None:
         """A `patient` one tries without end, though there never was a connection.
 
-        `record` is told each frame, in and out, with the number of its connection.
+        `record` is told each frame, in and out, with the number of its connection. `memory` keeps
+        until when was heard, over kills; nothing is kept of what lies in a file.
 
         Raises:
             UsageError: The source is not live, or not for these kinds, or a key is missing.
@@ -111,12 +111,11 @@ class Feed:
         self._patient = patient
         self._record = record or (lambda _frame, _connection: None)
         self._live.dialect(self._symbols, self._kinds)  # what is wrong shows before all else
-        self._newest: dict[Kind, datetime] = {}
-        #: Where nobody named symbols (a replay): those that were met.
-        self._met: set[str] = set()
-        #: How far the provider's clock is before ours.
-        self._ahead = timedelta(0)
-        self._interval: str | None = None
+        named = () if self._recorded is not None else self._symbols
+        delay = source.limits.delay_seconds
+        self._reach = Reach(named, self._kinds, delay_seconds=delay)
+        self._memory = memory if self._recorded is None else None
+        self._left: Sequence[Left] = ()
         self._heard_at: datetime | None = None
         self._lost_why: str | None = None
         self._noted: set[str] = set()
@@ -135,6 +134,9 @@ class Feed:
         pauses = _Pauses(self._settings)
         filler = Filler(self._source, self._settings)
         try:
+            if self._memory is not None:
+                self._left = self._memory.left_behind(self._symbols, self._kinds)
+                filler.ask([hole for left in self._left for hole in left.holes])
             while not stop.is_set():
                 try:
                     talk = self._live.dialect(self._symbols, self._kinds)
@@ -158,9 +160,13 @@ class Feed:
                 if not stop.is_set():
                     stood = clock.monotonic_seconds() - began
                     yield from self._wait(pauses.next(ended_by, stood), filler, stop)
-            yield from self._last_words(filler)
+            holes = yield from self._last_words(filler)
+            if self._memory is not None and not self._left:  # else it is not told yet
+                self._memory.close([*filler.open, *holes])
         finally:
             filler.close()
+            if self._memory is not None:
+                self._memory.release()
 
     def _played(self, recorded: Recorded, stop: threading.Event) -> Iterator[Fresh]:
         """Holes are told as they were; no history is asked, and nothing follows the last frame."""
@@ -175,8 +181,9 @@ class Feed:
     def _wait(self, seconds: float, filler: Filler, stop: threading.Event) -> Iterator[Fresh]:
         until = clock.monotonic_seconds() + seconds
         while not stop.is_set() and clock.monotonic_seconds() < until:
-            stop.wait(min(_LOOK_SECONDS, until - clock.monotonic_seconds()))
+            stop.wait(max(0.0, min(_LOOK_SECONDS, until - clock.monotonic_seconds())))
             yield from self._from_history(filler.done())
+            yield from self._remember(filler)
 
     def _follow(
         self, line: Connection, talk: Dialect, filler: Filler, stop: threading.Event
@@ -199,14 +206,16 @@ class Feed:
                     heard = talk.read(incoming)
                 line.send(heard.replies)
                 at = incoming[-1].received_at
-                yield from self._understood(heard, at, filler, begins=heard.ready and not ready)
-                ready = ready or heard.ready
+                begins = not ready and (heard.ready or bool(heard.tables))
+                yield from self._understood(heard, at, filler, begins=begins)
+                ready = ready or begins
                 self._heard_at = at if ready else self._heard_at
                 if heard.error is not None:
                     error = heard.error
                     line.close()
                     closing = True
             yield from self._from_history(filler.done())
+            yield from self._remember(filler)
             if taken.why is not None:
                 break
             if not closing:
@@ -227,65 +236,42 @@ class Feed:
         if begins:
             yield Fresh(said=[Said("connected", "records come")])
             yield self._told(self._missed(at), filler)
+            if self._memory is not None:  # before the first record can be on the stream
+                self._memory.note(self._heard_at or at, self._reach.series(), filler.open)
         yield self._fresh(heard, at)
-        yield self._told(self._suspected(heard), filler)
+        yield self._told(self._reach.suspected(heard.suspicions), filler)
 
     def _fresh(self, heard: Heard, received_at: datetime) -> Fresh:
         for kind, table in heard.tables.items():
-            if not self._symbols:
-                self._met.update(pc.unique(table["symbol"]).to_pylist())
-            newest = pc.max(table["ts"]).as_py()
-            if newest is not None:
-                # Clocks differ; a time beyond that is nonsense, and would hide what is missing.
-                newest = min(newest, received_at + _SKEW_MAX)
-                self._ahead = max(self._ahead, newest - received_at)
-                self._newest[kind] = max(newest, self._newest.get(kind, newest))
-            if kind == "bar" and table.num_rows:
-                self._interval = table["interval"][-1].as_py()
+            self._reach.take(kind, table, received_at)
         said = [Said("note", note) for note in heard.notes if note not in self._noted]
         if len(self._noted) < _NOTES_MAX:
             self._noted.update(note.text for note in said)
         return Fresh(tables=heard.tables, said=said)
 
     def _missed(self, until: datetime) -> list[Hole]:
-        """From the last word of the connection before to the first of this one."""
-        if self._lost_why is None or self._heard_at is None:
-            self._lost_why = None
-            return []
+        """From the last word of the connection, or the process, before to the first of this one."""
         why, self._lost_why = self._lost_why, None
-        return self._holes(self._heard_at, until, why)
+        left, self._left = self._left, ()
+        delay = self._source.limits.delay_seconds
+        holes = [hole for one in left for hole in one.holes_until(until, delay_seconds=delay)]
+        if why is not None and self._heard_at is not None:
+            holes += self._reach.holes(self._heard_at, until, why)
+        return holes
 
     def _dropped(self, dropped: Dropped) -> list[Hole]:
         why = f"{dropped.frames} frames came faster than they could be published"
-        return self._holes(dropped.first, dropped.last, why)
+        return self._reach.holes(dropped.first, dropped.last, why)
 
-    def _holes(self, after: datetime, until: datetime, why: str) -> list[Hole]:
-        """One a symbol and kind. Records up to the newest one have come, those after it may not."""
-        delay = timedelta(seconds=self._source.limits.delay_seconds)
-        until += self._ahead
-        holes = []
-        for kind in self._kinds:
-            is_bar = kind == "bar"
-            start = after - delay - (_BAR_MARGIN if is_bar else _MARGIN)
-            newest = self._newest.get(kind, start)
-            start = max(start, min(newest, until))
-            interval = (self._interval or "1m") if is_bar else None
-            symbols = self._symbols or sorted(self._met)
-            holes += [Hole(symbol, kind, start, until, why, interval) for symbol in symbols]
-        return holes
-
-    def _suspected(self, heard: Heard) -> list[Hole]:
-        return [
-            Hole(
-                found.symbol,
-                found.kind,
-                found.after,
-                found.before,
-                found.why,
-                (self._interval or "1m") if found.kind == "bar" else None,
-            )
-            for found in heard.suspicions
-        ]
+    def _remember(self, filler: Filler) -> Iterator[Fresh]:
+        """What was handed out until now is kept by whoever took it."""
+        memory = self._memory
+        if memory is None or self._heard_at is None or not memory.is_due():
+            return
+        memory.note(self._heard_at, self._reach.series(), filler.open)
+        if memory.trouble is not None and memory.trouble not in self._noted:
+            self._noted.add(memory.trouble)
+            yield Fresh(said=[Said("note", memory.trouble)])
 
     def _told(self, holes: Sequence[Hole], filler: Filler) -> Fresh:
         if not holes:
@@ -315,13 +301,16 @@ class Feed:
                 event: Literal["filled", "gap"] = "filled" if one.filled else "gap"
                 yield Fresh(tables={"gap": table}, said=[Said(event, _shown(one.hole, one.reason))])
 
-    def _last_words(self, filler: Filler) -> Iterator[Fresh]:
+    def _last_words(self, filler: Filler) -> Generator[Fresh, None, list[Hole]]:
+        """Returns the holes that it is too late to ask for."""
+        holes: list[Hole] = []
         if self._lost_why is not None and self._heard_at is not None:
             why = f"{self._lost_why}; stopped before another connection stood"
-            holes = self._holes(self._heard_at, clock.now(), why)
+            holes = self._reach.holes(self._heard_at, clock.now(), why)
             yield Fresh(tables={"gap": gap_records(self._provider, holes, clock.now())})
         filler.close()
         yield from self._from_history(filler.done())
+        return holes
 
 
 class _Pauses:

@@ -28,6 +28,7 @@ __all__ = ["Filled", "Filler", "Hole", "gap_records"]
 #: How long the end waits for a request that is on its way.
 _LAST_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 0.1
+_PAGES_MAX: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +95,18 @@ class Filler:
         self._source = source
         self._settings = settings
         self._holes: queue.SimpleQueue[Hole | None] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[Filled] = queue.SimpleQueue()
+        #: Few pages wait here, however slowly they are taken.
+        self._done: queue.Queue[Filled] = queue.Queue(_PAGES_MAX)
         self._stop = threading.Event()
-        self._left = 0
+        self._open: dict[Hole, None] = {}
         self._thread: threading.Thread | None = None
 
     def ask(self, holes: Sequence[Hole]) -> None:
         """Put holes in line; those that history cannot fill are answered all the same."""
         for hole in holes:
-            self._left += 1
-            self._holes.put(hole)
+            if hole not in self._open:
+                self._open[hole] = None
+                self._holes.put(hole)
         if self._thread is None and holes:
             self._thread = threading.Thread(target=self._work, name="gap filler", daemon=True)
             self._thread.start()
@@ -111,50 +114,75 @@ class Filler:
     def done(self) -> list[Filled]:
         """What has come since the last look; never waits."""
         found: list[Filled] = []
-        while not self._done.empty():
-            found.append(self._done.get())
-        self._left -= sum(one.filled is not None for one in found)
+        while True:
+            try:
+                found.append(self._done.get_nowait())
+            except queue.Empty:
+                break
+        for one in found:
+            if one.filled is not None:
+                self._open.pop(one.hole, None)
         return found
 
     @property
-    def busy(self) -> bool:
-        """Whether the last word about some hole is still to come."""
-        return self._left > 0
+    def open(self) -> Sequence[Hole]:
+        """Those about which the last word is still to come."""
+        return tuple(self._open)
 
     def close(self) -> None:
-        """Leave the rest; a request that is on its way has a few seconds."""
+        """Leave the rest open; a request that is on its way has a few seconds."""
         self._stop.set()
         self._holes.put(None)
         if self._thread is not None:
             self._thread.join(_LAST_SECONDS)
 
     def _work(self) -> None:
-        while (hole := self._holes.get()) is not None:
-            if self._stop.is_set():
-                return
-            self._done.put(self._answered(hole))
+        while (hole := self._holes.get()) is not None and not self._stop.is_set():
+            try:
+                answer = self._answered(hole)
+            except Exception as error:  # noqa: BLE001 - the thread must live for the other holes
+                why_not = f"{type(error).__name__}: {error}"
+                answer = Filled(hole, filled=False, reason=f"{hole.why}; not filled: {why_not}")
+            if answer is not None:
+                self._put(answer)
 
-    def _answered(self, hole: Hole) -> Filled:
+    def _put(self, one: Filled) -> bool:
+        """Wait until there is room; False: nobody takes it any more."""
+        while True:
+            try:
+                self._done.put(one, timeout=_LOOK_SECONDS)
+            except queue.Full:
+                if self._stop.is_set():
+                    return False
+            else:
+                return True
+
+    def _answered(self, hole: Hole) -> Filled | None:
+        """The last word about it; None where it was left open."""
         why_not = self._out_of_reach(hole)
         if why_not is not None:
             return Filled(hole, filled=False, reason=f"{hole.why}; not filled: {why_not}")
+        settings, pause = self._settings, self._settings.backfill_pause_seconds
         self._wait_for_history(hole)
-        for attempt in range(1, self._settings.backfill_attempts_max + 1):
+        for attempt in range(1, settings.backfill_attempts_max + 1):
+            if self._stop.is_set():
+                return None
             try:
-                records, missing = self._fetched(hole)
+                fetched = self._fetched(hole)
             except TickerlakeError as error:
                 why_not = error.problem
                 if not isinstance(error, UnreachableError):
                     break
-                if attempt < self._settings.backfill_attempts_max:
-                    self._stop.wait(self._settings.backfill_pause_seconds)
+                if attempt < settings.backfill_attempts_max:
+                    self._stop.wait(pause * 2.0 ** (attempt - 1))
             else:
-                why_not = "; ".join(missing) or None
-                if why_not is None:
+                if fetched is None:
+                    return None
+                records, missing = fetched
+                if not missing:
                     said = f"{hole.why}; filled from history: {records} records"
                     return Filled(hole, filled=True, reason=said)
-                break
-            if self._stop.is_set():
+                why_not = "; ".join(missing)
                 break
         return Filled(hole, filled=False, reason=f"{hole.why}; not filled: {why_not}")
 
@@ -170,26 +198,44 @@ class Filler:
         return None if has else f"{source.name} has no history of {hole.interval or hole.kind}"
 
     def _wait_for_history(self, hole: Hole) -> None:
-        ripe = hole.end + timedelta(seconds=self._source.limits.delay_seconds)
+        """The newest records are there a little later than over the socket, at every provider."""
+        behind = max(self._source.limits.delay_seconds, self._settings.backfill_settle_seconds)
+        ripe = hole.end + timedelta(seconds=behind)
         while not self._stop.is_set() and clock.now() < ripe:
             self._stop.wait(min(_LOOK_SECONDS, (ripe - clock.now()).total_seconds() + 0.001))
 
-    def _fetched(self, hole: Hole) -> tuple[int, tuple[str, ...]]:
+    def _fetched(self, hole: Hole) -> tuple[int, tuple[str, ...]] | None:
+        """How many records came, and what did not; None where it was stopped before the end."""
         source, end = self._source, hole.end + timedelta(microseconds=1)
         if hole.kind == "bar":
             answer = source.bars(BarsRequest(hole.symbol, hole.interval or "1m", hole.start, end))
-            self._done.put(Filled(hole, answer.bars))
+            if not self._put(Filled(hole, answer.bars)):
+                return None
             return answer.bars.num_rows, answer.missing
         assert isinstance(source, Ticks)  # noqa: S101 - `_out_of_reach` has looked
         kind: Literal["trade", "quote"] = "trade" if hole.kind == "trade" else "quote"
         records = 0
         missing: tuple[str, ...] = ()
         for answer in source.ticks(TicksRequest(hole.symbol, kind, hole.start, end)):
-            if self._stop.is_set():
-                return records, ("stopped before all of it had come",)
             table = answer.ticks.get(hole.kind)
             if table is not None:
-                self._done.put(Filled(hole, table))
+                page = Filled(hole, _as_live(table, source.limits.live_unit_ns))
+                if self._stop.is_set() or not self._put(page):
+                    return None
                 records += table.num_rows
             missing += answer.missing
         return records, missing
+
+
+def _as_live(table: pa.Table, unit_ns: int) -> pa.Table:
+    """Trades or quotes with times as the socket tells them: one that both tell is one event."""
+    if unit_ns == 1 or not table.num_rows:
+        return table
+    import numpy as np
+
+    cut = table["ts_ns"].to_numpy() // np.int64(unit_ns) * np.int64(unit_ns)
+    for name, values in (("ts_ns", pa.array(cut)), ("ts", pa.array(cut // 1000))):
+        field = table.schema.field(name)
+        at = table.schema.get_field_index(name)
+        table = table.set_column(at, field, values.cast(field.type))
+    return table

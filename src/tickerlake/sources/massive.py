@@ -132,6 +132,7 @@ class MassiveSource:
             delay_seconds=settings.delay_seconds,
             history=("bar", "trade", "quote", "corporate_action"),
             live=("trade", "quote", "bar"),
+            live_unit_ns=1_000_000,
         )
 
     def bars(self, request: BarsRequest) -> Answer:

@@ -58,9 +58,14 @@ class SocketSettings:
     #: Ask the source's history for what a connection missed, where it has any.
     backfill: bool = True
     #: How often to try, and how long to wait between, until a gap is told as not filled.
-    backfill_attempts_max: int = 3
-    #: Between two attempts to fill a gap; history lags behind the socket.
+    backfill_attempts_max: int = 6
+    #: Between the first two attempts to fill a gap; doubles for each further one.
     backfill_pause_seconds: float = 5.0
+    #: History is asked for a gap no sooner after its end: it lags behind the socket.
+    backfill_settle_seconds: float = 2.0
+    #: Where a listening process notes until when it has heard what: the next one after a kill
+    #: fills the gap.
+    folder: str = "live"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,11 @@ class Line:
         self._opened = ExitStack()
         self._socket = _connected(dialect, settings, self._opened)
         self._reader = threading.Thread(target=self._read, name="socket reader", daemon=True)
-        self.send(dialect.hello())
+        try:
+            self.send(dialect.hello())
+        except BaseException:
+            self._opened.close()
+            raise
         self._reader.start()
 
     def send(self, texts: Sequence[str | bytes]) -> None:
@@ -179,6 +188,14 @@ class Line:
         self._reader.join()
 
     def _read(self) -> None:
+        try:
+            why = self._read_to_the_end()
+        except Exception as error:  # noqa: BLE001 - a reader that died unheard would look like silence
+            why = f"{type(error).__name__} in the reader: {without_secrets(str(error))}"
+        self._end(why)
+
+    def _read_to_the_end(self) -> str:
+        """Why it has come."""
         from websockets.exceptions import ConnectionClosed
 
         settings, dialect = self._settings, self._dialect
@@ -195,18 +212,17 @@ class Line:
                         self.talking.release()
                 else:
                     said_at = now - keep_alive + 0.1
-            left = heard_at + dialect.silence_seconds - now
+            silence = dialect.silence_seconds
+            left = heard_at + silence - now
             if left <= 0:
-                self._end(f"no frame for {dialect.silence_seconds:g} s")
-                return
+                return f"no frame for {silence:g} s"
             due = left if keep_alive is None else min(left, said_at + keep_alive - now)
             try:
                 data = self._socket.recv(timeout=max(due, 0.001))
             except TimeoutError:
                 continue
             except (ConnectionClosed, OSError, EOFError) as error:
-                self._end(without_secrets(str(error)) or type(error).__name__)
-                return
+                return without_secrets(str(error)) or type(error).__name__
             heard_at = clock.monotonic_seconds()
             self._keep(Frame(clock.now(), "in", self.url, data), settings.buffer_bytes_max)
 
