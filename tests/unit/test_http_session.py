@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import sqlite3
 import subprocess
 import sys
@@ -22,8 +23,10 @@ from tickerlake.errors import (
     RateLimitedError,
     UnreachableError,
 )
-from tickerlake.sources.hosts import Hosts, Peace
+from tickerlake.sources import names, open_source
+from tickerlake.sources.hosts import Hosts, Peace, state_folder
 from tickerlake.sources.http import HttpSettings, Session
+from tickerlake.sources.registry import settings_type
 from tickerlake.testing.provider import (
     ProviderAnswer,
     ProviderRequest,
@@ -178,6 +181,7 @@ def test_many_processes_keep_one_pace(tmp_path: Path) -> None:
 import sys
 from tickerlake.clock import real_now
 from tickerlake.sources.http import HttpSettings, Session
+from tickerlake.sources.registry import settings_type
 asking = Session(sys.argv[1], HttpSettings(requests_per_second=20.0), provider="Acme")
 for _ in range(3):
     asking.get("/v1")
@@ -199,6 +203,7 @@ def test_a_process_knows_what_another_was_told() -> None:
 import sys
 from tickerlake.errors import RateLimitedError
 from tickerlake.sources.http import HttpSettings, Session
+from tickerlake.sources.registry import settings_type
 try:
     Session(sys.argv[1], HttpSettings(), provider="Acme").get("/v1")
 except RateLimitedError as error:
@@ -332,6 +337,54 @@ def test_what_takes_too_long_or_too_much_is_given_up() -> None:
 
 
 @pytest.mark.parametrize("impersonate", [None, "chrome"])
+def test_a_small_answer_that_unpacks_to_a_flood_is_refused(impersonate: str | None) -> None:
+    """A hundred megabytes of nothing, in a hundred kilobytes: counted as they are unpacked."""
+    bomb = ProviderAnswer(gzip.compress(bytes(100_000_000), 1), 200, {"content-encoding": "gzip"})
+    measure = {"body_bytes_max": 1_000_000, "impersonate": impersonate}
+    with (
+        session(lambda _: bomb, **measure) as (asking, _),
+        pytest.raises(LimitError, match="at most 1,000,000 bytes"),
+    ):
+        asking.get("/v1")
+
+
+def test_a_server_that_waited_in_vain_is_asked_again() -> None:
+    """408 is a matter of the line, as 5xx are."""
+    with session(ok) as (asking, server):
+        server.order(answers(408, "Request Timeout"))
+        assert asking.get("/v1").status == 200
+        assert server.count() == 2
+
+
+def test_a_retry_after_may_be_a_date_of_the_servers_clock() -> None:
+    """A server whose clock is a year off asks for two seconds all the same."""
+    headers = {"date": "Tue, 02 Jan 2024 10:00:00 GMT",
+               "retry-after": "Tue, 02 Jan 2024 10:00:02 GMT"}  # fmt: skip
+    with (
+        session(lambda _: ProviderAnswer("", 429, headers), retry_after_seconds_max=1) as (told, _),
+        pytest.raises(RateLimitedError, match="wait 2 s"),
+    ):
+        told.get("/v1")
+
+
+def test_what_a_provider_says_of_our_key_is_kept_masked() -> None:
+    """Neither the error nor the book that other processes read shows any part of the key."""
+    key = "k-4711-" + "long" * 20
+    keyed = dataclasses.make_dataclass(
+        "Keyed", [("api_key", str, key)], bases=(HttpSettings,), frozen=True
+    )
+    said = f"We have detected your API key as {key}: 25 requests per day"
+    with provider_server(lambda _: ProviderAnswer(said, 429, {"retry-after": "60"})) as server:
+        asking = Session(server.base_url, keyed(attempts_max=1), provider="Acme")
+        with pytest.raises(RateLimitedError) as caught:
+            asking.get("/v1")
+        asking.leave_alone(said, 60.0)
+        asking.close()
+    assert "k-4711" not in str(caught.value)
+    assert b"k-4711" not in (state_folder() / "hosts-1.sqlite").read_bytes()
+
+
+@pytest.mark.parametrize("impersonate", [None, "chrome"])
 def test_broken_connections_are_tried_again(impersonate: str | None) -> None:
     """Resets and answers that end early are met by asking again, over either library."""
     with session(ok, attempts_max=4, impersonate=impersonate) as (asking, server):
@@ -369,3 +422,12 @@ def _wait_until_open(server: ProviderServer) -> None:
     host = server.base_url.removeprefix("http://")
     while (left := Hosts().look(host).closed_seconds) > 0:
         clock.sleep(left)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in names() if issubclass(settings_type(name), HttpSettings)]
+)
+def test_plans_go_by_the_pace_of_the_settings(name: str) -> None:
+    """What a user sets as pace is what the source's limits say, of every source over HTTP."""
+    limits = open_source(name, settings={"requests_per_second": 0.25, "requests_burst": 7}).limits
+    assert (limits.requests_per_second, limits.requests_burst) == (0.25, 7)

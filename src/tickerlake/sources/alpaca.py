@@ -100,6 +100,7 @@ class AlpacaSource:
         self.limits = Limits(
             intervals=tuple(TIMEFRAMES),
             requests_per_second=settings.requests_per_second,
+            requests_burst=settings.requests_burst,
             needs_key=True,
             price_basis="raw",
             rows_per_page=dict.fromkeys(TIMEFRAMES, _ROWS_PER_PAGE),

@@ -6,7 +6,6 @@ those of the vendor's documentation (2026-07) unless a line says otherwise.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -76,7 +75,6 @@ class BinanceSource(CryptoSource):
     limits = Limits(
         intervals=tuple(_INTERVALS),
         rows_per_page=dict.fromkeys(_INTERVALS, _ROWS),
-        requests_per_second=10.0,
         history=("bar", "trade"),
         live=("trade", "quote", "bar"),
     )
@@ -175,5 +173,4 @@ class BinanceUsSource(BinanceSource):
     name = "binance_us"
     title = "Binance.US"
     first_day = date(2019, 9, 1)
-    limits = dataclasses.replace(BinanceSource.limits, requests_per_second=4.0)
     settings_type: ClassVar[type[BinanceSettings]] = BinanceUsSettings

@@ -64,7 +64,6 @@ class BitfinexSource(CryptoSource):
     limits = Limits(
         intervals=tuple(_FRAMES),
         rows_per_page=dict.fromkeys(_FRAMES, _ROWS),
-        requests_per_second=25 / 60,
         history=("bar", "trade"),
         live=("trade", "quote"),
     )

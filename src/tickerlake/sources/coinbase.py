@@ -61,8 +61,7 @@ class CoinbaseSource(CryptoSource):
     first_day = date(2015, 1, 1)
     limits = Limits(
         intervals=_INTERVALS,
-        span_days={"1m": 0.2, "5m": 1, "15m": 3, "1h": 12, "1d": _ROWS},
-        requests_per_second=8.0,
+        span_days={name: _ROWS * crypto.INTERVAL_SECONDS[name] / 86_400 for name in _INTERVALS},
         history=("bar", "trade"),
         live=("trade", "quote"),
     )

@@ -16,7 +16,7 @@ from tickerlake.sources import crypto_talk as talk
 from tickerlake.sources.base import About, Answer, BarsRequest, Hit, Limits
 from tickerlake.sources.captures import is_capture, parse_capture
 from tickerlake.sources.crypto_shape import Told, decoded
-from tickerlake.sources.http import HttpSettings, Reply, Session
+from tickerlake.sources.http import HttpSettings, Reply, Session, paced
 from tickerlake.sources.live import Dialect
 from tickerlake.sources.recordings import Recorded, plain, recorded
 
@@ -34,7 +34,7 @@ class CryptoSource(ABC):
     title: ClassVar[str]
     #: Before it there was nothing to trade.
     first_day: ClassVar[date]
-    limits: ClassVar[Limits]
+    limits: Limits
     #: Whether it tells times as decimals, of which no digit may be lost.
     exact: ClassVar[bool] = False
     #: How long the exchange is left alone once it has said that it is too much.
@@ -45,6 +45,7 @@ class CryptoSource(ABC):
         self._settings = settings or self.settings_type()
         base_url: str = self._settings.base_url
         http: HttpSettings = self._settings
+        self.limits = paced(type(self).limits, http)
         self._session = Session(base_url, http, provider=self.title, is_final=self._is_final)
 
     def bars(self, request: BarsRequest) -> Answer:

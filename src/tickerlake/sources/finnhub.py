@@ -25,7 +25,7 @@ from tickerlake.records import Kind
 from tickerlake.sources.base import Answer, BarsRequest, Hit, Limits, empty_answer
 from tickerlake.sources.captures import is_capture, parse_capture
 from tickerlake.sources.finnhub_talk import KEY_TODO, PROVIDER, FinnhubTalk
-from tickerlake.sources.http import HttpSettings, Session
+from tickerlake.sources.http import HttpSettings, Session, paced
 from tickerlake.sources.live import Dialect
 from tickerlake.sources.recordings import Recorded, plain, recorded
 from tickerlake.sources.refusals import Rule, refusal
@@ -77,7 +77,6 @@ class FinnhubSource:
     name = PROVIDER
     limits = Limits(
         intervals=(),
-        requests_per_second=1.0,
         needs_key=True,
         history=(),
         live=("trade",),
@@ -87,6 +86,7 @@ class FinnhubSource:
 
     def __init__(self, settings: FinnhubSettings | None = None) -> None:
         self._settings = settings or FinnhubSettings()
+        self.limits = paced(type(self).limits, self._settings)
 
     def bars(self, request: BarsRequest) -> Answer:
         """None.

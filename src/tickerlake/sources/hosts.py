@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from tickerlake import clock
+from tickerlake.errors import without_secrets
 from tickerlake.observe import tell
 
 __all__ = ["Hosts", "Peace", "Turn", "state_folder"]
@@ -241,5 +242,6 @@ def _closed(row: _Row, now: float) -> Turn:
 def _close(
     row: _Row, now: float, seconds: float, reason: Literal["", "asked", "silent"], said: str
 ) -> float:
-    row.update(closed_at=now, closed_seconds=seconds, reason=reason, said=said)
+    # The book lies open: other processes show what stands in it, and do not know our keys.
+    row.update(closed_at=now, closed_seconds=seconds, reason=reason, said=without_secrets(said))
     return seconds

@@ -1,7 +1,7 @@
 """The HTTP session of all providers: patient where waiting helps, clear where it does not.
 
-- Time-outs, broken connections and 5xx are tried again a few times, with growing, jittered pauses;
-  then `UnreachableError`.
+- Time-outs (408 too), broken connections and 5xx are tried again a few times, with growing,
+  jittered pauses; then `UnreachableError`.
 - A host that asks for peace (429, 418, 503 with Retry-After) is left alone by all processes of the
   user for as long as it asks. A short wait is waited for; a longer one is `RateLimitedError` at
   once, without a request: trying on would make it worse.
@@ -20,7 +20,7 @@ import secrets
 import threading
 import weakref
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
@@ -32,8 +32,10 @@ from tickerlake.errors import (
     RateLimitedError,
     UnreachableError,
     hide,
+    without_secrets,
 )
 from tickerlake.observe import tell
+from tickerlake.sources.base import Limits
 from tickerlake.sources.hosts import Hosts, Peace, Turn
 from tickerlake.sources.wire import (
     Call,
@@ -46,12 +48,14 @@ from tickerlake.sources.wire import (
     without_key,
 )
 
-__all__ = ["HttpSettings", "Reply", "Session", "parse_http_date", "without_key"]
+__all__ = ["HttpSettings", "Reply", "Session", "paced", "parse_http_date", "without_key"]
 
 _REDIRECTS_MAX: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 #: Come back later. 418 is how some say it to those who did not listen to 429.
 _LATER: Final = frozenset({418, 429})
+#: The server waited in vain for our request: it may come again.
+_TIMED_OUT: Final = 408
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -101,6 +105,15 @@ class HttpSettings:
                     found=str(value),
                     todo="mend it in the source's table, [sources.NAME]",
                 )
+
+
+def paced(limits: Limits, settings: HttpSettings) -> Limits:
+    """A source's limits at the pace of its settings, which plans go by."""
+    return replace(
+        limits,
+        requests_per_second=settings.requests_per_second,
+        requests_burst=settings.requests_burst,
+    )
 
 
 class Session:
@@ -262,7 +275,8 @@ class Session:
                 if answer.status in _LATER or (answer.status == 503 and wait is not None):
                     self._leave_alone(host, answer, wait, last=last)
                     continue
-                if answer.status < 500 or self._is_final(answer):
+                is_told = answer.status < 500 and answer.status != _TIMED_OUT
+                if is_told or self._is_final(answer):
                     self._hosts.answered(host)
                     return answer
             said = f"HTTP {answer.status}" if isinstance(answer, Reply) else answer.said
@@ -331,7 +345,9 @@ class Session:
 
     def _leave_alone(self, host: str, reply: Reply, wait: float | None, *, last: bool) -> None:
         """Tell the others, and raise unless the wait is short enough to be waited for."""
-        said = f"HTTP {reply.status}, {reply.body[:80].decode(errors='replace')!r}"
+        # Masked before it is cut: half a key would be shown.
+        body = without_secrets(reply.body[:1000].decode(errors="replace"))
+        said = f"HTTP {reply.status}, {body[:80]!r}"
         seconds = self._hosts.asked(host, self._peace, wait, said)
         if last or wait is None or seconds > self._settings.retry_after_seconds_max:
             raise self._rate_limited(said, seconds)

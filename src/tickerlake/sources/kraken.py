@@ -69,7 +69,6 @@ class KrakenSource(CryptoSource):
     limits = Limits(
         intervals=tuple(_MINUTES),
         look_back_days={name: _ROWS * minutes / 1440 for name, minutes in _MINUTES.items()},
-        requests_per_second=1.0,
         history=("bar", "trade"),
         live=("trade", "quote"),
     )

@@ -126,6 +126,7 @@ class MassiveSource:
             intervals=tuple(SPANS),
             look_back_days={} if days is None else dict.fromkeys(SPANS, days),
             requests_per_second=settings.requests_per_second,
+            requests_burst=settings.requests_burst,
             needs_key=True,
             price_basis="splits" if settings.adjusted else "raw",
             rows_per_page=ROWS_PER_PAGE,

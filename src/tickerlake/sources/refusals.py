@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tickerlake.errors import TickerlakeError
+from tickerlake.errors import TickerlakeError, without_secrets
 
 __all__ = ["LIMIT_SECONDS", "Rule", "refusal"]
 
@@ -34,12 +34,13 @@ def refusal(
 ) -> TickerlakeError | None:
     """The error that an answer tells; None if it tells none. The first rule that fits counts."""
     lower = text.lower()
+    text = without_secrets(text)[:200]  # masked before it is cut: half a key would be shown
     for rule in rules:
         if status in rule.statuses or any(word in lower for word in rule.words):
             return rule.error(
                 rule.problem.format(name=symbol or "this symbol"),
                 expected=expected,
-                found=f"HTTP {status}: {text[:200]}" if text else f"HTTP {status}",
+                found=f"HTTP {status}: {text}" if text else f"HTTP {status}",
                 todo=rule.todo,
             )
     return None

@@ -31,7 +31,7 @@ from tickerlake.errors import (
 )
 from tickerlake.sources.base import About, Answer, BarsRequest, Limits, empty_answer
 from tickerlake.sources.columns import csv_rows, days_of, floats, malformed
-from tickerlake.sources.http import HttpSettings, Session
+from tickerlake.sources.http import HttpSettings, Session, paced
 from tickerlake.sources.listed import (
     Series,
     end_of,
@@ -113,7 +113,6 @@ class StooqSource:
     name = "stooq"
     limits = Limits(
         intervals=("1d",),
-        requests_per_second=0.5,
         needs_key=True,
         price_basis="all",
         # Ours: a whole day appears hours after its session (uncertain).
@@ -123,6 +122,7 @@ class StooqSource:
 
     def __init__(self, settings: StooqSettings | None = None) -> None:
         self._settings = settings or StooqSettings()
+        self.limits = paced(type(self).limits, self._settings)
 
     def bars(self, request: BarsRequest) -> Answer:
         """One request. Without a key it is tried all the same: mirrors need none.

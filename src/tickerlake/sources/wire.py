@@ -220,12 +220,12 @@ class _CurlWire:
         from curl_cffi.curl import CURL_WRITEFUNC_ERROR
         from curl_cffi.requests import exceptions
 
-        pieces: list[bytes] = []
+        body = bytearray()
         over = threading.Event()
 
         def keep(piece: bytes) -> int:
-            pieces.append(piece)
-            if sum(map(len, pieces)) > self._patience.body_bytes_max:
+            body.extend(piece)
+            if len(body) > self._patience.body_bytes_max:
                 over.set()
                 return CURL_WRITEFUNC_ERROR
             return len(piece)
@@ -253,8 +253,8 @@ class _CurlWire:
             nobody = exceptions.DNSError | exceptions.ProxyError | exceptions.SSLError
             refused = type(error) is exceptions.ConnectionError
             return Trouble(_said(error), connected=not (refused or isinstance(error, nobody)))
-        body = b"".join(pieces)
-        return _reply(answer.url, answer.status_code, answer.headers, body, answer.cookies.jar)
+        jar = answer.cookies.jar
+        return _reply(answer.url, answer.status_code, answer.headers, bytes(body), jar)
 
     def close(self) -> None:
         self._session.close()

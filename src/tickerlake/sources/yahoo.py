@@ -21,7 +21,7 @@ from tickerlake.errors import MalformedError, NotFoundError, RangeError, Tickerl
 from tickerlake.records import KEYS, Kind
 from tickerlake.sources.base import Answer, BarsRequest, Hit, Limits, empty_answer, select
 from tickerlake.sources.captures import is_capture, parse_capture
-from tickerlake.sources.http import HttpSettings, Reply, Session
+from tickerlake.sources.http import HttpSettings, Reply, Session, paced
 from tickerlake.sources.live import Dialect
 from tickerlake.sources.yahoo_chart import parse_chart
 from tickerlake.sources.yahoo_crumb import Crumbs
@@ -79,7 +79,6 @@ class YahooSource:
         intervals=("1m", "2m", "5m", "15m", "30m", "1h", "90m", "1d", "5d", "1wk", "1mo", "3mo"),
         span_days={"1m": 7, **dict.fromkeys(_MINUTES_60_DAYS, 60), "1h": 730},
         look_back_days={"1m": 30, **dict.fromkeys(_MINUTES_60_DAYS, 60), "1h": 730},
-        requests_per_second=2.0,
         price_basis="splits",
         amount_basis="splits",
         history=("bar", "corporate_action"),
@@ -90,9 +89,7 @@ class YahooSource:
 
     def __init__(self, settings: YahooSettings | None = None) -> None:
         self._settings = settings or YahooSettings()
-        self.limits = dataclasses.replace(
-            type(self).limits, requests_per_second=self._settings.requests_per_second
-        )
+        self.limits = paced(type(self).limits, self._settings)
         self._session = self._open_session("base", {})
         self._quotes = Crumbs(self._open_session)
 
