@@ -217,7 +217,7 @@ class CachedSource:
         rows, _ = self._store.rows(look.series)
         plan = sketched(look, rows)
         asks = tuple(look.request_of(ask) for ask in plan.asks)
-        told = sum(self._requests_of(ask) for ask in asks)
+        told = [self._requests_of(ask) for ask in asks]
         pages, bytes_ = cost(
             len(asks),
             Coverage.of((ask.start, ask.end) for ask in plan.asks),
@@ -225,26 +225,26 @@ class CachedSource:
             self.limits,
             round_the_clock=look.market.calendar is None,
         )
-        # What a source tells holds its other requests (events), and perhaps its pages.
+        # What a source tells holds its pages and its other requests (events).
         is_paged = request.interval in self.limits.rows_per_page
-        most = pages + told - len(asks) if is_paged else told
+        most = pages if is_paged and None in told else sum(count or 1 for count in told)
         pace = self.limits.requests_per_second
         days = self.limits.look_back_days.get(request.interval)
-        why = f"{self.name} keeps {days} days of {request.interval}"
+        why = f"{self.name} keeps {days or 0:g} days of {request.interval}"
         return dataclasses.replace(
             planned,
             asks=asks,
-            requests_min=len(asks) if is_paged else told,
+            requests_min=len(asks) if is_paged else most,
             requests_max=most,
             out_of_reach=parts_of(plan.out_of_reach, why),
             bytes=bytes_,
             seconds=max(0, most - self.limits.requests_burst) / pace if pace else 0.0,
         )
 
-    def _requests_of(self, ask: BarsRequest) -> int:
+    def _requests_of(self, ask: BarsRequest) -> int | None:
         """What the source itself says, where it does (`requests`): days may come with events."""
         told = getattr(self._source, "requests", None)
         try:
-            return 1 if told is None else int(told(ask))
+            return None if told is None else int(told(ask))
         except RangeError:  # the edge of its look-back moved on: it will say so itself
             return 1

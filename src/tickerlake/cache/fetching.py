@@ -216,7 +216,7 @@ class Fetching:
         if out_of_reach and not held and not look.missing - out_of_reach:
             raise RangeError(
                 f"{self._source.name} no longer has {name} that far back.",
-                expected=f"a range within the last {days} days",
+                expected=f"a range within the last {days or 0:g} days",
                 found=f"{request.start} to {request.end}",
                 todo="ask for a later range, or a longer interval",
             )
@@ -224,7 +224,7 @@ class Fetching:
         missing = list(self._missing)
         for low, high in out_of_reach:
             part = f"{name} from {instant(low):%F %R}Z to {instant(high):%F %R}Z"
-            missing.append(f"{part}: {self._source.name} keeps {days} days")
+            missing.append(f"{part}: {self._source.name} keeps {days or 0:g} days")
         notes = [*self._notes, *answer.notes]
         if self._trouble is not None:
             error = self._trouble

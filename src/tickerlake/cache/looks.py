@@ -11,8 +11,10 @@ from tickerlake.cache.axis import (
     DAY,
     FOREVER,
     SECOND,
+    anchor,
     is_intraday,
     micros,
+    period_after,
     request_for,
     wanted,
 )
@@ -111,12 +113,11 @@ def look_at(
     range_ = wanted(request, series.zone, series.lead)
     look_back = limits.look_back_days.get(request.interval)
     span = limits.span_days.get(request.interval)
-    edge = None if look_back is None else now - round(look_back * DAY) + _EDGE
+    edge = None if look_back is None else _edge(now - round(look_back * DAY), request.interval)
     rules = Rules(
         request.interval,
         span=None if span is None else round(span * DAY),
-        # A request takes a moment to be sent, and the provider's edge moves on meanwhile.
-        edge=None if edge is None else -(-edge // _MINUTE) * _MINUTE + 5 * _MINUTE,
+        edge=edge,
         merge_bars=settings.merge_bars,
     )
     market = market_of(series, limits, extended=extended)
@@ -128,6 +129,17 @@ def look_at(
     if intraday:
         limit = min(limit, now)
     return replace(look, missing=missing.within(BEGINNING, limit), limit=limit)
+
+
+def _edge(kept_from: int, interval: str) -> int:
+    """The earliest place to ask for; of days and longer, the first whole one.
+
+    Away from where the look-back ends, for a request takes a moment to be sent.
+    """
+    edge = -(-(kept_from + _EDGE) // _MINUTE) * _MINUTE + 5 * _MINUTE
+    if is_intraday(interval) or anchor(edge, interval) == edge:
+        return edge
+    return period_after(edge, interval)
 
 
 def sketched(look: Look, rows: pa.Table) -> Sketch:
