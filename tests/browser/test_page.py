@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
@@ -178,6 +179,32 @@ def test_the_keyboard_is_enough(open_page: OpenPage) -> None:
     expect(page).to_have_url(re.compile("/chart/IBM$"))
     page.go_back()
     expect(page.get_by_role("heading", name="MSFT")).to_be_visible()
+
+
+def test_enter_takes_what_fits_the_text_not_what_is_still_listed(
+    browser: Browser, chain: BarsChain
+) -> None:
+    """While providers are asked the list says so, and Enter waits for what they tell."""
+    told = threading.Event()
+    hit = {"symbol": "ZEBRA", "provider": "acme", "provider_symbol": "ZEBRA", "name": "Zebra Inc"}
+
+    def find(text: str, /, *, ask: bool | None) -> list[dict[str, object]]:
+        if text.startswith("z") and ask is not False:
+            told.wait(60)
+        return [hit] if text.startswith("z") else []
+
+    with serve_in_thread(chain, WebSettings(port=0), find) as address:
+        page = browser.new_page()
+        page.goto(f"{address}chart/AAPL")
+        expect(page.locator(".symbols a")).to_have_count(3)
+        page.keyboard.press("/")
+        page.keyboard.type("zebra")
+        page.keyboard.press("Enter")
+        expect(page.locator(".symbols")).to_have_text("Asking providers …")
+        told.set()
+        expect(page).to_have_url(re.compile("/chart/ZEBRA$"))
+        expect(page.locator(".symbols a")).to_contain_text(["ZEBRAZebra Inc"])
+        page.close()
 
 
 def test_the_address_is_the_state(open_page: OpenPage) -> None:

@@ -12,6 +12,21 @@ test("64-bit ids reach the reader digit by digit", () => {
   expect(row.n).toBe(3);
 });
 
+test("texts, fractions and powers that hold long digits stay what they are", () => {
+  const text =
+    '[{"a":"x 12345678901234567890 \\" 9999999999999999999","b":0.1234567890123456,' +
+    '"c":1e20,"d":9007199254740991,"e":[18446744073709551615]}]';
+  expect(parseExactly(text)).toEqual([
+    {
+      a: 'x 12345678901234567890 " 9999999999999999999',
+      b: 0.1234567890123456,
+      c: 1e20,
+      d: 9007199254740991,
+      e: ["18446744073709551615"],
+    },
+  ]);
+});
+
 test("cells show what is meant, not how it is stored", () => {
   expect(cell(814.2519000000001)).toBe("814.2519");
   expect(cell(1234567890123)).toBe("1234567890123");

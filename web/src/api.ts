@@ -73,17 +73,18 @@ async function ask(address: string, signal?: AbortSignal): Promise<Response> {
   return answer;
 }
 
-/** JSON whose whole numbers beyond 2^53 stay as they were written: event ids are 64 bits. */
+/** A text, or a number, as JSON writes them. */
+const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+-]*/g;
+const LONG = /\d{16}/;
+
+/**
+ * JSON whose integers of more than 53 bits become text, digit by digit: as numbers they would be
+ * rounded. A reviver's source text would tell them, too, but only browsers since 2025 have it.
+ */
 export function parseExactly(text: string): unknown {
-  type WithSource = (
-    this: unknown,
-    key: string,
-    value: unknown,
-    context?: { source?: string },
-  ) => unknown;
-  const keep: WithSource = (_, value, context) =>
-    typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value)
-      ? (context?.source ?? value)
-      : value;
-  return JSON.parse(text, keep);
+  const keep = (token: string) =>
+    LONG.test(token) && /^-?\d+$/.test(token) && !Number.isSafeInteger(Number(token))
+      ? `"${token}"`
+      : token;
+  return JSON.parse(LONG.test(text) ? text.replace(TOKENS, keep) : text);
 }

@@ -8,6 +8,8 @@ import { percent, price } from "./format";
 const SHOWN_MAX = 100;
 const TYPING_PAUSE = 120;
 const REFRESH_PAUSE = 1_000;
+/** An answer that takes longer comes from providers: what is listed meanwhile does not fit. */
+const PATIENCE = 400;
 
 interface Line {
   row: SymbolRow;
@@ -43,6 +45,8 @@ export class SymbolList {
   private lines: Line[] = [];
   private selected: string | null = null;
   private timer = 0;
+  /** What the search box says is not answered yet. */
+  private waits = false;
   private refreshTimer = 0;
   private asked: AbortController | null = null;
 
@@ -59,6 +63,7 @@ export class SymbolList {
     );
     this.input.addEventListener("input", () => {
       clearTimeout(this.timer);
+      this.waits = true;
       this.timer = setTimeout(() => void this.load(), TYPING_PAUSE);
     });
     this.input.addEventListener("keydown", (event) => this.key(event));
@@ -71,11 +76,15 @@ export class SymbolList {
 
   /** Ask the server for what the search box says. */
   async load(): Promise<SymbolRow[]> {
+    clearTimeout(this.timer);
     this.asked?.abort();
     this.asked = new AbortController();
+    const { signal } = this.asked;
     const query = new URLSearchParams({ q: this.input.value, limit: String(SHOWN_MAX) });
+    const waiting = setTimeout(() => this.wait(), PATIENCE);
+    signal.addEventListener("abort", () => clearTimeout(waiting));
     try {
-      const rows = await getJson<SymbolRow[]>(`/api/search?${query}`, this.asked.signal);
+      const rows = await getJson<SymbolRow[]>(`/api/search?${query}`, signal);
       this.problem = null;
       this.show(rows);
       this.changed(rows);
@@ -84,9 +93,29 @@ export class SymbolList {
       if (error instanceof DOMException && error.name === "AbortError") return [];
       if (!(error instanceof ApiError)) throw error;
       this.problem = error;
+      this.lines = [];
       this.list.replaceChildren(h("p", { class: "none" }, error.message));
       return [];
+    } finally {
+      clearTimeout(waiting);
+      if (!signal.aborted) this.waits = false;
     }
+  }
+
+  /** Nothing that is listed is what was asked for. */
+  private wait(): void {
+    if (!this.input.value) return;
+    this.lines = [];
+    this.list.replaceChildren(h("p", { class: "none" }, "Asking providers …"));
+  }
+
+  /** Go to the first that fits what the search box says now. */
+  private async take(): Promise<void> {
+    if (this.waits) await this.load();
+    const first = this.lines[0];
+    if (this.waits || first === undefined) return;
+    this.choose(first.row.symbol);
+    this.input.blur();
   }
 
   /** What the server knows of one symbol that the list may not show. */
@@ -184,7 +213,9 @@ export class SymbolList {
     const nothing = h(
       "p",
       { class: "none" },
-      this.input.value ? "No such symbol." : "No bars yet.",
+      this.input.value
+        ? "Nothing found here, nor by providers that could be asked."
+        : "No bars yet.",
     );
     this.list.replaceChildren(...(rows.length ? this.lines.map(({ link }) => link) : [nothing]));
     this.select(this.selected);
@@ -200,10 +231,8 @@ export class SymbolList {
   private key(event: KeyboardEvent): void {
     if (event.key === "ArrowDown") this.move(1);
     else if (event.key === "ArrowUp") this.move(-1);
-    else if (event.key === "Enter" && this.lines[0]) {
-      this.choose(this.lines[0].row.symbol);
-      this.input.blur();
-    } else if (event.key === "Escape") {
+    else if (event.key === "Enter") void this.take();
+    else if (event.key === "Escape") {
       if (this.input.value) {
         this.input.value = "";
         void this.load();
