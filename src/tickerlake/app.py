@@ -204,8 +204,9 @@ class Workspace:
             MissingExtraError: Its package is not installed; names the pip command.
         """
         from tickerlake.cache import CachedSource
-        from tickerlake.sources.registry import host_of
+        from tickerlake.sources.registry import current_name, host_of
 
+        name = current_name(name)
         cached = CachedSource(
             self.provider(name),
             self.folder / self._settings.cache.folder,
@@ -224,9 +225,10 @@ class Workspace:
             ConfigError: No source has that name.
             MissingExtraError: Its package is not installed; names the pip command.
         """
-        from tickerlake.sources.registry import open_source
+        from tickerlake.sources.registry import current_name, open_source
         from tickerlake.sources.vault import with_secrets
 
+        name = current_name(name)
         settings = with_secrets(name, self._settings.sources.get(name, {}))
         if "path" in settings:
             settings["path"] = str(self.folder / settings["path"])

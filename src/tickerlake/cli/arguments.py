@@ -34,11 +34,19 @@ __all__ = [
     "port_number",
     "positive",
     "read_config",
+    "source_name",
 ]
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def source_name(text: str) -> str:
+    """A source by the name that it has now."""
+    from tickerlake.sources.registry import current_name
+
+    return current_name(text)
 
 
 def day_or_instant(text: str) -> date | datetime:

@@ -160,10 +160,9 @@ def _read_table(
 def _secret_in_file(name: str, path: Path) -> ConfigError:
     table, _, key = name.rpartition(".")
     ways = f"the variable {variable_of(name)}, or "
+    ways += f"{key}_file = the path of a file that holds it"
     if table.startswith("sources."):
-        ways += "the system's keyring"
-    else:
-        ways += f"{key}_file = the path of a file that holds it"
+        ways += ", or the system's keyring"
     return ConfigError(
         f"{path} holds a secret, {key!r} in [{table}].",
         expected=ways,
@@ -207,15 +206,21 @@ def _known_key(name: str, known: Mapping[str, Setting], path: Path) -> tuple[Set
 
 
 def _read_sources(value: object, path: Path) -> dict[str, Any]:
+    from tickerlake.sources import registry
+
     values: dict[str, Any] = {}
-    for source, keys in _table(value, "[sources]", path).items():
-        title = f"[sources.{source}]"
+    for written, keys in _table(value, "[sources]", path).items():
+        source, title = registry.current_name(written), f"[sources.{written}]"
         _check_source(source, path)
         for key, inner in _table(keys, title, path).items():
             name = f"sources.{source}.{key}"
             if is_secret(name):
                 raise _secret_in_file(name, path)
-            values[name] = inner
+            whole = name.removesuffix("_file")
+            if whole != name and is_secret(whole):
+                values[whole] = _secret_of(inner, f"{title} {key} in {path}", path.parent)
+            else:
+                values[name] = inner
     return values
 
 
@@ -269,6 +274,10 @@ def _read_environment(
             name = _source_key(variable, sources)
             if name is None:
                 warnings.append(f"{variable} belongs to no source that is installed: ignored")
+                continue
+            whole = name.removesuffix("_file")
+            if whole != name and is_secret(whole):
+                values[whole] = _secret_of(text, variable, folder), variable
             else:
                 values[name] = text, variable
         else:
@@ -284,9 +293,10 @@ def _source_key(variable: str, sources: Iterable[str]) -> str | None:
     from tickerlake.sources import registry
 
     rest = variable.removeprefix(_SOURCES).lower()
-    for source in sorted({*registry.names(), *sources}, key=len, reverse=True):
+    for source in sorted({*registry.names(), *registry.FORMER_NAMES, *sources}, key=len)[::-1]:
         if rest.startswith(f"{source.lower()}_"):
-            return f"sources.{source}.{rest.removeprefix(f'{source.lower()}_')}"
+            key = rest.removeprefix(f"{source.lower()}_")
+            return f"sources.{registry.current_name(source)}.{key}"
     return None
 
 

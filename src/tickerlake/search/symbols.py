@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from tickerlake.errors import StorageError
+from tickerlake.errors import ConfigError, StorageError
 from tickerlake.search.following import Followed, SymbolChanges
 from tickerlake.search.index import SymbolIndex
 from tickerlake.search.search import Found, Mode, SymbolSearch
@@ -133,7 +134,9 @@ class Symbols:
     def _in_use(self) -> Iterator[str]:
         """Yahoo, sources that have their key, and others that have settings of their own."""
         for name in sorted(every_name(), key=lambda name: name != "yahoo"):
-            settings = with_secrets(name, self._settings_of(name))
+            settings = self._settings_of(name)
+            with suppress(ConfigError):  # a keyring that is locked: then others are asked
+                settings = with_secrets(name, settings)
             declared = {field.name for field in fields(source_class(name).settings_type)}
             needs_key = "api_key" in declared
             if name == "yahoo" or (settings.get("api_key") if needs_key else settings):

@@ -21,7 +21,16 @@ from tickerlake.errors import ConfigError, hide
 from tickerlake.sources.base import Source
 from tickerlake.sources.settings import settings_from
 
-__all__ = ["GROUP", "host_of", "names", "open_source", "settings_type", "source_class"]
+__all__ = [
+    "FORMER_NAMES",
+    "GROUP",
+    "current_name",
+    "host_of",
+    "names",
+    "open_source",
+    "settings_type",
+    "source_class",
+]
 
 GROUP = "tickerlake.sources"
 
@@ -44,12 +53,17 @@ _OURS = {
 }
 
 #: What some were called before.
-_FORMERLY = {"polygon": "massive"}
+FORMER_NAMES = {"polygon": "massive"}
 
 
 def names() -> list[str]:
     """Every known source, sorted. Imports none of them."""
     return sorted({*_OURS, *_theirs()})
+
+
+def current_name(name: str) -> str:
+    """What a source is called now: `polygon` is `massive`."""
+    return FORMER_NAMES.get(name, name)
 
 
 def settings_type(name: str) -> type[Any]:
@@ -101,7 +115,7 @@ def _theirs() -> dict[str, EntryPoint]:
 
 
 def _load(name: str) -> Any:  # noqa: ANN401 - a class of ours or of an outside package
-    name = _FORMERLY.get(name, name)
+    name = current_name(name)
     if name in _OURS:  # ours first: no package may stand in for them unnoticed
         module, attribute = _OURS[name].split(":")
         return getattr(import_module(module), attribute)

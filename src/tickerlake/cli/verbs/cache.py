@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tickerlake.cli.adjusting import add_adjusting, tell_changes
-from tickerlake.cli.arguments import open_workspace
+from tickerlake.cli.arguments import open_workspace, source_name
 from tickerlake.cli.output import Output, counted
 from tickerlake.errors import NotFoundError
 
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _choice(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--source", metavar="NAME", help="only of this source")
+    parser.add_argument("--source", type=source_name, metavar="NAME", help="only of this source")
     parser.add_argument("--symbol", metavar="SYMBOL", help="only of this symbol")
     parser.add_argument("--interval", metavar="I", help="only of this interval")
 

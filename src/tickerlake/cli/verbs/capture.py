@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tickerlake import clock
-from tickerlake.cli.arguments import kinds_of, open_workspace, positive
+from tickerlake.cli.arguments import kinds_of, open_workspace, positive, source_name
 from tickerlake.cli.output import Output, counted
 from tickerlake.cli.publishing import listen, on_event, tell_said
 from tickerlake.cli.stopping import stopping
@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     record = actions.add_parser("record", help="save raw frames as JSON lines; publishes nothing")
     record.add_argument("symbols", nargs="+", metavar="SYMBOL", help="such as AAPL")
-    record.add_argument("--source", metavar="NAME", required=True, help="such as finnhub")
+    record.add_argument(
+        "--source", type=source_name, metavar="NAME", required=True, help="such as finnhub"
+    )
     record.add_argument("--kinds", metavar="K,…", type=kinds_of, help="trade, quote, bar")
     record.add_argument(
         "--output", metavar="F", type=Path, help="a new file (default: NAME-TIME.jsonl)"
@@ -32,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     record.add_argument("--limit", metavar="N", type=positive, help="stop after N frames")
     replay = actions.add_parser("replay", help="publish what was recorded, as if it came now")
     replay.add_argument("file", metavar="FILE", type=Path, help="ours, or one of cryptofeed's")
-    replay.add_argument("--source", metavar="NAME", required=True, help="whose frames they are")
+    replay.add_argument(
+        "--source", type=source_name, metavar="NAME", required=True, help="whose frames they are"
+    )
     replay.add_argument(
         "--speed",
         metavar="N",

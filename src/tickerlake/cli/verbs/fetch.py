@@ -17,7 +17,7 @@ from tickerlake.cli.adjusting import (
     tell_changes,
     wants_days,
 )
-from tickerlake.cli.arguments import add_range, open_workspace
+from tickerlake.cli.arguments import add_range, open_workspace, source_name
 from tickerlake.cli.output import Output
 from tickerlake.cli.stopping import Stop, stopping
 from tickerlake.cli.universe import SYMBOLS_HELP, requests_of, wanted_symbols
@@ -34,7 +34,7 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which symbols, from where, and what to do with them."""
     parser.add_argument("symbols", nargs="*", metavar="SYMBOL", help=SYMBOLS_HELP)
-    parser.add_argument("--source", metavar="NAME", help="default: yahoo")
+    parser.add_argument("--source", type=source_name, metavar="NAME", help="default: yahoo")
     add_range(parser)
     parser.add_argument(
         "--since",

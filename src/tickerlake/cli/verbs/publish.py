@@ -12,6 +12,7 @@ from tickerlake.cli.arguments import (
     kinds_of,
     open_workspace,
     positive,
+    source_name,
 )
 from tickerlake.cli.output import Output
 from tickerlake.cli.publishing import follow, listen, on_event, tell_report
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SYMBOL",
         help=f"{SYMBOLS_HELP}; with --file: whose bars, if it does not say",
     )
-    parser.add_argument("--source", metavar="NAME", help="default: yahoo")
+    parser.add_argument("--source", type=source_name, metavar="NAME", help="default: yahoo")
     parser.add_argument(
         "--file", metavar="F", type=Path, help="publish a CSV, JSON lines or Parquet file"
     )

@@ -14,6 +14,7 @@ from tickerlake.cli.arguments import (
     duration_seconds,
     kinds_of,
     open_workspace,
+    source_name,
 )
 from tickerlake.cli.output import Output
 from tickerlake.cli.publishing import follow, listen
@@ -37,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SYMBOL",
         help=f"{SYMBOLS_HELP}; none: deliver and serve what others publish",
     )
-    parser.add_argument("--source", default="yahoo", metavar="NAME", help="default: yahoo")
+    parser.add_argument(
+        "--source", type=source_name, default="yahoo", metavar="NAME", help="default: yahoo"
+    )
     add_range(parser)
     parser.add_argument(
         "--poll",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from tickerlake.cli.arguments import open_workspace, positive
+from tickerlake.cli.arguments import open_workspace, positive, source_name
 from tickerlake.cli.output import Output, counted
 from tickerlake.errors import PartlyDoneError
 
@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--source",
+        type=source_name,
         action="append",
         metavar="NAME",
         help="ask only this one; more than once for several",
