@@ -34,8 +34,15 @@ def agg(number: int, symbol: str = "ACMEUSDT", **more: Any) -> dict[str, Any]:
     return told | {"T": 1704207600000 + number * 1000} | more
 
 
-def kline(*, closed: bool, interval: str = "1m") -> dict[str, Any]:
-    bar = {"t": 1704207600000, "s": "ACMEUSDT", "i": interval, "o": "1", "c": "2", "h": "3"}
+def kline(*, closed: bool, interval: str = "1m", minute: int = 0) -> dict[str, Any]:
+    bar = {
+        "t": 1704207600000 + 60_000 * minute,
+        "s": "ACMEUSDT",
+        "i": interval,
+        "o": "1",
+        "c": "2",
+        "h": "3",
+    }
     return {"e": "kline", "s": "ACMEUSDT", "k": bar | {"l": "0.5", "v": "0", "x": closed}}
 
 
@@ -86,11 +93,22 @@ def test_binance_bars_are_forming_until_closed() -> None:
 
 
 def test_binance_tells_a_month_from_a_minute() -> None:
-    """`1M` is a month; an interval without a name of ours is left out and told."""
-    frames = [kline(closed=False, interval=interval) for interval in ("1M", "3m")]
+    """`1M` is a month; an interval without a name of ours is left out, told and counted."""
+    frames = [kline(closed=False, interval=interval) for interval in ("1M", "3m", "1s", "1s")]
     heard = read(talk_of("binance", "ACMEUSDT"), *frames)
     assert heard.tables["bar"]["interval"].to_pylist() == ["1mo"]
     assert any("bars of 3m" in note for note in heard.notes)
+    assert heard.left_out == {"bars of 3m": 1, "bars of 1s": 2}
+
+
+def test_binance_minutes_that_do_not_come_are_a_hole() -> None:
+    """Each minute has a bar: a jump in time is told, bars that come again or late are not."""
+    talk = talk_of("binance", "ACMEUSDT")
+    assert read(talk, *(kline(closed=True, minute=n) for n in (0, 0, 1, 1, 0))).suspicions == ()
+    [hole] = read(talk, kline(closed=False, minute=4), kline(closed=True, minute=4)).suspicions
+    assert (hole.symbol, hole.kind) == ("ACMEUSDT", "bar")
+    assert hole.why == "2 minutes between two bars did not come"
+    assert (hole.after, hole.before) == (AT + 60 * SECOND, AT + 240 * SECOND)
 
 
 def test_binance_quotes_have_the_time_of_their_frame() -> None:
@@ -305,8 +323,9 @@ def test_bitfinex_counts_the_frames_of_the_connection() -> None:
         ("tACMEUSD", "trade"), ("tACMEUSD", "quote"),
     ]  # fmt: skip
     assert heard.suspicions[0].why == "frames 3 to 4 of the connection did not come"
+    # The frame of the second 3 told what had happened before it.
     assert (heard.suspicions[0].after, heard.suspicions[0].before) == (
-        AT + 3 * SECOND,
+        AT - 2 * SECOND,
         AT + 4 * SECOND,
     )
 

@@ -77,7 +77,10 @@ def test_statuses_are_told_and_cost_no_trade() -> None:
     others = [{"T": kind, "S": "ACME"} for kind in "sli"]
     answer = parsed("alpaca", *others, {"T": "new"}, {**ALPACA_TRADE, "p": "ten"}, ALPACA_TRADE)
     assert answer.ticks["trade"].num_rows == 1
-    assert len(answer.notes) == 5
+    assert len([note for note in answer.notes if not note.startswith("left out: ")]) == 5
+    assert {note for note in answer.notes if note.startswith("left out: ")} == {
+        "left out: 1 trading statuses", "left out: 1 price bands", "left out: 1 imbalances",
+    }  # fmt: skip
     answer = parsed("alpaca", {**ALPACA_TRADE, "t": "noon"}, ALPACA_TRADE)
     assert answer.ticks["trade"].num_rows == 1
     assert "time" in answer.notes[0]
@@ -94,7 +97,26 @@ def test_the_unit_of_a_time_is_told_by_its_size() -> None:
     ]
     bands = {"ev": "LULD", "T": "ACME", "h": 12.5, "l": 8.5, "i": [15], "z": 3, "q": 4}
     told = parsed("massive", {**bands, "t": 1704207600000000000}, MASSIVE_TRADE).notes
-    assert told == ("ACME: price bands 8.5 to 12.5 at 2024-01-02T15:00:00Z were left out",)
+    assert told == (
+        "ACME: price bands 8.5 to 12.5 at 2024-01-02T15:00:00Z were left out",
+        "left out: 1 price bands (LULD)",
+    )
+
+
+def test_what_has_no_record_is_counted_and_floods_nothing() -> None:
+    """A thousand price bands and seconds are one note of each, and how many they were."""
+    bands = {"ev": "LULD", "T": "ACME", "h": 12.5, "l": 8.5, "i": [15], "z": 3, "q": 4}
+    seconds = {**MASSIVE_MINUTE, "ev": "A"}
+    events = [{**bands, "t": MS + n} for n in range(1000)] + [
+        {**seconds, "s": MS + 1000 * n} for n in range(500)
+    ]
+    notes = parsed("massive", *events, {**MASSIVE_TRADE, "t": -1}, MASSIVE_TRADE).notes
+    assert len(notes) == 6
+    assert set(notes[-3:]) == {
+        "left out: 1,000 price bands (LULD)",
+        "left out: 500 bars of a second (A)",
+        "left out: 1 events without a time",
+    }
 
 
 def test_decimal_texts_are_exact_where_numbers_are_rounded() -> None:

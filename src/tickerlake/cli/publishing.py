@@ -155,8 +155,17 @@ def listen(
             tell_said(said, output)
     sent = dict(report.sent)
     parts = ", ".join(f"{count:,} {kind}" for kind, count in sent.items())
+    left_out = dict(report.left_out)
+    for what, count in left_out.items():
+        output.note(f"Left out, for we have no such record: {count:,} {what}.")
     output.event(
-        {"event": "done", "records": report.records, "by_kind": sent, "stopped": stop.is_set()},
+        {
+            "event": "done",
+            "records": report.records,
+            "by_kind": sent,
+            "left_out": left_out,
+            "stopped": stop.is_set(),
+        },
         f"Published {counted(report.records, 'record')}{f' ({parts})' if parts else ''}.",
     )
 

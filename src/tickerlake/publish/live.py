@@ -9,19 +9,22 @@ bar's values may return; trades without ids, because another one may equal them.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tickerlake.errors import UnreachableError
-from tickerlake.records import SCHEMAS, Kind, with_event_ids
+from tickerlake.records import SCHEMAS, Kind, key_hashes, with_event_ids
 from tickerlake.sources import Answer
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from tickerlake.publish.publisher import Publisher
     from tickerlake.sources.feed import Feed, Said
 
@@ -38,6 +41,8 @@ class LiveReport:
 
     sent: tuple[tuple[Kind, int], ...] = ()
     said: tuple[Said, ...] = ()
+    #: What the provider sent that is no record of ours, and how many.
+    left_out: tuple[tuple[str, int], ...] = ()
 
     @property
     def records(self) -> int:
@@ -46,9 +51,17 @@ class LiveReport:
 
     def plus(self, kind: Kind, count: int) -> LiveReport:
         """With so many more of a kind."""
-        sent = dict(self.sent)
-        sent[kind] = sent.get(kind, 0) + count
-        return replace(self, sent=tuple(sent.items()))
+        return replace(self, sent=_sums(self.sent, {kind: count}))
+
+
+T = TypeVar("T")
+
+
+def _sums(counted: Sequence[tuple[T, int]], more: Mapping[T, int]) -> tuple[tuple[T, int], ...]:
+    sums = dict(counted)
+    for what, count in more.items():
+        sums[what] = sums.get(what, 0) + count
+    return tuple(sums.items())
 
 
 def publish_feed(
@@ -92,6 +105,7 @@ def publish_feed(
             report = report.plus(kind, count)
         if limit is not None and report.records >= limit:
             stop.set()
+        report = replace(report, left_out=_sums(report.left_out, fresh.left_out))
         yield replace(report, said=tuple(fresh.said))
 
 
@@ -124,6 +138,8 @@ def with_lasting_ids(table: pa.Table, kind: Kind) -> pa.Table:
         numbered = table.filter(pc.is_valid(table["trade_id"]))
         others = _apart(table.filter(pc.is_null(table["trade_id"])))
         return pa.concat_tables([with_lasting_ids(numbered, kind), others])
+    if kind == "bar":
+        return with_event_ids(_one_after_the_other(table), kind)
     if kind not in ("trade", "quote"):
         return with_event_ids(table, kind)
     fetched = table.column("fetched_at")
@@ -132,21 +148,39 @@ def with_lasting_ids(table: pa.Table, kind: Kind) -> pa.Table:
 
 
 def _apart(trades: pa.Table) -> pa.Table:
+    dated = with_event_ids(trades, "trade")
+    places = _places(dated["event_id"].to_numpy())
+    return with_event_ids(_later(trades, places), "trade") if places.any() else dated
+
+
+def _one_after_the_other(bars: pa.Table) -> pa.Table:
+    """A frame may tell a bar and its revision: the later one is taken for learned later."""
     import numpy as np
 
-    dated = with_event_ids(trades, "trade")
-    ids = dated["event_id"].to_numpy()
-    order = np.argsort(ids, kind="stable")
-    in_order = ids[order]
+    micros = bars["fetched_at"].cast(pa.int64()).to_numpy().astype(np.uint64)
+    places = _places(key_hashes(bars, "bar") ^ (micros * np.uint64(0x9E3779B97F4A7C15)))
+    return _later(bars, places) if places.any() else bars
+
+
+def _places(words: npt.NDArray[np.int64] | npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """How many equal ones stand before each."""
+    import numpy as np
+
+    order = np.argsort(words, kind="stable")
+    in_order = words[order]
+    places = np.zeros(len(words), np.int64)
     new = np.concatenate(([True], in_order[1:] != in_order[:-1]))
-    if new.all():
-        return dated
-    starts = np.flatnonzero(new)
-    places = np.empty(len(ids), np.int64)
-    places[order] = np.arange(len(ids)) - np.repeat(starts, np.diff(np.append(starts, len(ids))))
-    micros = trades["fetched_at"].cast(pa.int64()).to_numpy() + places
-    later = pa.array(micros, pa.int64()).cast(trades["fetched_at"].type)
-    return with_event_ids(_fetched(trades, later), "trade")
+    if not new.all():
+        starts = np.flatnonzero(new)
+        repeated = np.repeat(starts, np.diff(np.append(starts, len(words))))
+        places[order] = np.arange(len(words)) - repeated
+    return places
+
+
+def _later(table: pa.Table, places: npt.NDArray[np.int64]) -> pa.Table:
+    """Learned so many microseconds later."""
+    micros = table["fetched_at"].cast(pa.int64()).to_numpy() + places
+    return _fetched(table, pa.array(micros, pa.int64()).cast(table["fetched_at"].type))
 
 
 def _fetched(table: pa.Table, column: pa.Array | pa.ChunkedArray) -> pa.Table:

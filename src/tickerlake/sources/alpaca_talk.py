@@ -6,6 +6,7 @@ of 2023-04-06. No message carries a sequence, so no hole can be proven: a gap is
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -189,6 +190,7 @@ class AlpacaTalk:
             _DailyBar: bars,
         }
         notes: list[str] = []
+        left_out: Counter[str] = Counter()
         replies: list[str | bytes] = []
         error: TickerlakeError | None = None
         ready = False
@@ -207,15 +209,16 @@ class AlpacaTalk:
                 elif isinstance(event, _Error):
                     error = error or _error(event, notes)
                 else:
-                    left_out = _KEPT_OUT[type(event)]
-                    notes.append(f"{left_out} were left out: we have no such record")
+                    what = _KEPT_OUT[type(event)]
+                    notes.append(f"{what} were left out: we have no such record")
+                    left_out[what] += 1
         tables: dict[Kind, pa.Table] = {}
         for kind, pile, made in (
             ("trade", trades, self._trades),
             ("quote", quotes, self._quotes),
             ("bar", bars, self._bars),
         ):
-            sound = _timed(pile, notes)
+            sound = _timed(pile, notes, left_out)
             if sound.events:
                 tables[kind] = made(sound, frames)  # type: ignore[index]
         return Heard(
@@ -224,6 +227,7 @@ class AlpacaTalk:
             error=error,
             ready=ready,
             notes=tuple(dict.fromkeys(notes)),
+            left_out=left_out,
         )
 
     def _reply(self, said: str) -> Sequence[str]:
@@ -299,7 +303,7 @@ def _mended(event: _Correction | _Cancel) -> list[_Trade]:
     return [_Trade(event.S, event.t, event.x, event.op, 0.0, ["corrected"], event.oi), now]
 
 
-def _timed(pile: Pile, notes: list[str]) -> Pile:
+def _timed(pile: Pile, notes: list[str], left_out: Counter[str]) -> Pile:
     """Without events whose time cannot be read."""
     if not pile.events:
         return pile
@@ -307,6 +311,7 @@ def _timed(pile: Pile, notes: list[str]) -> Pile:
     if pc.all(known).as_py():
         return pile
     notes.append("events without a time that we can read were left out")
+    left_out["events without a time"] += pc.sum(pc.invert(known)).as_py()
     return pile.where(known.to_pylist())
 
 

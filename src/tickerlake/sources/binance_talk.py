@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -101,6 +102,7 @@ class BinanceTalk:
         self._klines = FrameColumns(
             pa.schema([("data", pa.struct([("k", pa.struct(_KLINE))])), ("k", pa.struct(_KLINE))])
         )
+        self._minutes = talk.Holes("bar")
         self._holes = {"aggTrade": talk.Holes(), "trade": talk.Holes()}
 
     def hello(self) -> Sequence[str | bytes]:
@@ -177,8 +179,10 @@ class BinanceTalk:
         rows = rows.append_column("received_at", told.received_at)
         intervals = talk.mapped(rows["i"], _INTERVALS.get)
         rows = rows.append_column("interval", intervals)
-        for theirs in pc.unique(rows["i"].filter(pc.is_null(intervals))).to_pylist():
+        for told_as in pc.value_counts(rows["i"].filter(pc.is_null(intervals))).to_pylist():
+            theirs = told_as["values"]
             said.note(f"bars of {theirs}, which we have no name for, were left out")
+            said.left_out[f"bars of {theirs}"] += told_as["counts"]
         whole = pc.and_(_timed(rows["t"]), pc.and_(pc.is_valid(rows["s"]), pc.is_valid(rows["x"])))
         rows = rows.filter(pc.and_(whole, pc.is_valid(rows["interval"])))
         if rows.num_rows:
@@ -194,6 +198,16 @@ class BinanceTalk:
                 **{name: numbers(rows[theirs]) for name, theirs in columns.items()},
             )
             said.add("bar", table)
+            self._suspect_bars(rows, said)
+
+    def _suspect_bars(self, rows: pa.Table, said: talk.Said) -> None:
+        """Each minute has a bar, also one without trades: one that did not come is a hole."""
+        minutes = rows.filter(pc.equal(rows["interval"], "1m"))
+        starts = epoch_ns(minutes["t"]).to_numpy() // 1000
+        for hole in self._minutes.found(minutes["s"], starts // 60_000_000, starts):
+            count = int((hole.before - hole.after).total_seconds()) // 60 - 1
+            why = f"{count} minutes between two bars did not come"
+            said.suspicions.append(dataclasses.replace(hole, why=why))
 
     def _read_other(self, document: Mapping[str, Any], said: talk.Said) -> None:
         inner = document.get("data")

@@ -187,7 +187,7 @@ def _trades(rows: list[Any], told: Told) -> Answer:
         currency=quote_of(symbol),
         ids=ids,
         prices=prices,
-        sizes=abs(signed),
+        sizes=abs(signed).tolist(),
         times=shape.nanoseconds(times, title, "the time of a trade"),
         sides=["sell" if amount < 0 else "buy" for amount in signed.tolist()],
     )

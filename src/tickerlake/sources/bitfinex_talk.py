@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import compress
 from typing import Any, Final, Literal
 
@@ -46,6 +46,8 @@ _SIZE_MAX: Final = 1e18
 _NUMBERS: Final = (int, float)
 #: A trade at once, and settled.
 _TRADED: Final = ("te", "tu")
+#: Frames tell when they came: what they held happened up to so long before.
+_LAG: Final = timedelta(seconds=5)
 _NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -273,7 +275,7 @@ class BitfinexTalk:
         if before is not None and number > before + 1:
             why = f"frames {before + 1} to {number - 1} of the connection did not come"
             said.suspicions += [
-                Suspicion(channel.symbol, channel.kind, at, frame.received_at, why)
+                Suspicion(channel.symbol, channel.kind, at - _LAG, frame.received_at, why)
                 for channel in self._channels.values()
                 if channel.kind is not None
             ]

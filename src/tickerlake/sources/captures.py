@@ -21,6 +21,7 @@ import contextlib
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import chain, groupby, islice
@@ -141,10 +142,12 @@ def parse_capture(
     """
     tables: dict[Kind, list[pa.Table]] = {}
     notes: list[str] = ["the last line is torn, and was left out"] if _is_torn(payload) else []
+    left_out: Counter[str] = Counter()
     for frames in connections(payload, received_at=received_at):
         incoming = [frame for frame in frames if frame.direction == "in"]
         heard = dialect().read(_apart(incoming) if batches else incoming)
         notes += heard.notes
+        left_out.update(heard.left_out)
         if heard.error is not None:
             notes.append(f"the connection ended: {heard.error.problem}")
         for hole in heard.suspicions:
@@ -152,6 +155,7 @@ def parse_capture(
             notes.append(f"{hole.symbol}: {hole.kind} records are missing, {span}: {hole.why}")
         for kind, table in heard.tables.items():
             tables.setdefault(kind, []).append(table)
+    notes += [f"left out: {count:,} {what}" for what, count in left_out.items()]
     joined = {kind: pa.concat_tables(parts) for kind, parts in tables.items()}
     nothing = empty_answer()
     return Answer(

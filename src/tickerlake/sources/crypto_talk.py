@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -46,6 +47,7 @@ class Said:
     tables: dict[Kind, list[pa.Table]] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
     suspicions: list[Suspicion] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
     error: TickerlakeError | None = None
     ready: bool = False
 
@@ -71,6 +73,7 @@ class Said:
             ready=self.ready,
             suspicions=tuple(self.suspicions),
             notes=tuple(self.notes),
+            left_out=self.left_out,
         )
 
 

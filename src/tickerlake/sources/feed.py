@@ -50,6 +50,8 @@ class Fresh:
 
     tables: Mapping[Kind, pa.Table] = field(default_factory=dict)
     said: Sequence[Said] = ()
+    #: What the provider sent that is no record of ours, and how many.
+    left_out: Mapping[str, int] = field(default_factory=dict)
     #: These bars come from history: which of them are new is to be found out.
     from_history: bool = False
 
@@ -247,7 +249,7 @@ class Feed:
         said = [Said("note", note) for note in heard.notes if note not in self._noted]
         if len(self._noted) < _NOTES_MAX:
             self._noted.update(note.text for note in said)
-        return Fresh(tables=heard.tables, said=said)
+        return Fresh(tables=heard.tables, said=said, left_out=heard.left_out)
 
     def _missed(self, until: datetime) -> list[Hole]:
         """From the last word of the connection, or the process, before to the first of this one."""

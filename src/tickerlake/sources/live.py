@@ -59,6 +59,8 @@ class Heard:
     ready: bool = False
     suspicions: Sequence[Suspicion] = ()
     notes: Sequence[str] = ()
+    #: Events that are no records of ours, and how many: nothing is dropped without a count.
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 class Dialect(Protocol):

@@ -6,6 +6,7 @@ Sources: the vendor's pages and SDK (2026-08), its published samples, frames cap
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -77,6 +78,8 @@ class _Bands(_Told, tag="LULD"):
     l: float | None = None  # noqa: E741 - the vendor's name
 
 
+_SECONDS: Final = "bars of a second (A)"
+_BANDS: Final = "price bands (LULD)"
 _FRAMES: Final = TaggedFrames(_Trade | _Quote | _Minute | _Second | _Bands | _Status, "ev")
 
 
@@ -99,6 +102,7 @@ class MassiveTalk:
         self.headers: Mapping[str, str] = {}
         self._silence_seconds = silence_seconds
         self._provider = provider
+        self._left_out: set[str] = set()
         topics = ",".join(f"{_CHANNELS[kind]}.{symbol}" for kind in kinds for symbol in symbols)
         self._login = msgspec.json.encode({"action": "auth", "params": key}).decode()
         self._subscribe = msgspec.json.encode({"action": "subscribe", "params": topics}).decode()
@@ -121,10 +125,14 @@ class MassiveTalk:
         return ()
 
     def read(self, frames: Sequence[Frame]) -> Heard:
-        """Trades, quotes and minute bars; seconds and price bands are told in the notes."""
+        """Trades, quotes and minute bars; seconds and price bands are counted.
+
+        The first of these on a connection is told in the notes, as it was.
+        """
         trades, quotes, bars = Pile(), Pile(), Pile()
         piles: dict[type, Pile] = {_Trade: trades, _Quote: quotes, _Minute: bars}
         notes: list[str] = []
+        left_out: Counter[str] = Counter()
         replies: list[str | bytes] = []
         error: TickerlakeError | None = None
         ready = False
@@ -139,14 +147,18 @@ class MassiveTalk:
                     ready = ready or _is_subscribed(event)
                     replies += self._reply(event)
                 else:
-                    notes.append(_left_out(event))
+                    what = _SECONDS if isinstance(event, _Second) else _BANDS
+                    if what not in self._left_out:
+                        self._left_out.add(what)
+                        notes.append(_left_out(event))
+                    left_out[what] += 1
         tables: dict[Kind, pa.Table] = {}
         for kind, pile, made in (
             ("trade", trades, self._trades),
             ("quote", quotes, self._quotes),
             ("bar", bars, self._bars),
         ):
-            sound = _sound(pile, notes)
+            sound = _sound(pile, notes, left_out)
             if sound.events:
                 tables[kind] = made(sound, frames)  # type: ignore[index]
         return Heard(
@@ -155,6 +167,7 @@ class MassiveTalk:
             error=error,
             ready=ready,
             notes=tuple(dict.fromkeys(notes)),
+            left_out=left_out,
         )
 
     def _reply(self, told: _Status) -> Sequence[str]:
@@ -225,13 +238,14 @@ def _exact(rounded: pa.Array, decimals: Sequence[str | None]) -> pa.Array:
     return pa.array(numbers, mask=np.isnan(numbers))
 
 
-def _sound(pile: Pile, notes: list[str]) -> Pile:
+def _sound(pile: Pile, notes: list[str], left_out: Counter[str]) -> Pile:
     """Without events whose time is none."""
     stamps = [event.s if isinstance(event, _Minute) else event.t for event in pile.events]
     keep = [0 < stamp < 1 << 63 for stamp in stamps]
     if all(keep):
         return pile
     notes.append("events without a time that we can read were left out")
+    left_out["events without a time"] += keep.count(False)
     return pile.where(keep)
 
 
