@@ -21,7 +21,9 @@ PRICES = {"raw": "as traded", "splits": "adjusted for splits", "all": "adjusted 
 
 
 def page(name: str) -> str:
-    return (ROOT / "docs" / "sources" / f"{name}.md").read_text()
+    path = ROOT / "docs" / "sources" / f"{name}.md"
+    assert path.exists(), f"docs/sources/{name}.md is missing: scripts/settings.py begins it"
+    return path.read_text()
 
 
 def table(text: str, heading: str) -> list[list[str]]:
@@ -107,7 +109,8 @@ def test_every_source_is_in_the_list() -> None:
     """The index leads to the page of each source that is registered here."""
     text = INDEX.read_text()
     for name in names():
-        assert f"| [{name}](sources/{name}.md) |" in text
+        row = f"| [{name}](sources/{name}.md) |"
+        assert row in text, f"the list in docs/sources.md has no row that begins {row}"
 
 
 def test_the_pages_are_current() -> None:
