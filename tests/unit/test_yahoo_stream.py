@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 from datetime import UTC, datetime
+from random import Random
+from typing import Any
 
 import pytest
 
@@ -53,6 +56,70 @@ def test_float32_prices_are_the_decimal_that_was_meant() -> None:
     frame = pricing(id="BTC-USD", price=110429.42, time_ms=NOON, currency="GBp", quote_type=41)
     (row,) = heard(frame).tables["trade"].to_pylist()
     assert (row["price"], row["currency"], row["instrument_type"]) == (110429.42, "GBp", "crypto")
+
+
+def many(random: Random) -> list[str]:
+    """Frames of a few symbols, fields left out, late, repeated and damaged ones among them."""
+    frames = []
+    for n in range(400):
+        told: dict[str, Any] = {
+            "id": random.choice(["ACME", "BTC-USD", "LONG.NAME=F"]),
+            "price": random.choice([10.5, 10.6, 110429.42, float("nan")]),
+            "time_ms": random.choice([NOON + n] * 6 + [NOON, -NOON, 2**55, 0]),
+            "day_volume": random.choice([n // 5, 0, 2**40, -(2**63), 2**63 - 1]),
+            "bid": random.choice([10.25, 0.0]),
+            "bid_size": random.choice([3, 0, -1]),
+            "ask": random.choice([10.5, 10.75]),
+            "quote_type": random.choice([7, 8, 41, 99, 2**63]),
+            "market_hours": random.choice([0, 1, 2, 9]),
+            "currency": random.choice(["USD", "", "zł"]),
+        }
+        kept = {name: value for name, value in told.items() if random.random() < 0.9}
+        frames.append(pricing(**kept))
+        if random.random() < 0.05:
+            message = bytearray(message_of(**kept))
+            message[random.randrange(len(message))] = random.randrange(256)
+            cut = message[: random.randrange(len(message)) or None]
+            text = base64.b64encode(random.choice([message, cut])).decode()
+            frames.append(json.dumps({"type": "pricing", "message": text}))
+    return frames
+
+
+@pytest.mark.parametrize("extra", [[], ["{}"], ["null", ""], ["CgRBQ01F"]])
+def test_frames_are_the_same_alone_and_in_company(extra: list[str]) -> None:
+    """A batch is read as columns, a single frame by itself: nobody sees which."""
+    random = Random(len(extra[0]) if extra else 1)
+    frames = many(random)
+    frames[200:200] = extra
+    together, one_by_one = talk(), talk()
+    alone = [one_by_one.read([Frame(AT, "in", "", frame)]) for frame in frames]
+    batches = [
+        together.read([Frame(AT, "in", "", frame) for frame in part])
+        for part in (frames[:150], frames[150:])
+    ]
+    for kind in ("trade", "quote"):
+        rows, expected = (
+            [
+                repr(row)
+                for one in heard
+                if kind in one.tables
+                for row in one.tables[kind].to_pylist()
+            ]
+            for heard in (batches, alone)
+        )
+        assert len(rows) > 100
+        assert rows == expected
+    notes, expected_notes = (
+        list(dict.fromkeys(note for one in heard for note in one.notes))
+        for heard in (batches, alone)
+    )
+    assert notes == expected_notes
+
+
+def test_a_size_that_no_float_holds_exactly_is_rounded() -> None:
+    """Sizes are float64: beyond 2^53 the nearest one, as sizes of trades."""
+    frame = pricing(id="ACME", price=1.5, time_ms=NOON, bid=1.25, bid_size=2**60 + 1)
+    assert heard(frame).tables["quote"]["bid_size"].to_pylist() == [2.0**60]
 
 
 def test_bid_and_ask_make_a_quote_when_they_change() -> None:

@@ -11,15 +11,25 @@ from __future__ import annotations
 import binascii
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tickerlake.records import Kind
 from tickerlake.sources.frames import ticks
 from tickerlake.sources.live import Frame, Heard
-from tickerlake.sources.yahoo_protobuf import Pricing, read_pricing
+from tickerlake.sources.yahoo_moves import SIDES, LastQuotes, LastTrades
+from tickerlake.sources.yahoo_protobuf import (
+    Ints,
+    Pricing,
+    Pricings,
+    Told,
+    read_many,
+    read_pricing,
+)
 
 __all__ = ["YahooTalk", "is_pricing"]
 
@@ -31,12 +41,18 @@ _TYPES: Final = {
     20: "etf", 41: "crypto",
 }  # fmt: skip
 _HEARTBEAT: Final = 7
-_HOURS: Final = {0: "pre", 2: "post", 3: "extended", 4: "overnight"}
+_INSTRUMENTS: Final = pa.array([_TYPES.get(number) for number in range(64)])
+_ROUND_THE_CLOCK: Final = (14, 18, 41)
+#: By `market_hours`.
+_CONDITIONS: Final = pa.array(
+    ["ticker,pre", "ticker", "ticker,post", "ticker,extended", "ticker,overnight"]
+)
+_IN_SESSION: Final = 1
 #: 1900 to 2200: nothing else is a time of a market.
 _TIMES_MS: Final = range(-2_208_988_800_000, 7_258_118_400_000)
 
 
-class _Envelope(msgspec.Struct):
+class _Envelope(msgspec.Struct, gc=False):
     type: str = ""
     message: str | None = None
 
@@ -67,9 +83,8 @@ class YahooTalk:
         self.silence_seconds = silence
         self._symbols = tuple(symbols)
         self._kinds = frozenset(kinds)
-        #: Of each symbol: time, price and volume of its last frame, then bid and ask with sizes.
-        self._trades: dict[str, tuple[int, float, int | None]] = {}
-        self._quotes: dict[str, tuple[Any, ...]] = {}
+        self._trades = LastTrades()
+        self._quotes = LastQuotes()
 
     def hello(self) -> Sequence[str | bytes]:
         """The subscription, all symbols at once."""
@@ -81,60 +96,43 @@ class YahooTalk:
 
     def read(self, frames: Sequence[Frame]) -> Heard:
         """What moved: a repeated price with an unmoved volume is no trade."""
-        trades: list[tuple[Any, ...]] = []
-        quotes: list[tuple[Any, ...]] = []
+        incoming = [frame for frame in frames if frame.direction == "in"]
         notes: dict[str, None] = {}
-        ready = False
-        for frame in frames:
-            if frame.direction != "in":
-                continue
+        told = read_many(_messages(incoming))
+        numbers = told.numbers
+        times = numbers["time_ms"]
+        in_time = times.told & (times.values >= _TIMES_MS.start) & (times.values < _TIMES_MS.stop)
+        good = ~told.odd & in_time
+        alone: dict[int, Pricing] = {}
+        ready = bool(good.any())
+        for row in np.flatnonzero(~good).tolist():
             try:
-                told = _pricing(frame.data)
+                one = _pricing(incoming[row].data)
             except ValueError as error:
                 notes[f"a frame that is no pricing message ({error})"] = None
                 continue
             ready = True
-            if not told.symbol or told.quote_type == _HEARTBEAT:
+            if one.quote_type == _HEARTBEAT:
                 continue
-            if told.time_ms is None or told.time_ms not in _TIMES_MS:
-                notes[f"{told.symbol}: a frame without a time was left out"] = None
+            if one.time_ms is None or one.time_ms not in _TIMES_MS:
+                notes[f"{one.symbol}: a frame without a time was left out"] = None
                 continue
-            if "trade" in self._kinds:
-                trades += self._trade(told, frame)
-            if "quote" in self._kinds:
-                quotes += self._quote(told, frame)
+            alone[row] = one
+        told.put(list(alone), list(alone.values()))
+        good[list(alone)] = True
+        good &= numbers["quote_type"].values != _HEARTBEAT
         tables: dict[Kind, pa.Table] = {}
-        if trades:
-            tables["trade"] = _table("trade", trades, _TRADE)
-        if quotes:
-            tables["quote"] = _table("quote", quotes, _QUOTE)
+        if "trade" in self._kinds:
+            rows, size = self._trades.moved(told, np.flatnonzero(good & numbers["price"].told))
+            if len(rows):
+                tables["trade"] = _trades(incoming, told, rows, size)
+        if "quote" in self._kinds:
+            bid, ask = numbers["bid"], numbers["ask"]
+            sided = (bid.told & (bid.values != 0)) | (ask.told & (ask.values != 0))
+            rows = self._quotes.moved(told, np.flatnonzero(good & sided))
+            if len(rows):
+                tables["quote"] = _quotes(incoming, told, rows)
         return Heard(tables=tables, ready=ready, notes=tuple(notes))
-
-    def _trade(self, told: Pricing, frame: Frame) -> list[tuple[Any, ...]]:
-        if told.price is None or told.time_ms is None:
-            return []
-        now = (told.time_ms, told.price, told.day_volume)
-        before = self._trades.get(told.symbol)
-        if before == now or (before is not None and told.time_ms < before[0]):
-            return []
-        self._trades[told.symbol] = now
-        size: float | None = None
-        if before is not None and before[2] is not None and told.day_volume is not None:
-            grown = told.day_volume - before[2]
-            if grown == 0 and told.price == before[1]:
-                return []  # only the clock moved on
-            size = float(grown) if grown > 0 else None  # a new day begins at nothing
-        hours = _HOURS.get(told.market_hours)
-        is_round_the_clock = told.quote_type in (14, 18, 41)
-        conditions = "ticker" if hours is None or is_round_the_clock else f"ticker,{hours}"
-        return [(*_head(told, frame), told.price, size, told.exchange, conditions)]
-
-    def _quote(self, told: Pricing, frame: Frame) -> list[tuple[Any, ...]]:
-        sides = (told.bid, told.bid_size, told.ask, told.ask_size)
-        if not (told.bid or told.ask) or self._quotes.get(told.symbol) == sides:
-            return []
-        self._quotes[told.symbol] = sides
-        return [(*_head(told, frame), *(side or None for side in sides))]
 
 
 def _pricing(data: str | bytes) -> Pricing:
@@ -161,47 +159,72 @@ def _pricing(data: str | bytes) -> Pricing:
     return read
 
 
-def _head(told: Pricing, frame: Frame) -> tuple[Any, ...]:
-    ns = (told.time_ms or 0) * 1_000_000
-    kind = _TYPES.get(told.quote_type or 0)
-    return frame.received_at, told.symbol, ns, told.currency or None, kind
+def _messages(frames: Sequence[Frame]) -> list[bytes]:
+    """The message in each frame of version 2; empty where it has to be looked for."""
+    try:
+        lines = "\n".join([frame.data for frame in frames])  # type: ignore[misc]  # or TypeError
+        envelopes = _DECODER.decode_lines(lines)
+    except (TypeError, msgspec.DecodeError, UnicodeError, RecursionError):
+        return [b""] * len(frames)
+    if not len(envelopes) == len(frames) == lines.count("\n") + bool(frames):
+        return [b""] * len(frames)  # not one a line
+    return [_message(envelope) for envelope in envelopes]
 
 
-_HEAD: Final = (
-    ("received_at", pa.timestamp("us", "UTC")),
-    ("symbol", pa.string()),
-    ("ts_ns", pa.int64()),
-    ("currency", pa.string()),
-    ("instrument_type", pa.string()),
-)
-_TRADE: Final = (
-    *_HEAD,
-    ("price", pa.float32()),
-    ("size", pa.float64()),
-    ("venue", pa.string()),
-    ("conditions", pa.string()),
-)
-_QUOTE: Final = (
-    *_HEAD,
-    ("bid", pa.float32()),
-    ("bid_size", pa.float64()),
-    ("ask", pa.float32()),
-    ("ask_size", pa.float64()),
-)
+def _message(envelope: _Envelope) -> bytes:
+    try:
+        if envelope.type == "pricing":
+            return binascii.a2b_base64(envelope.message or "", strict_mode=True)
+    except (binascii.Error, ValueError):
+        pass
+    return b""
+
+
+def _trades(frames: Sequence[Frame], told: Pricings, rows: Ints, size: pa.Array) -> pa.Table:
+    hours = told.numbers["market_hours"].values[rows]
+    is_session = np.isin(told.numbers["quote_type"].values[rows], _ROUND_THE_CLOCK, invert=True)
+    hours = np.where(is_session & (hours >= 0) & (hours < len(_CONDITIONS)), hours, _IN_SESSION)
+    return _table(
+        "trade", frames, told, rows,
+        price=_exact(told.numbers["price"].of(rows)),
+        size=size,
+        venue=told.texts["exchange"].take(pa.array(rows)),
+        conditions=_CONDITIONS.take(pa.array(hours)),
+    )  # fmt: skip
+
+
+def _quotes(frames: Sequence[Frame], told: Pricings, rows: Ints) -> pa.Table:
+    sides = {name: told.numbers[name].of(rows) for name in SIDES}
+    shown = {
+        name: Told(side.values, side.told & (side.values != 0)) for name, side in sides.items()
+    }
+    return _table(
+        "quote", frames, told, rows, **{name: _exact(side) for name, side in shown.items()}
+    )
 
 
 def _table(
-    kind: Kind, rows: list[tuple[Any, ...]], columns: Sequence[tuple[str, pa.DataType]]
+    kind: Kind, frames: Sequence[Frame], told: Pricings, rows: Ints, **columns: pa.Array
 ) -> pa.Table:
-    arrays = {
-        name: _exact(pa.array(values, type_))
-        for (name, type_), values in zip(columns, zip(*rows, strict=True), strict=True)
-    }
-    return ticks(kind, "yahoo", arrays.pop("received_at"), **arrays)
+    types = told.numbers["quote_type"].values[rows]
+    types = np.where((types >= 0) & (types < len(_INSTRUMENTS)), types, 0)
+    currency = told.texts["currency"].take(pa.array(rows))
+    received = [frames[row].received_at for row in rows.tolist()]
+    return ticks(
+        kind,
+        "yahoo",
+        pa.array(received, pa.timestamp("us", "UTC")),
+        symbol=told.texts["symbol"].take(pa.array(rows)),
+        ts_ns=pa.array(told.numbers["time_ms"].values[rows] * 1_000_000),
+        currency=pc.if_else(pc.equal(currency, ""), None, currency),
+        instrument_type=_INSTRUMENTS.take(pa.array(types)),
+        **columns,
+    )
 
 
-def _exact(values: pa.Array) -> pa.Array:
-    """A float32 as the shortest decimal that is it: 110429.42, not 110429.421875."""
+def _exact(column: Told) -> pa.Array:
+    """As float64: a float32 as the shortest decimal that is it: 110429.42, not 110429.421875."""
+    values = pa.array(column.values, mask=~column.told)
     if not pa.types.is_float32(values.type):
-        return values
+        return pa.array(column.values.astype(np.float64), mask=~column.told)
     return values.cast(pa.string()).cast(pa.float64())
