@@ -122,10 +122,18 @@ TALKS = (
         "ACME",
         lambda n: {"type": "pricing", "message": _PRICING[n % len(_PRICING)]},
     ),
+    Talk(
+        "yahoo",
+        "ACME",
+        lambda n: {"type": "pricing", "message": _FULL[n % len(_FULL)]},
+        note="one trade a frame, twenty fields as on its socket",
+    ),
 )  # fmt: skip
 
 #: One of Yahoo's messages (id ACME, price, time in ms, volume of the day), by growing volume.
 _PRICING: list[str] = []
+#: The same with sixteen fields more, which are no record's.
+_FULL: list[str] = []
 
 
 def yahoo_messages(count: int) -> None:
@@ -143,6 +151,14 @@ def yahoo_messages(count: int) -> None:
         body = b"\x0a\x04ACME" + b"\x15" + struct.pack("<f", price(n))
         body += b"\x18" + varint(2 * (START_MS + n)) + b"\x48" + varint(2 * (n + 1) * 10)
         _PRICING.append(base64.b64encode(body).decode())
+        body += b"\x22\x03USD\x2a\x03NMS" + b"\x30\x08\x38\x01"
+        body += b"".join(
+            bytes([field << 3 | 5]) + struct.pack("<f", n) for field in (8, 10, 11, 12)
+        )
+        body += b"\x7d" + struct.pack("<f", n) + b"\xb0\x01" + varint(2 * n) + b"\xd8\x01\x04"
+        body += b"\xe0\x01" + varint(n) + b"\xe8\x01" + varint(n) + b"\xf2\x01\x04ACME"
+        body += b"\x81\x02" + struct.pack("<d", n) + b"\x89\x02" + struct.pack("<d", n)
+        _FULL.append(base64.b64encode(body).decode())
 
 
 def dialect(talk: Talk) -> Dialect:
