@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from alpaca_double import Alpaca, alpaca_server, weekdays
 from tickerlake import clock
 from tickerlake.cache import CachedSource
 from tickerlake.errors import NotFoundError, UnreachableError
@@ -129,3 +130,23 @@ def test_a_batch_that_fails_serves_what_is_held(vendor: Vendor, tmp_path: Path) 
     assert isinstance(found["C"], UnreachableError)
     assert vendor.batches[1:] == [["A", "B"]]
     cached.close()
+
+
+def test_a_plan_of_pages_over_a_batch_holds_what_the_server_counts(tmp_path: Path) -> None:
+    """Pages are of the whole batch: hundreds of symbols are not told to take hundreds of them."""
+    symbols = [f"S{n}" for n in range(120)]
+    alpaca = Alpaca(dict.fromkeys(symbols, weekdays(date(2023, 1, 2), 180)), rows_per_page=10_000)
+    told: list[BarsRequest] = []
+    with alpaca_server(alpaca) as (source, server):
+        cached = CachedSource(source, tmp_path, on_ask=told.append)
+        request = BarsRequest("", "1d", date(2023, 1, 2), date(2023, 6, 30))
+        plan = cached.plan([dataclasses.replace(request, symbol=symbol) for symbol in symbols])
+        for at in (0, 100):
+            cached.bars_of(symbols[at : at + 100], request)
+        assert (plan.requests_min, server.count("/v2/stocks/bars")) == (2, 3)
+        assert server.count("/v1/corporate-actions") == 2
+        assert server.count() <= plan.requests_max <= server.count() + 4
+        # A request for many is one request, told when all of it is kept.
+        assert len(told) == 2
+        assert cached.plan([dataclasses.replace(request, symbol="S7")]).requests_max == 0
+        cached.close()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -214,6 +215,17 @@ def test_the_newest_quarter_of_an_hour_is_not_asked_for(monkeypatch: pytest.Monk
         assert source.requests(new) == 0
         assert "too new" in source.bars(new).notes[0]
         assert server.count() == 1
+        # Nobody may take a gap for filled that could not be asked for yet.
+        trades = TicksRequest("ACME", "trade", late, datetime(2024, 1, 3, 15, tzinfo=UTC))
+        (told,) = source.ticks(trades)
+        assert "too new" in told.missing[0]
+        assert server.count() == 1
+        *pages, told = source.ticks(
+            dataclasses.replace(trades, start=trades.start - timedelta(hours=1))
+        )
+        assert "after 2024-01-03 14:45:00Z" in told.missing[0]
+        assert len(pages) == 1
+        assert not pages[0].missing
 
 
 def test_each_feed_is_a_provider_of_its_own() -> None:

@@ -113,6 +113,14 @@ def test_search() -> None:
     assert asked.headers["x-finnhub-token"] == "k3y"
 
 
+def test_who_asks_for_bars_is_told_what_there_is() -> None:
+    """`fetch` of a source without history names the verb that gets its records."""
+    with pytest.raises(
+        RangeError, match=r"no history(?s:.*)publish SYMBOL --source finnhub --live"
+    ):
+        FinnhubSource.limits.require("1d", source="finnhub")
+
+
 @pytest.mark.parametrize(
     ("answer", "error"),
     [

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -18,11 +20,11 @@ from massive_double import (
     nanoseconds,
     weekdays,
 )
+from tickerlake.cache import CachedSource
 from tickerlake.errors import (
     ConfigError,
     MalformedError,
     NotFoundError,
-    RangeError,
     RateLimitedError,
     TickerlakeError,
     UnreachableError,
@@ -229,7 +231,7 @@ def test_a_plan_that_ends_before_the_range_is_missing_not_silent() -> None:
     [
         (401, {"status": "ERROR", "error": "Unknown API Key"}, ConfigError, "MASSIVE_API_KEY"),
         (403, {"status": "NOT_AUTHORIZED", "message": "Your plan doesn't include this data "
-               "timeframe. Please upgrade."}, RangeError, "later range"),
+               "timeframe. Please upgrade."}, ConfigError, "history_days"),
         (403, {"status": "NOT_AUTHORIZED", "message": "You are not entitled to this data."},
          ConfigError, "plan"),
         (200, {"status": "ERROR", "error": "You've exceeded the maximum requests per minute"},
@@ -371,3 +373,23 @@ def test_a_plan_counts_the_pages_that_may_come() -> None:
         year = BarsRequest("ACME", interval, date(2023, 1, 1), date(2023, 12, 31))
         assert 5 <= source.requests(year) <= 6
     assert source.requests(BarsRequest("ACME", "1d", date(2004, 1, 1), date(2023, 12, 31))) == 3
+
+
+def test_a_range_before_the_plans_is_not_remembered_as_empty(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The refusal of the whole range says nothing of the part that the plan reaches."""
+    monkeypatch.setenv("TICKERLAKE_NOW", "2024-03-01T23:00:00Z")
+    massive = Massive({"ACME": weekdays(date(2024, 1, 1), 28)})
+    told = {"status": "NOT_AUTHORIZED", "message": "Your plan doesn't include this timeframe."}
+    with massive_server(massive, **QUIET) as (source, _):
+        cached = CachedSource(source, tmp_path)
+        whole = BarsRequest("ACME", "1d", date(2020, 1, 2), date(2024, 1, 26))
+        path = "/v2/aggs/ticker/ACME/range/1/day/2020-01-02/2024-01-26"
+        massive.instead[path] = ProviderAnswer(told, 403)
+        for _ in range(2):
+            with pytest.raises(ConfigError, match="does not reach ACME"):
+                cached.bars(whole)
+        later = dataclasses.replace(whole, start=date(2024, 1, 2))
+        assert cached.bars(later).bars.num_rows == 19
+        cached.close()

@@ -15,20 +15,36 @@ from tickerlake.sources import Answer, BarsRequest, Batches, Limits, Source, sel
 
 __all__ = ["bars_of", "counted_once"]
 
+OnAsk = Callable[[BarsRequest], None]
+
 
 def counted_once(items: Sequence[Planned], source: Source) -> tuple[Planned, ...]:
-    """The items, of which only the first one counts a request that several share."""
+    """The items, of which only the first one counts a request that several share.
+
+    How many pages it may have the source tells itself (`requests_of`), where it does.
+    """
     if not isinstance(source, Batches):
         return tuple(items)
-    rest: set[int] = set()
+    told = getattr(source, "requests_of", None)
+    counted: dict[int, Planned] = {}
     for group in _alike(items, source.limits.symbols_per_request):
-        rest |= {id(item) for item in group[1:]}
-    return tuple(_rest(item) if id(item) in rest else item for item in items)
+        counted |= {id(item): _rest(item, is_told=told is not None) for item in group[1:]}
+        if told is not None:
+            most = sum(told(len(group), ask) for ask in group[0].asks)
+            counted[id(group[0])] = _first(group[0], most, source.limits)
+    return tuple(counted.get(id(item), item) for item in items)
 
 
-def _rest(item: Planned) -> Planned:
+def _first(item: Planned, most: int, limits: Limits) -> Planned:
+    """All that the group takes."""
+    pace = limits.requests_per_second
+    seconds = max(0, most - limits.requests_burst) / pace if pace else 0.0
+    return dataclasses.replace(item, requests_max=most, seconds=seconds)
+
+
+def _rest(item: Planned, *, is_told: bool) -> Planned:
     """What its pages may add to a request that another one counts."""
-    more = item.requests_max - item.requests_min
+    more = 0 if is_told else item.requests_max - item.requests_min
     seconds = item.seconds * more / item.requests_max if item.requests_max else 0.0
     return dataclasses.replace(item, requests_min=0, requests_max=more, seconds=seconds)
 
@@ -39,7 +55,8 @@ def bars_of(
     requests: Sequence[BarsRequest],
     *,
     plan: Callable[[Sequence[BarsRequest]], Plan],
-    through: Callable[[BarsRequest, Source], Answer],
+    through: Callable[[BarsRequest, Source, OnAsk], Answer],
+    on_ask: OnAsk,
 ) -> dict[str, Answer | Exception]:
     """Ask for what several symbols lack alike at once, then let each symbol's own way go on.
 
@@ -51,13 +68,21 @@ def bars_of(
         requests: One a symbol, of one interval and range.
         plan: What each lacks.
         through: The cache's way for one symbol over whatever source it is handed.
+        on_ask: Told of each request; of one for several symbols when all that came is kept.
     """
     assert isinstance(source, Source)  # noqa: S101 - whoever batches is a source
     handed = _Handed(source)
+    asked: list[BarsRequest] = []
+
+    def on_ask_alone(request: BarsRequest) -> None:
+        if not handed.has_given:
+            on_ask(request)
+
     with flight(folder, f"batch {source.name} {requests[0].interval}"):
         for group in _alike(plan(requests).items, source.limits.symbols_per_request):
             symbols = [item.request.symbol for item in group]
             for ask in group[0].asks:
+                asked.append(group[0].request)
                 try:
                     handed.give(ask, source.bars_of(symbols, ask))
                 except NotFoundError:
@@ -68,9 +93,11 @@ def bars_of(
         answers: dict[str, Answer | Exception] = {}
         for request in requests:
             try:
-                answers[request.symbol] = through(request, handed)
+                answers[request.symbol] = through(request, handed, on_ask_alone)
             except TickerlakeError as error:
                 answers[request.symbol] = error
+    for request in asked:
+        on_ask(request)
     return answers
 
 
@@ -95,6 +122,8 @@ class _Handed:
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        #: Whether the last answer was one of those that it had already.
+        self.has_given = False
         self._given: dict[str, list[tuple[BarsRequest, Answer | Exception]]] = {}
 
     @property
@@ -111,12 +140,14 @@ class _Handed:
 
     def bars(self, request: BarsRequest) -> Answer:
         given = self._given.get(request.symbol, [])
+        self.has_given = True
         for at, (ask, answer) in enumerate(given):
             if _covers(ask, request):
                 del given[at]
                 if isinstance(answer, Exception):
                     raise answer
                 return dataclasses.replace(answer, bars=select(answer.bars, request))
+        self.has_given = False
         return self._source.bars(request)
 
     def symbols(self) -> Iterator[str]:

@@ -81,7 +81,7 @@ class CachedSource:
                 and nothing of the range is held.
             StorageError: The cache cannot be read or written.
         """
-        return self._bars(request, self._source)
+        return self._bars(request, self._source, self._on_ask)
 
     def bars_of(
         self, symbols: Sequence[str], request: BarsRequest
@@ -97,7 +97,12 @@ class CachedSource:
         requests = [dataclasses.replace(request, symbol=symbol) for symbol in symbols]
         if isinstance(self._source, Batches) and not (self._offline or self.limits.local):
             return bars_of(
-                self._source, self._store.folder, requests, plan=self.plan, through=self._bars
+                self._source,
+                self._store.folder,
+                requests,
+                plan=self.plan,
+                through=self._bars,
+                on_ask=self._on_ask,
             )
         answers: dict[str, Answer | Exception] = {}
         for one in requests:
@@ -107,7 +112,9 @@ class CachedSource:
                 answers[one.symbol] = error
         return answers
 
-    def _bars(self, request: BarsRequest, source: Source) -> Answer:
+    def _bars(
+        self, request: BarsRequest, source: Source, on_ask: Callable[[BarsRequest], None]
+    ) -> Answer:
         self._require(request)
         if self._offline:
             return self.cached(request)
@@ -119,9 +126,7 @@ class CachedSource:
             if answer is not None:
                 return answer
         with flight(self._store.folder, look.flight):
-            fetching = Fetching(
-                self._store, source, self._settings, self._look, on_ask=self._on_ask
-            )
+            fetching = Fetching(self._store, source, self._settings, self._look, on_ask=on_ask)
             return fetching.bars(request)
 
     def cached(self, request: BarsRequest) -> Answer:

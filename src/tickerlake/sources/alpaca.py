@@ -65,6 +65,9 @@ __all__ = ["AlpacaSettings", "AlpacaSource"]
 
 _BEGINNING: Final = date(2016, 1, 1)
 _ROWS_PER_PAGE: Final = 10_000
+_EVENTS_PER_PAGE: Final = 1000
+#: Who pays dividends more often than each month does so each week.
+_DAYS_PER_EVENT: Final = 7
 _ACTIONS: Final = "forward_split,reverse_split,stock_dividend,cash_dividend,name_change"
 #: An empty answer for so long makes us ask whether there is such a symbol.
 _DOUBTFUL: Final = timedelta(days=8)
@@ -162,22 +165,46 @@ class AlpacaSource:
         Raises:
             RangeError: As `bars`, before it asks.
         """
+        return self.requests_of(1, request)
+
+    def requests_of(self, symbols: int, request: BarsRequest) -> int:
+        """The same of `bars_of` of so many symbols.
+
+        Raises:
+            RangeError: As `bars`, before it asks.
+        """
         self.limits.require(request.interval, source=self.name)
         period = self._period(widened(request))
         if period is None:
             return 0
-        # A last page that is full has an empty one after it.
-        pages = bars_at_most(*period, request.interval) // _ROWS_PER_PAGE + 1
-        return pages + self._has_actions(request)
+        bars = bars_at_most(*period, request.interval)
+        events = (period[1] - period[0]).days // _DAYS_PER_EVENT + 2
+        count, step = 0, self.limits.symbols_per_request
+        for at in range(0, symbols, step):
+            together = min(step, symbols - at)
+            # A last page that is full has an empty one after it.
+            count += together * bars // _ROWS_PER_PAGE + 1
+            if self._has_actions(request):
+                count += together * events // _EVENTS_PER_PAGE + 1
+        return count
 
     def ticks(self, request: TicksRequest) -> Iterator[Answer]:
         """Trades or quotes, page by page, in order of time.
+
+        What the feed's delay holds back is `missing` in a last answer.
 
         Raises:
             TickerlakeError: As `bars`.
         """
         end = min(request.end, self._newest())
+        if end < request.end:
+            part = f"{request.symbol} {request.kind} after {max(end, request.start):%F %T}Z"
+            late = dataclasses.replace(empty_answer(), missing=(f"{part}: {self._too_new()}",))
+        else:
+            late = None
         if end <= request.start:
+            if late is not None:
+                yield late
             return
         rows = "trades" if request.kind == "trade" else "quotes"
         asked = {**self._range(request.start, end), **self._common(), "symbols": request.symbol}
@@ -187,6 +214,8 @@ class AlpacaSource:
             )
             ticks: dict[Kind, pa.Table] = {request.kind: table}
             yield dataclasses.replace(empty_answer(), ticks=ticks, about=one.about)
+        if late is not None:
+            yield late
 
     def search(self, text: str, *, limit: int = 20) -> Sequence[Hit]:
         """Assets whose symbol or name has the text: exact symbols, then prefixes, then words.
@@ -368,7 +397,7 @@ class AlpacaSource:
             "types": _ACTIONS,
             "start": period[0].astimezone(zone).date().isoformat(),
             "end": period[1].astimezone(zone).date().isoformat(),
-            "limit": "1000",
+            "limit": str(_EVENTS_PER_PAGE),
             "sort": "asc",
         }
         try:
@@ -407,7 +436,7 @@ class AlpacaSource:
 
     def _too_new(self) -> str:
         delay = self.limits.delay_seconds
-        return f"the range is too new: Alpaca's newest bars are {delay:g} s old on this feed"
+        return f"the range is too new: Alpaca's newest records are {delay:g} s old on this feed"
 
     def _range(self, start: datetime, end: datetime) -> dict[str, str]:
         return {"start": _rfc3339(start), "end": _rfc3339(end)}

@@ -153,6 +153,16 @@ class Limits:
         Raises:
             RangeError: It is none of `intervals`.
         """
+        if not self.intervals:
+            raise RangeError(
+                f"The source {source!r} has no history of prices here.",
+                expected="another source for bars"
+                + (", or what it sends live" if self.live else ""),
+                found=f"a request for {interval}",
+                todo=f"tickerlake publish SYMBOL --source {source} --live"
+                if self.live
+                else "`tickerlake sources` lists who has bars",
+            )
         if interval not in self.intervals:
             raise RangeError(
                 f"The source {source!r} has no bars of {interval}.",

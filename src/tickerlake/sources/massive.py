@@ -144,8 +144,8 @@ class MassiveSource:
 
         Raises:
             NotFoundError: Massive does not know the symbol.
-            RangeError: An interval that Massive does not have, or a range before the plan's.
-            ConfigError: No key, a wrong one, or a plan without this data.
+            RangeError: An interval that Massive does not have.
+            ConfigError: No key, a wrong one, or a plan without this data, or not so far back.
             MalformedError: An answer of another shape, or a next page on another host.
             RateLimitedError: Massive asks us to come back later.
             UnreachableError: Nobody answers.

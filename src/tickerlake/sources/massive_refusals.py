@@ -8,7 +8,6 @@ from tickerlake.errors import (
     ConfigError,
     MalformedError,
     NotFoundError,
-    RangeError,
     RateLimitedError,
     TickerlakeError,
     UnreachableError,
@@ -40,8 +39,10 @@ _GOOD: Final = ("OK", "DELAYED")
 _RULES: Final = (
     Rule(RateLimitedError, "Massive asks us to come back later.", "wait a minute",
           statuses=(429,), words=("maximum requests per minute", "too many requests")),
-    Rule(RangeError, "Your plan at Massive does not reach {name} in this range.",
-          "ask for a later range, or change the plan", words=("timeframe", "time frame")),
+    # No RangeError: the range would be remembered as one without bars, what the plan has included.
+    Rule(ConfigError, "Your plan at Massive does not reach {name} in this range.",
+          "set history_days in [sources.massive] to what your plan reaches (free: 730), ask for a"
+          " later range, or change the plan", words=("timeframe", "time frame")),
     Rule(ConfigError, "Massive does not accept the key.",
           "set TICKERLAKE_SOURCES_MASSIVE_API_KEY to a key of massive.com",
           statuses=(401,), words=("unknown api key", "api key was not provided")),
