@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 from datetime import UTC, datetime
@@ -69,6 +70,37 @@ def test_a_wrapper_keeps_its_request(body: dict[str, object]) -> None:
     wrapped = {"request": {"url": "https://x.example/p"}, "response": {"status": 429, **body}}
     (told,) = recorded(json.dumps(wrapped).encode())
     assert (json.loads(told.body), told.status, told.path) == ({"price": 0.1}, 429, "/p")
+
+
+@pytest.mark.parametrize("encoding", ["", "base64"])
+def test_a_browsers_export_is_read(encoding: str) -> None:
+    """HAR: each entry is an answer with its address, status and date."""
+    text = base64.b64encode(b'{"x": 1}').decode() if encoding else '{"x": 1}'
+    content = {"text": text, "encoding": encoding} if encoding else {"text": text}
+    headers = [{"name": "Date", "value": "Wed, 03 Jan 2024 10:00:00 GMT"}, "odd"]
+    entry = {
+        "request": {"url": "https://api.acme.example/x?y=1"},
+        "response": {"status": 404, "headers": headers, "content": content},
+    }
+    first, second = recorded(json.dumps({"log": {"entries": [entry, entry]}}).encode())
+    assert (first.body, first.status, first.path) == (b'{"x": 1}', 404, "/x")
+    assert first == second
+    assert first.date == datetime(2024, 1, 3, 10, tzinfo=UTC)
+    for odd in ({}, {"response": {}}, {"response": {"content": {"text": 1, "encoding": "base64"}}}):
+        with pytest.raises(MalformedError):
+            recorded(json.dumps({"log": {"entries": [odd], "response": 1}}).encode())
+
+
+def test_an_answer_may_stand_beside_its_address_without_a_wrapper() -> None:
+    """A status that is a number and a body make it one; a provider's own words do not."""
+    told = {"url": "https://x.example/p", "status": 429, "headers": {}, "body": "later"}
+    assert recorded(json.dumps(told).encode()) == [
+        Recorded(b"later", 429, {}, "https://x.example/p")
+    ]
+    own = json.dumps({"status": "OK", "body": "of a provider"}).encode()
+    assert recorded(own) == [Recorded(own)]
+    wrapper = {"response": {"status": 200, "bodyJson": None, "body": "x"}}
+    assert recorded(json.dumps(wrapper).encode())[0].body == b"x"
 
 
 def test_gzip_is_unpacked() -> None:

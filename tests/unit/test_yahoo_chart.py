@@ -475,9 +475,12 @@ def test_bars_must_be_somebodys() -> None:
 
 
 def test_other_answers_say_what_is_read() -> None:
-    """Options are named as what they are, and what can be read is said."""
-    with pytest.raises(MalformedError, match=r"options.*\n.*v8/finance/chart"):
-        parse({"optionChain": {"result": [], "error": None}})
+    """Options are named as what they are, and of what nobody knows what can be read is said."""
+    answer = parse({"optionChain": {"result": [], "error": None}})
+    assert answer.notes == ("options, no records",)
+    assert not answer.tables()
+    with pytest.raises(MalformedError, match=r"something else.*\n.*v8/finance/chart"):
+        parse({"newChain": {"result": [], "error": None}})
 
 
 def test_another_interval_than_asked_for_is_refused() -> None:

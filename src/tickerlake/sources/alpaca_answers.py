@@ -6,9 +6,9 @@ float64 once; times keep their nanoseconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from operator import attrgetter
 from typing import Any, Final, Literal
 
@@ -26,11 +26,12 @@ from tickerlake.errors import (
     UnreachableError,
 )
 from tickerlake.records import SCHEMAS, Kind, conform
+from tickerlake.sources.actions import actions_table
 from tickerlake.sources.columns import LaxDecoder
 from tickerlake.sources.listed import symbol_of
 from tickerlake.sources.refusals import Rule
 from tickerlake.sources.refusals import refusal as told_refusal
-from tickerlake.sources.us_market import instants, latest_of_key
+from tickerlake.sources.us_market import instants
 
 __all__ = [
     "Page",
@@ -253,19 +254,8 @@ def actions_of(
                 unknown[name] = unknown.get(name, 0) + 1
             else:
                 found.append(record)
-    found = _summed(found)
-    for record in found:
-        day = record["ex_date"]
-        record |= {
-            "kind": "corporate_action",
-            "provider": provider,
-            "fetched_at": received_at,
-            "ts": datetime(day.year, day.month, day.day, tzinfo=UTC),
-        }
-    table = pa.Table.from_pylist(found, schema=SCHEMAS["corporate_action"])
-    order = [("symbol", "ascending"), ("ex_date", "ascending"), ("action", "ascending")]
     notes = [f"{count} {name} left out: we have no such event" for name, count in unknown.items()]
-    return latest_of_key(table, "corporate_action").sort_by(order), tuple(notes)
+    return actions_table(found, provider=provider, fetched_at=received_at), tuple(notes)
 
 
 def _action(name: str, event: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -304,16 +294,6 @@ def _action(name: str, event: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _floats(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: float(value) for name, value in values.items()}
-
-
-def _summed(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    kept: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for record in records:
-        key = (record["symbol"], record["action"], record["ex_date"])
-        if record["action"] == "dividend" and key in kept:
-            record["amount"] += kept[key]["amount"]
-        kept[key] = record
-    return list(kept.values())
 
 
 def refused(body: bytes, status: int) -> TickerlakeError | None:

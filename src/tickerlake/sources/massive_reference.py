@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any, Final, Literal
 
 import msgspec
 import pyarrow as pa
 
-from tickerlake.records import SCHEMAS
+from tickerlake.sources.actions import actions_table
 from tickerlake.sources.base import Hit, Rename
 from tickerlake.sources.columns import LaxDecoder
-from tickerlake.sources.us_market import latest_of_key
 
 __all__ = [
     "REFERENCE",
@@ -88,22 +87,7 @@ def actions_of(
     what: Reference, listed: Sequence[Any], *, provider: str, received_at: datetime
 ) -> pa.Table:
     """Splits, dividends or changes of symbol. Several dividends of one day are their sum."""
-    records: dict[tuple[str, str, date], dict[str, Any]] = {}
-    for record in _ACTIONS[what](listed):
-        key = (record["symbol"], record["action"], record["ex_date"])
-        if record["action"] == "dividend" and key in records:
-            record["amount"] += records[key]["amount"]
-        day = record["ex_date"]
-        records[key] = {
-            **record,
-            "kind": "corporate_action",
-            "provider": provider,
-            "fetched_at": received_at,
-            "ts": datetime(day.year, day.month, day.day, tzinfo=UTC),
-        }
-    table = pa.Table.from_pylist(list(records.values()), schema=SCHEMAS["corporate_action"])
-    order = [("symbol", "ascending"), ("ex_date", "ascending"), ("action", "ascending")]
-    return latest_of_key(table, "corporate_action").sort_by(order)
+    return actions_table(_ACTIONS[what](listed), provider=provider, fetched_at=received_at)
 
 
 def renames_of(told: Events) -> list[Rename]:

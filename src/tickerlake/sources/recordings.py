@@ -5,11 +5,14 @@ shells write what they are given:
 
 - a body as it came, and nothing else;
 - `{"request": …, "response": …}`: the body at `response.bodyJson`, or at `response.body` as text;
-- a VCR cassette, YAML or JSON: the bodies at `interactions[i].response.body.string`.
+- `{"url": …, "status": 200, "headers": …, "body": …}`: the same without the wrapper;
+- a VCR cassette, YAML or JSON: the bodies at `interactions[i].response.body.string`;
+- HAR, as browsers export it: the bodies at `log.entries[i].response.content.text`.
 """
 
 from __future__ import annotations
 
+import base64
 import codecs
 import gzip
 import io
@@ -68,13 +71,47 @@ def recorded(payload: bytes) -> list[Recorded]:
     start = payload[:64].lstrip(b" \t\r\n")
     if start.startswith((b"interactions:", b"version:", b"---")) and b"interactions" in payload:
         return list(_cassette(_yaml(payload)))
-    if start.startswith(b"{") and (b'"response"' in payload or b'"interactions"' in payload):
+    if start.startswith(b"{") and any(mark in payload for mark in _MARKS):
         document = _json(payload)
         if isinstance(document.get("interactions"), list):
             return list(_cassette(document))
         if isinstance(document.get("response"), Mapping):
             return [_interaction(document)]
+        if type(document.get("status")) is int and document.keys() & {"body", "bodyJson"}:
+            return [_interaction({"request": document, "response": document})]
+        log = document.get("log")
+        if isinstance(log, Mapping) and isinstance(log.get("entries"), list):
+            return [_interaction(_of_har(entry)) for entry in log["entries"]]
     return [Recorded(payload)]
+
+
+_MARKS: Final = (b'"response"', b'"interactions"', b'"body"', b'"bodyJson"')
+
+
+def _of_har(entry: object) -> Mapping[str, Any]:
+    """An entry of HAR in the shape of the others."""
+    told = entry if isinstance(entry, Mapping) else {}
+    response = told.get("response")
+    if not isinstance(response, Mapping) or not isinstance(response.get("content"), Mapping):
+        raise _broken("an entry with a response and its content", entry)
+    content, headers = response["content"], response.get("headers")
+    body = content.get("text") or ""
+    if content.get("encoding") == "base64":
+        try:
+            body = base64.b64decode(body)
+        except (ValueError, TypeError) as error:
+            raise _broken("content in base64", body) from error
+    named = (
+        [one for one in headers if isinstance(one, Mapping)] if isinstance(headers, list) else []
+    )
+    return {
+        "request": told.get("request"),
+        "response": {
+            "status": response.get("status"),
+            "headers": {str(one.get("name")): one.get("value") for one in named},
+            "body": body,
+        },
+    }
 
 
 def plain(payload: bytes) -> bytes:
@@ -162,7 +199,8 @@ def _interaction(told: Mapping[str, Any]) -> Recorded:
 
 
 def _body(response: Mapping[str, Any]) -> bytes:
-    body = response.get("bodyJson", response.get("body"))
+    body = response.get("bodyJson")
+    body = response.get("body") if body is None else body
     if isinstance(body, Mapping) and "string" in body:
         body = body["string"]
     if body is None:

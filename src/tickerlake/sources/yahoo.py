@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import ClassVar, Final
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -23,13 +24,14 @@ from tickerlake.sources.base import Answer, BarsRequest, Hit, Limits, empty_answ
 from tickerlake.sources.captures import is_capture, parse_capture
 from tickerlake.sources.http import HttpSettings, Reply, Session, paced
 from tickerlake.sources.live import Dialect
+from tickerlake.sources.recordings import Recorded, plain, recorded
 from tickerlake.sources.yahoo_chart import parse_chart
 from tickerlake.sources.yahoo_crumb import Crumbs
 from tickerlake.sources.yahoo_recording import (
     chart_of,
     open_body,
     open_recording,
-    unpacked,
+    other_note,
     without_crumb,
 )
 from tickerlake.sources.yahoo_rows import anchor
@@ -46,6 +48,8 @@ _EDGE: Final = timedelta(hours=1)
 _SKEW: Final = timedelta(seconds=60)
 #: Symbols that one quote request names: longer addresses are cut on the way (uncertain).
 _QUOTES_MAX: Final = 50
+#: Longer lines are no frames of the streamer.
+_FRAME_BYTES_MAX: Final = 10_000
 _MINUTES_60_DAYS: Final = ("2m", "5m", "15m", "30m", "90m")
 
 
@@ -160,7 +164,7 @@ class YahooSource:
         asked = {"q": text, "quotesCount": str(limit), "newsCount": "0", "listsCount": "0"}
         path = "/v1/finance/search"
         reply = self._session.get(path, {**asked, "enableFuzzyQuery": "false"})
-        return parse_search(open_body(reply.body, status=reply.status).body)[:limit]
+        return parse_search(open_body(_told(reply)).body)[:limit]
 
     def describe(self, symbols: Sequence[str]) -> Sequence[Hit]:
         """Name, type, exchange, currency and first day of symbols; unknown ones are left out.
@@ -175,7 +179,7 @@ class YahooSource:
         for at in range(0, len(symbols), _QUOTES_MAX):
             names = ",".join(symbols[at : at + _QUOTES_MAX])
             reply = self._quotes.get("/v7/finance/quote", {"symbols": names})
-            hits += parse_quotes(open_body(reply.body, status=reply.status).body)
+            hits += parse_quotes(open_body(_told(reply)).body)
         return hits
 
     def symbols(self) -> Iterator[str]:
@@ -198,24 +202,17 @@ class YahooSource:
             NotFoundError, RangeError, RateLimitedError, UnreachableError: What the answer says.
             MalformedError: No history answer of Yahoo's, or one of another interval.
         """
-        packed = unpacked(payload)
-        if packed is not None:
-            told = {"symbol": symbol, "interval": interval, "received_at": received_at}
-            parts = [self.parse(one, **told) for one in packed]  # type: ignore[arg-type]
-            return parts[0] if len(parts) == 1 else _joined(parts)
+        payload = plain(payload)
         is_chart = payload.startswith(b'{"chart":') and b"\n" not in payload
-        if not is_chart and (is_capture(payload) or is_pricing(payload)):
+        if not is_chart and (is_capture(payload) or _are_frames(payload)):
             every = self.limits.live
             return parse_capture(
                 payload,
                 lambda: self._talk([symbol] if symbol else [], every),
                 received_at=received_at,
             )
-        opened = open_body(payload, symbol=symbol)
-        notes = reference_notes(opened.body)
-        if notes is not None:
-            return dataclasses.replace(empty_answer(), notes=notes)
-        return parse_chart(chart_of(opened), interval=interval, received_at=received_at)
+        parts = [_parsed(one, symbol, interval, received_at) for one in recorded(payload)]
+        return parts[0] if len(parts) == 1 else _joined(parts)
 
     def dialect(self, symbols: Sequence[str], kinds: Sequence[Kind]) -> Dialect:
         """The streamer's: a ticker, whose trades merge what traded between two frames.
@@ -296,7 +293,7 @@ class YahooSource:
                 **({"events": "div|split|capitalGain"} if daily else {}),
             },
         )
-        recording = open_recording(reply.body, symbol=request.symbol, status=reply.status)
+        recording = open_recording(_told(reply), symbol=request.symbol)
         received, notes = _received(reply)
         url = without_crumb(reply.url)
         answer = parse_chart(
@@ -306,6 +303,37 @@ class YahooSource:
         )
         _check_anchors(answer.bars, request)
         return dataclasses.replace(answer, notes=notes + answer.notes)
+
+
+def _told(reply: Reply) -> Recorded:
+    return Recorded(reply.body, reply.status)
+
+
+def _parsed(
+    told: Recorded, symbol: str | None, interval: str | None, received_at: datetime | None
+) -> Answer:
+    """One recorded answer: a chart as records, all else as notes."""
+    opened = open_body(told, symbol=symbol)
+    notes = reference_notes(opened.body)
+    other = other_note(opened.body)
+    if notes is None and other is not None:
+        notes = (other,)
+    if notes is not None:
+        return dataclasses.replace(empty_answer(), notes=notes)
+    return parse_chart(chart_of(opened), interval=interval, received_at=received_at)
+
+
+def _are_frames(payload: bytes) -> bool:
+    """Frames of the streamer: one, an array of them, or bare ones of the first version a line."""
+    lines = payload[: _FRAME_BYTES_MAX + 1].split(maxsplit=1)
+    if not lines or lines[0][:1] != b"[":
+        single = payload if lines and lines[0][:1] == b"{" else b"".join(lines[:1])
+        return is_pricing(single)
+    try:
+        told = msgspec.json.decode(payload)
+    except (ValueError, RecursionError):
+        return False
+    return bool(told) and all(isinstance(one, dict) and "message" in one for one in told)
 
 
 def _received(reply: Reply) -> tuple[datetime, tuple[str, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from tickerlake import clock
 from tickerlake.errors import MalformedError
 from tickerlake.records import INTERVALS, SCHEMAS
+from tickerlake.sources.actions import actions_table
 from tickerlake.sources.base import Answer
 from tickerlake.sources.yahoo_market import Market, about, state_of
 from tickerlake.sources.yahoo_recording import Recording
@@ -91,11 +92,14 @@ def parse_chart(
     }
     bars = _bars(cleaning, dates, states, common_to_bars)
     # Coarser answers lay dividends under the wrong bars and leave years out (seen).
-    actions = _actions(recording.result, market, common) if told == "1d" else ()
+    events = mapping(recording.result.get("events"), "events")
+    notes = cleaning.notes or _nothing(bars)
+    if told != "1d" and any(events.get(kind) for kind in _ACTIONS):
+        notes = [*notes, "its events were left out, which only 1d tells of the right days"]
     return Answer(
         bars=bars,
-        actions=_actions_table([*actions]),
-        notes=tuple(f"{name} {told}: {note}" for note in cleaning.notes or _nothing(bars)),
+        actions=_actions(events, market, common) if events and told == "1d" else _NO_ACTIONS,
+        notes=tuple(f"{name} {told}: {note}" for note in notes),
         about=about(meta, market, as_of=told_at, url=recording.url),
     )
 
@@ -226,11 +230,12 @@ def _repeated(value: str | date | datetime | None, type_: pa.DataType, count: in
 _NO_ACTIONS: Final = SCHEMAS["corporate_action"].empty_table()
 
 
-def _actions(
-    result: Mapping[str, Any], market: Market, common: Mapping[str, Any]
-) -> Iterator[dict[str, Any]]:
-    """Dividends, capital gains and splits, each dated by its own `date`, never by its map key."""
-    events = mapping(result.get("events"), "events")
+def _actions(events: Mapping[str, Any], market: Market, common: Mapping[str, Any]) -> pa.Table:
+    """Dividends, capital gains and splits, each dated by its own `date`, never by its map key.
+
+    Two of one day add up; one that is told twice counts once.
+    """
+    found: dict[tuple[object, ...], dict[str, Any]] = {}
     for name, action in _ACTIONS.items():
         listed = events.get(name)
         for event in listed if isinstance(listed, list) else mapping(listed, name).values():
@@ -241,8 +246,9 @@ def _actions(
             day = market.local(instant).date()
             own = {"currency": text(told.get("currency"), "currency") or common["currency"]}
             values = _split(told) if action == "split" else {"amount": _number(told, "amount")}
-            stamp = datetime(day.year, day.month, day.day, tzinfo=UTC)
-            yield {**common, **own, **values, "action": action, "ex_date": day, "ts": stamp}
+            record = {**own, **values, "action": action, "ex_date": day}
+            found[action, instant, *values.values()] = record
+    return actions_table(found.values(), **common)
 
 
 def _split(event: Mapping[str, Any]) -> dict[str, float]:
@@ -257,11 +263,3 @@ def _number(event: Mapping[str, Any], name: str) -> float:
         return float(event[name])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise misshapen(f"an event's {name}", "a number", event) from error
-
-
-def _actions_table(records: list[dict[str, Any]]) -> pa.Table:
-    if not records:
-        return _NO_ACTIONS
-    rows = [{**record, "kind": "corporate_action"} for record in records]
-    table = pa.Table.from_pylist(rows, schema=SCHEMAS["corporate_action"])
-    return table.sort_by([("ex_date", "ascending"), ("action", "ascending")])

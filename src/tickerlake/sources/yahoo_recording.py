@@ -1,12 +1,10 @@
 """Yahoo's answers as bytes → the chart inside, or the error of our tree that they tell.
 
-A recording is Yahoo's JSON alone, or wrapped as `{"request": …, "response": …}` with the body at
-`response.bodyJson` or, as text, at `response.body`. Errors come with every status, 200 included.
+Errors come with every status, 200 included.
 """
 
 from __future__ import annotations
 
-import json
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,8 +21,7 @@ from tickerlake.errors import (
     TickerlakeError,
     UnreachableError,
 )
-from tickerlake.sources.http import parse_http_date
-from tickerlake.sources.recordings import Recorded, recorded
+from tickerlake.sources.recordings import Recorded
 
 __all__ = [
     "Opened",
@@ -32,13 +29,12 @@ __all__ = [
     "chart_of",
     "open_body",
     "open_recording",
+    "other_note",
     "refusal",
-    "unpacked",
     "without_crumb",
 ]
 
-_PACKED = (b"\x1f\x8b", b"interactions:", b"version:", b"---")
-
+#: What else Yahoo answers, by a key of it.
 _KINDS = {
     "quoteResponse": "quotes (v7/finance/quote)",
     "quotes": "search results (v1/finance/search)",
@@ -47,6 +43,7 @@ _KINDS = {
     "spark": "sparklines",
     "timeseries": "fundamentals",
     "finance": "search or screener results",
+    "ResultSet": "completions of what one types",
     "news": "news",
 }
 
@@ -78,14 +75,14 @@ class Opened:
     url: str | None = None
 
 
-def open_recording(payload: bytes, *, symbol: str | None = None, status: int = 200) -> Recording:
+def open_recording(told: Recorded, *, symbol: str | None = None) -> Recording:
     """Find the chart in an answer, recorded or fresh.
 
     Raises:
         NotFoundError, RangeError, RateLimitedError, UnreachableError: What the answer says.
         MalformedError: No history answer of Yahoo's.
     """
-    return chart_of(open_body(payload, symbol=symbol, status=status))
+    return chart_of(open_body(told, symbol=symbol))
 
 
 def chart_of(opened: Opened) -> Recording:
@@ -98,53 +95,28 @@ def chart_of(opened: Opened) -> Recording:
     return Recording(result, opened.symbol, opened.date, opened.period, opened.url)
 
 
-def open_body(payload: bytes, *, symbol: str | None = None, status: int = 200) -> Opened:
+def open_body(told: Recorded, *, symbol: str | None = None) -> Opened:
     """The JSON of an answer of any kind, recorded or fresh, unless it tells an error.
 
     Raises:
         NotFoundError, RangeError, RateLimitedError, UnreachableError: What the answer says.
         MalformedError: No JSON, or JSON that was cut.
     """
-    body = _json(payload, status, symbol)
-    date, period, address = None, None, None
-    if isinstance(body, Mapping) and isinstance(body.get("response"), Mapping):
-        response = body["response"]
-        told = response.get("status")
-        status = told if isinstance(told, int) else status
-        date = parse_http_date(_header(response.get("headers"), "date"))
-        asked = body.get("request")
-        url = _url(asked.get("url") if isinstance(asked, Mapping) else None)
-        period = _period(url.query)
-        address = without_crumb(url.geturl()) or None
-        symbol = symbol or urllib.parse.unquote(url.path.rsplit("/", 1)[-1]) or None
-        body = response.get("bodyJson") or response.get("body")
-        if isinstance(body, str):
-            body = _json(body.encode(), status, symbol)
-    refused = refusal(status, body, symbol)
+    asked, slash, last = told.path.rpartition("/")
+    if symbol is None and slash and asked.endswith("/chart"):
+        symbol = urllib.parse.unquote(last) or None
+    body = _json(told.body, told.status, symbol)
+    refused = refusal(told.status, body, symbol)
     if refused is not None:
         raise refused
-    return Opened(body, symbol, date, period, address)
+    return Opened(body, symbol, told.date, _period(told.query), without_crumb(told.url) or None)
 
 
-def unpacked(payload: bytes) -> list[bytes] | None:
-    """The answers inside gzip or a VCR cassette, wrapped one by one; None for anything else.
-
-    Raises:
-        MalformedError: A package that is broken.
-    """
-    if not payload.startswith(_PACKED) and b'"interactions"' not in payload[:4096]:
-        return None
-    found = recorded(payload)
-    if len(found) == 1 and not found[0].url:
-        return [found[0].body]  # as it is: a bare answer, or a socket's frames
-    return [_wrapped(one) for one in found]
-
-
-def _wrapped(told: Recorded) -> bytes:
-    response = {"status": told.status, "headers": dict(told.headers)}
-    body = told.body.decode(errors="replace")
-    wrapper = {"request": {"url": told.url}, "response": {**response, "body": body}}
-    return json.dumps(wrapper).encode()
+def other_note(body: object) -> str | None:
+    """What an answer without history, search results or quotes is, if it is one that we know."""
+    keys = body.keys() if isinstance(body, Mapping) else ()
+    kind = next((said for key, said in _KINDS.items() if key in keys), None)
+    return None if kind is None else f"{kind}, no records"
 
 
 def without_crumb(url: str) -> str:
@@ -270,23 +242,8 @@ def _json(payload: bytes, status: int, symbol: str | None) -> Any:  # noqa: ANN4
         ) from error
 
 
-def _url(told: object) -> urllib.parse.SplitResult:
+def _period(query: Mapping[str, str]) -> tuple[int, int] | None:
     try:
-        return urllib.parse.urlsplit(str(told or ""))
-    except ValueError:
-        return urllib.parse.urlsplit("")
-
-
-def _header(headers: object, name: str) -> str | None:
-    if not isinstance(headers, Mapping):
-        return None
-    found = {str(key).lower(): value for key, value in headers.items()}.get(name)
-    return str(found[0] if isinstance(found, list) and found else found)
-
-
-def _period(query: str) -> tuple[int, int] | None:
-    told = urllib.parse.parse_qs(query)
-    try:
-        return int(told["period1"][0]), int(told["period2"][0])
+        return int(query["period1"]), int(query["period2"])
     except (KeyError, ValueError):
         return None

@@ -35,9 +35,13 @@ def items(value: object, where: str) -> list[Any]:
 
 
 def epoch(value: object, where: str) -> int | None:
-    """Epoch seconds."""
+    """Epoch seconds, also as text or with a point."""
     if value is None:
         return None
+    if isinstance(value, str) and value.lstrip("-").isdigit():
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value not in STAMPS:
         raise misshapen(where, "epoch seconds", value)
     return value
