@@ -295,17 +295,24 @@ class Workspace:
         *,
         record: Callable[[Frame, int], None] | None = None,
         patient: bool = False,
+        remember: bool = False,
     ) -> Feed:
         """Live records of a source that has a socket; without `kinds`, all that it sends.
 
-        What a killed process missed is told and filled by the next one, where all is published:
-        not where frames go to `record`.
+        Args:
+            source: Its name.
+            symbols: Whose records.
+            kinds: Which.
+            record: Is told each frame, in and out, with the number of its connection.
+            patient: Try without end, though there never was a connection.
+            remember: Tell what a killed process missed that remembered, too. Only for who puts all
+                of it on the stream.
         """
         from tickerlake.sources.feed import Feed
         from tickerlake.sources.memory import Memory
 
         opened, live = self.provider(source), self._settings.live
-        memory = Memory(self.folder / live.folder, opened.name) if record is None else None
+        memory = Memory(self.folder / live.folder, opened.name) if remember else None
         return Feed(opened, symbols, kinds, live, record=record, patient=patient, memory=memory)
 
     def read_file(self, path: Path) -> Answer:

@@ -192,6 +192,22 @@ def test_a_gap_is_filled_from_history() -> None:
     assert any(fresh.from_history for fresh in got.all)
 
 
+def test_a_feed_that_lags_more_than_it_says_loses_nothing() -> None:
+    """Ten minutes behind, beside a symbol that is not: each gap begins at its own last record."""
+    late = clock.now() - timedelta(minutes=10)
+    with gathering(
+        [Hear(2), Say(trade(1, at=late), trade(2, "BETA")), Cut()],
+        [Hear(2), Say(trade(3, at=late + timedelta(minutes=1)))],
+        symbols=("ACME", "BETA"),
+        make=lambda server: remembering(server, from_history(), from_history()),
+    ) as (got, _):
+        got.until(lambda got: len(got.said("filled")) >= 2)
+    asked = {request.symbol: request.start for request in Remembering.asked}
+    newest = {row["symbol"]: row["ts"] for row in got.rows()[:2]}
+    assert asked["ACME"] <= newest["ACME"]
+    assert newest["BETA"] - timedelta(minutes=1) < asked["BETA"] <= newest["BETA"]
+
+
 def test_a_gap_that_history_cannot_fill_says_why() -> None:
     """What history says for good is the reason; the records of the socket are not touched."""
     with gathering(

@@ -118,3 +118,21 @@ def test_the_pages_are_current() -> None:
     script = [sys.executable, ROOT / "scripts" / "settings.py", "--check"]
     done = subprocess.run(script, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_table_of_filled_gaps_is_the_data() -> None:
+    """Every source with a socket stands once, with the kinds that its history has and has not."""
+    told = {
+        name.strip("`"): [set(cell.replace(",", " ").split()) for cell in cells]
+        for names_, *cells in table(
+            (ROOT / "docs" / "capture.md").read_text(), "| source | filled | told, never filled |"
+        )
+        for name in names_.split(", ")
+    }
+    found = {}
+    for name in names():
+        limits: Limits = open_source(name).limits
+        if limits.live:
+            past = set(limits.history)
+            found[name] = [set(limits.live) & past, set(limits.live) - past]
+    assert told == found

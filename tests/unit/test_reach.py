@@ -82,6 +82,16 @@ def test_a_clock_that_is_ahead_hides_nothing() -> None:
     assert hole.start <= NOW + minutes(1) <= hole.end <= NOW + minutes(2)
 
 
+def test_what_an_earlier_run_heard_bounds_a_hole() -> None:
+    """A second kill in the first seconds asks from the newest record that the first run had."""
+    reach = Reach(["ACME", "BETA"], ["trade"])
+    came(reach, "BETA", 0)
+    earlier = dict.fromkeys([Series("trade", "ACME"), Series("trade", "BETA")], NOW - minutes(2))
+    reach.learn(earlier)
+    assert NOW - minutes(2.1) < starts(reach)["ACME"] <= NOW - minutes(2)
+    assert starts(reach)["BETA"] == NOW
+
+
 def test_symbols_are_those_that_were_asked_for_or_met() -> None:
     """All are met where `*` was asked for; letters' case makes no other symbol."""
     reach = Reach(["*"], ["trade", "quote"])

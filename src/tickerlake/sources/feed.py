@@ -138,7 +138,9 @@ class Feed:
         try:
             if self._memory is not None:
                 self._left = self._memory.left_behind(self._symbols, self._kinds)
-                filler.ask([hole for left in self._left for hole in left.holes])
+                for left in self._left:
+                    self._reach.learn(left.newest)
+                    filler.ask(left.holes)
             while not stop.is_set():
                 try:
                     talk = self._live.dialect(self._symbols, self._kinds)

@@ -77,6 +77,10 @@ class Reach:
             self._newest[series] = at if before is None else max(at, before)
             self._ahead = max(self._ahead, at - received_at)
 
+    def learn(self, newest: Mapping[Series, datetime | None]) -> None:
+        """What came before this run; what this one has heard itself stands."""
+        self._newest = {**newest, **self._newest}
+
     def series(self) -> dict[Series, datetime | None]:
         """Every series, and the time of its newest record; None where none has come."""
         found = dict(self._newest)

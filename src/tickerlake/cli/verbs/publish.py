@@ -85,6 +85,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
                 arguments.source or "yahoo",
                 [request.symbol for request in requests],
                 arguments.kinds or (),
+                remember=True,
             )
             listen(publisher, feed, output, stop=stop.event, limit=arguments.limit)
             return stop.exit_code(endless=True)

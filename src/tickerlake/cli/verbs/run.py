@@ -110,7 +110,8 @@ def _publishing(
     if isinstance(provider, Live) or arguments.kinds is not None:
         # The page and delivery go on while a provider cannot be reached, from the first.
         symbols = [request.symbol for request in requests]
-        feed = workspace.feed(arguments.source, symbols, arguments.kinds or (), patient=True)
+        kinds = arguments.kinds or ()
+        feed = workspace.feed(arguments.source, symbols, kinds, patient=True, remember=True)
         works.append(lambda: listen(publisher, feed, output, stop=stop))
     if "bar" in provider.limits.history:
         works.append(
