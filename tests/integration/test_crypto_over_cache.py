@@ -9,7 +9,8 @@ import pytest
 
 import crypto_doubles as doubles
 from tickerlake import clock
-from tickerlake.cache import CachedSource
+from tickerlake.cache import CachedSource, known_series
+from tickerlake.errors import NotFoundError
 from tickerlake.sources import BarsRequest
 
 
@@ -46,3 +47,15 @@ def test_what_lies_before_the_look_back_is_asked_for_by_nobody(tmp_path: Path) -
     assert part == (
         "ACME/USD 1d from 2020-01-01 00:00Z to 2022-03-13 00:00Z: kraken keeps 720 days"
     )
+
+
+def test_a_symbol_stays_spelled_as_its_exchange_spells_it(tmp_path: Path) -> None:
+    """Bitfinex tells `t` and `T` apart: a wrong one closes no door, and `--since last` goes on."""
+    with doubles.played("bitfinex", doubles.bitfinex) as (source, server):
+        cached = CachedSource(source, tmp_path)
+        with pytest.raises(NotFoundError, match="write the t"):
+            cached.bars(BarsRequest("TACMEUSD", "1d", date(2024, 2, 1)))
+        assert cached.bars(BarsRequest("tACMEUSD", "1d", date(2024, 2, 1))).bars.num_rows > 20
+        (known,) = known_series(tmp_path)
+        assert known.symbol == "tACMEUSD"
+        assert server.count() == 1

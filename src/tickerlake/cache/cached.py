@@ -215,7 +215,7 @@ class CachedSource:
         planned = Planned(request, self.name, self._host, cached=parts_of(covered))
         if self._offline or self.limits.local:
             return planned
-        denial = self._store.index.denial(self.name, look.series.key.symbol)
+        denial = self._store.index.denial(self.name, look.asked_symbol)
         if denial is not None and look.now < denial.until:
             why = f"{denial.why} Asked again after {instant(denial.until):%F %R}Z."
             return dataclasses.replace(planned, out_of_reach=parts_of(look.missing, why))

@@ -106,7 +106,7 @@ class Fetching:
 
     def _denied(self, look: Look) -> bool:
         """Whether the provider lately said that it does not know the symbol."""
-        denial = self._store.index.denial(self._source.name, look.series.key.symbol)
+        denial = self._store.index.denial(self._source.name, look.asked_symbol)
         if denial is None or look.now >= denial.until:
             return False
         self._trouble = NotFoundError(
@@ -190,15 +190,15 @@ class Fetching:
         self._store.commit(emptied(self._case(look, ask), answer or empty_answer()))
 
     def _deny(self, look: Look, error: NotFoundError) -> None:
-        before = self._store.index.denial(self._source.name, look.series.key.symbol)
+        before = self._store.index.denial(self._source.name, look.asked_symbol)
         tries = 1 if before is None else before.tries + 1
         wait = _DENIAL_WAITS[min(tries, len(_DENIAL_WAITS)) - 1]
         denial = Denial(tries, micros(clock.now()) + wait, error.problem)
-        self._store.index.deny(self._source.name, look.series.key.symbol, denial)
+        self._store.index.deny(self._source.name, look.asked_symbol, denial)
         self._trouble = error
 
     def _allow(self, look: Look) -> None:
-        symbol = look.series.key.symbol
+        symbol = look.asked_symbol
         if self._store.index.denial(self._source.name, symbol) is not None:
             self._store.index.deny(self._source.name, symbol, None)
 

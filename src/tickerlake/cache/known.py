@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from tickerlake import clock
 from tickerlake.cache.axis import DAY, date_at, instant, is_intraday, micros
 from tickerlake.cache.index import Index, Series
+from tickerlake.cache.row_files import read_rows
 
 __all__ = ["Known", "known_series"]
 
@@ -18,6 +20,7 @@ class Known:
     """Bars of one symbol and interval that are held, by whom they came."""
 
     provider: str
+    #: As the provider spells it (`tBTCUSD`); the cache's own keys are in upper case.
     symbol: str
     interval: str
     #: From here on something may be new: the end of what is covered, or what is due before it.
@@ -38,9 +41,23 @@ def known_series(folder: Path) -> list[Known]:
             if series.key.kind == "bar":
                 key = series.key
                 newest[key.provider, key.symbol, key.interval] = series
+        return [
+            Known(provider, _spelled(index, folder, series), interval, _since(series))
+            for (provider, _, interval), series in sorted(newest.items())
+        ]
     finally:
         index.close()
-    return [Known(*key, _since(series)) for key, series in sorted(newest.items())]
+
+
+def _spelled(index: Index, folder: Path, series: Series) -> str:
+    """The symbol as the rows have it, from the smallest file of them."""
+    for file in sorted(index.files(series), key=lambda file: file.bytes):
+        with contextlib.suppress(OSError):  # lost or damaged: the next fetch finds that, too
+            rows = read_rows(folder / "rows", file, "bar")
+            if rows is not None and rows.num_rows:
+                symbol = str(rows["symbol"][0].as_py())
+                return symbol if symbol.upper() == series.key.symbol else series.key.symbol
+    return series.key.symbol
 
 
 def _since(series: Series) -> date | datetime | None:

@@ -69,6 +69,11 @@ class Look:
         )
 
     @property
+    def asked_symbol(self) -> str:
+        """As it was spelled: a provider that does not know `TBTCUSD` may know `tBTCUSD`."""
+        return self.request.symbol.strip()
+
+    @property
     def flight(self) -> str:
         """The name under which only one fetches at a time."""
         return flight_name(self.series.key)
