@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tickerlake.errors import NotFoundError, PartlyDoneError, TickerlakeError
+from tickerlake.errors import ConfigError, PartlyDoneError, TickerlakeError
+from tickerlake.sources import batched
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from tickerlake.cli.steps import Steps
     from tickerlake.search import Followed
     from tickerlake.sources import Answer, BarsRequest
+
+#: So many symbols in a row that are refused for the same reason, the key: the others would be, too.
+_REFUSALS_MAX = 3
 
 __all__ = ["Fetched", "fetch"]
 
@@ -77,13 +81,18 @@ def fetch(
         on_answer: Told of each answer, with its source and symbol.
     """
     fetched = into
-    for group in _groups(source, requests):
+    refusals: list[ConfigError] = []
+    for group in batched(requests, source.limits):
         if stopped():
             fetched.left += [request.symbol for request in group]
             continue
+        if len(refusals) >= _REFUSALS_MAX:
+            fetched.failures |= {request.symbol: refusals[-1] for request in group}
+            steps.end(len(group))
+            continue
         steps.begin(_title(group), _total(source, group, steps))
         try:
-            found = _answers(source, followed, group)
+            found = _answers(followed, group)
         except KeyboardInterrupt:  # between two requests: what came before is in the cache
             if not stopped():
                 raise
@@ -95,21 +104,18 @@ def fetch(
                 continue
             _note(fetched, request, answer, keep=keep)
             on_answer(source.name, request.symbol, answer)
+        refusals = _refusals([*refusals, *(answer for _, answer in found)])
         steps.end(len(group))
 
 
-def _groups(source: CachedSource, requests: Sequence[BarsRequest]) -> Iterator[list[BarsRequest]]:
-    """Requests that one request to the provider can answer together."""
-    size = source.limits.symbols_per_request
-    if size == 1:
-        yield from ([request] for request in requests)
-        return
-    alike: dict[tuple[Any, ...], list[BarsRequest]] = {}
-    for request in requests:
-        alike.setdefault((request.interval, request.start, request.end), []).append(request)
-    for group in alike.values():
-        for at in range(0, len(group), size):
-            yield group[at : at + size]
+def _refusals(told: Sequence[Answer | TickerlakeError]) -> list[ConfigError]:
+    """The newest in a row that say the same of the configuration: of its key, or its plan."""
+    found: list[ConfigError] = []
+    for one in reversed(told):
+        if not isinstance(one, ConfigError) or (found and str(one) != str(found[0])):
+            break
+        found.append(one)
+    return found
 
 
 def _title(group: Sequence[BarsRequest]) -> str:
@@ -128,35 +134,21 @@ def _total(source: CachedSource, group: Sequence[BarsRequest], steps: Steps) -> 
 
 
 def _answers(
-    source: CachedSource, followed: Followed, group: Sequence[BarsRequest]
+    followed: Followed, group: Sequence[BarsRequest]
 ) -> list[tuple[BarsRequest, Answer | TickerlakeError]]:
-    if len(group) == 1:
-        return [(group[0], _one(followed, group[0]))]
     try:
-        found = source.bars_of([request.symbol for request in group], group[0])
+        if len(group) == 1:
+            return [(group[0], followed.bars(group[0]))]
+        found = followed.bars_of([request.symbol for request in group], group[0])
     except TickerlakeError as error:
         return [(request, error) for request in group]
-    return [(request, _followed(followed, request, found[request.symbol])) for request in group]
-
-
-def _one(followed: Followed, request: BarsRequest) -> Answer | TickerlakeError:
-    try:
-        return followed.bars(request)
-    except TickerlakeError as error:
-        return error
-
-
-def _followed(
-    followed: Followed, request: BarsRequest, answer: Answer | Exception
-) -> Answer | TickerlakeError:
-    if isinstance(answer, Exception) and not isinstance(answer, TickerlakeError):
-        raise answer
-    if isinstance(answer, TickerlakeError) and not isinstance(answer, NotFoundError):
-        return answer
-    try:
-        return followed.follow(request, answer)
-    except TickerlakeError as error:
-        return error
+    answers: list[tuple[BarsRequest, Answer | TickerlakeError]] = []
+    for request in group:
+        answer = found[request.symbol]
+        if isinstance(answer, Exception) and not isinstance(answer, TickerlakeError):
+            raise answer
+        answers.append((request, answer))
+    return answers
 
 
 def _note(fetched: Fetched, request: BarsRequest, answer: Answer, *, keep: bool) -> None:

@@ -16,6 +16,7 @@ from tickerlake.publish.news import News, new_actions, new_bars
 from tickerlake.publish.replay import replay
 from tickerlake.publish.reports import Chosen, Event, PublishReport, Put
 from tickerlake.records import SCHEMAS, Kind, conform, dead_reasons
+from tickerlake.sources import Batches, batched
 
 if TYPE_CHECKING:
     from tickerlake.sources import Answer, BarsRequest, Source
@@ -86,15 +87,16 @@ class Publisher:
             stop: Set it, and what was begun is finished and reported.
         """
         run = _Run(self, every_seconds, limit, stop)
-        for request in requests:
+        for group in batched(requests, self._source.limits):
             if run.is_over():
                 break
-            try:
-                answer = self._source.bars(request)
-            except TickerlakeError as error:
-                run.fail(request.symbol, error)
-                continue
-            run.answer(answer)
+            for symbol, answer in self._answers(group):
+                if run.is_over():
+                    break
+                if isinstance(answer, TickerlakeError):
+                    run.fail(symbol, answer)
+                else:
+                    run.answer(answer)
         return run.report()
 
     def publish_answer(
@@ -176,6 +178,22 @@ class Publisher:
                 columns = SCHEMAS["corporate_action"].names
                 parts.append(conform(found.select(columns), "corporate_action"))
         return pa.concat_tables(parts)
+
+    def _answers(
+        self, group: Sequence[BarsRequest]
+    ) -> Iterator[tuple[str, Answer | TickerlakeError]]:
+        """Of each symbol, what came or why not."""
+        try:
+            if len(group) > 1 and isinstance(self._source, Batches):
+                found = self._source.bars_of([request.symbol for request in group], group[0])
+            else:
+                found = {request.symbol: self._source.bars(request) for request in group}
+        except TickerlakeError as error:
+            found = dict.fromkeys((request.symbol for request in group), error)
+        for symbol, answer in found.items():
+            if isinstance(answer, Exception) and not isinstance(answer, TickerlakeError):
+                raise answer
+            yield symbol, answer
 
     def put(self, kind: Kind, table: pa.Table, sent_before: int) -> None:
         """Put records in the stream, durable on return, and tell of each partition."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
@@ -17,6 +17,7 @@ from tickerlake.search.index import Changes, SymbolIndex
 from tickerlake.sources import (
     Answer,
     BarsRequest,
+    Batches,
     Limits,
     Rename,
     Renames,
@@ -115,6 +116,20 @@ class Followed:
             answer = error
         return self.follow(request, answer)
 
+    def bars_of(
+        self, symbols: Sequence[str], request: BarsRequest
+    ) -> Mapping[str, Answer | Exception]:
+        """As `bars` of each, together where the wrapped source can; failures in their place.
+
+        Raises:
+            TickerlakeError: What fails for all.
+        """
+        requests = [dataclasses.replace(request, symbol=symbol) for symbol in symbols]
+        if not isinstance(self._source, Batches):
+            return {one.symbol: _told(self.bars, one) for one in requests}
+        found = self._source.bars_of(symbols, request)
+        return {one.symbol: self._followed(one, found[one.symbol]) for one in requests}
+
     def follow(self, request: BarsRequest, answer: Answer | NotFoundError) -> Answer:
         """The answer, continued where its symbol has become another one.
 
@@ -163,9 +178,21 @@ class Followed:
             payload, symbol=symbol, interval=interval, received_at=received_at
         )
 
+    def _followed(self, request: BarsRequest, answer: Answer | Exception) -> Answer | Exception:
+        if isinstance(answer, Answer | NotFoundError):
+            return _told(self.follow, request, answer)
+        return answer
+
     def _next(self, symbol: str, wish: date) -> Rename | None:
         told = (r for r in self._changes.of(symbol) if r.old == symbol and r.new != symbol)
         return next((change for change in told if change.on <= wish), None)
+
+
+def _told(ask: Callable[..., Answer], *how: BarsRequest | Answer | Exception) -> Answer | Exception:
+    try:
+        return ask(*how)
+    except TickerlakeError as error:
+        return error
 
 
 def _last_wish(request: BarsRequest) -> date:

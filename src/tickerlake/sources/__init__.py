@@ -18,6 +18,7 @@ from tickerlake.sources.base import (
     empty_answer,
     select,
 )
+from tickerlake.sources.batching import batched
 from tickerlake.sources.live import Dialect, Frame, Heard, Live, Suspicion
 from tickerlake.sources.registry import names, open_source
 
@@ -41,6 +42,7 @@ __all__ = [
     "Suspicion",
     "Ticks",
     "TicksRequest",
+    "batched",
     "empty_answer",
     "names",
     "open_source",

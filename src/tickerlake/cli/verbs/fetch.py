@@ -269,7 +269,15 @@ def _tell(
             output.result(f"Written to {path}")
     for note in fetched.notes:
         output.note(note)
-    told_at_the_end = None if fetched.rows else next(iter(fetched.failures), None)
+    alike: dict[str, list[str]] = {}
     for symbol, error in fetched.failures.items():
-        if symbol != told_at_the_end:
-            output.error(f"{symbol}: {error}")
+        alike.setdefault(str(error), []).append(symbol)
+    if not fetched.rows:  # the first one is the error that the verb ends with
+        alike.pop(next(map(str, fetched.failures.values()), ""), None)
+    for text, symbols in alike.items():
+        output.error(f"{_few(symbols)}: {text}")
+
+
+def _few(symbols: Sequence[str]) -> str:
+    more = f" and {len(symbols) - 5} more" if len(symbols) > 5 else ""
+    return ", ".join(symbols[:5]) + more
