@@ -148,6 +148,16 @@ def test_completion_knows_every_verb(shell: str, capsys: pytest.CaptureFixture[s
     assert all(name in said for name in NAMES)
 
 
+def test_a_workspace_opens_without_the_heavy_packages() -> None:
+    """Settings and a source are read without Iceberg's library, DuckDB or pandas: a second less."""
+    code = "import sys, tickerlake.app, tickerlake.sources.yahoo; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT / "src"
+    )
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert not loaded & {"pyiceberg", "duckdb", "pandas", "exchange_calendars", "httpx"}
+
+
 def test_help_imports_no_room() -> None:
     """`--help` answers without importing any room or heavy package."""
     code = (

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickerlake.lake.lake import Lake
 from tickerlake.records import SCHEMAS, TABLES, Kind, key_hashes, with_event_ids
+
+if TYPE_CHECKING:
+    from tickerlake.lake.lake import Lake
 
 __all__ = ["KnownRecords", "marks_of"]
 

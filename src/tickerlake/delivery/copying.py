@@ -28,6 +28,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -47,11 +48,13 @@ from tickerlake.errors import (
     UnreachableError,
 )
 from tickerlake.lake.base import Change, Loaded
-from tickerlake.lake.lake import Lake
 from tickerlake.lake.positions import copy_property, offsets_of
 from tickerlake.lake.retry import commit_until_landed
 from tickerlake.records import SCHEMAS, TABLES, TOPICS, Kind, Position, address_of, is_ended
 from tickerlake.streams import Stream, Topic, codec
+
+if TYPE_CHECKING:
+    from tickerlake.lake.lake import Lake
 
 __all__ = ["Copied", "copy_stream", "copy_topic"]
 

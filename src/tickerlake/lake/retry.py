@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tickerlake import clock
 from tickerlake.errors import CommitRefusedError, CommitUnknownError
 from tickerlake.lake.base import Change, Loaded
-from tickerlake.lake.table import IcebergTable
+
+if TYPE_CHECKING:
+    from tickerlake.lake.table import IcebergTable
 
 __all__ = ["commit_until_landed"]
 

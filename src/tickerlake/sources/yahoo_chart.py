@@ -27,7 +27,6 @@ __all__ = ["parse_chart"]
 _INTERVALS: Final = {"60m": "1h", "1w": "1wk"}
 _INSTANT: Final = SCHEMAS["bar"].field("ts").type
 _STATES: Final = ("forming", "provisional", "final")
-_STATE_TEXTS: Final = pa.array(_STATES, pa.string())
 _FORMING, _PROVISIONAL = np.int8(0), np.int8(1)
 _ACTIONS: Final = {"dividends": "dividend", "capitalGains": "capital_gain", "splits": "split"}
 
@@ -98,7 +97,7 @@ def parse_chart(
         notes = [*notes, "its events were left out, which only 1d tells of the right days"]
     return Answer(
         bars=bars,
-        actions=_actions(events, market, common) if events and told == "1d" else _NO_ACTIONS,
+        actions=_actions(events, market, common) if events and told == "1d" else _no_actions(),
         notes=tuple(f"{name} {told}: {note}" for note in notes),
         about=about(meta, market, as_of=told_at, url=recording.url),
     )
@@ -170,7 +169,7 @@ def _intraday_states(
     states = np.where(rows.live, _PROVISIONAL, by_session)
     states[runs_on | (cleaning.extended() & ~over)] = _FORMING
     states[runs_on & over & ~rows.live] = _PROVISIONAL  # the session runs on, but this bar is over
-    return _STATE_TEXTS.take(pa.array(states))
+    return pa.array(_STATES, pa.string()).take(pa.array(states))
 
 
 def _last_day(first: date, interval: str) -> date:
@@ -227,7 +226,9 @@ def _repeated(value: str | date | datetime | None, type_: pa.DataType, count: in
     return pa.repeat(pa.scalar(value, type_), count)
 
 
-_NO_ACTIONS: Final = SCHEMAS["corporate_action"].empty_table()
+@functools.cache
+def _no_actions() -> pa.Table:
+    return SCHEMAS["corporate_action"].empty_table()
 
 
 def _actions(events: Mapping[str, Any], market: Market, common: Mapping[str, Any]) -> pa.Table:

@@ -41,12 +41,12 @@ _TYPES: Final = {
     20: "etf", 41: "crypto",
 }  # fmt: skip
 _HEARTBEAT: Final = 7
-_INSTRUMENTS: Final = pa.array([_TYPES.get(number) for number in range(64)])
+_INSTRUMENTS: Final = tuple(_TYPES.get(number) for number in range(64))
 _ROUND_THE_CLOCK: Final = (14, 18, 41)
 #: By `market_hours`.
-_CONDITIONS: Final = pa.array(
-    ["ticker,pre", "ticker", "ticker,post", "ticker,extended", "ticker,overnight"]
-)
+_CONDITIONS: Final = (
+    "ticker,pre", "ticker", "ticker,post", "ticker,extended", "ticker,overnight",
+)  # fmt: skip
 _IN_SESSION: Final = 1
 #: 1900 to 2200: nothing else is a time of a market.
 _TIMES_MS: Final = range(-2_208_988_800_000, 7_258_118_400_000)
@@ -189,7 +189,7 @@ def _trades(frames: Sequence[Frame], told: Pricings, rows: Ints, size: pa.Array)
         price=_exact(told.numbers["price"].of(rows)),
         size=size,
         venue=told.texts["exchange"].take(pa.array(rows)),
-        conditions=_CONDITIONS.take(pa.array(hours)),
+        conditions=pa.array(_CONDITIONS).take(pa.array(hours)),
     )  # fmt: skip
 
 
@@ -217,7 +217,7 @@ def _table(
         symbol=told.texts["symbol"].take(pa.array(rows)),
         ts_ns=pa.array(told.numbers["time_ms"].values[rows] * 1_000_000),
         currency=pc.if_else(pc.equal(currency, ""), None, currency),
-        instrument_type=_INSTRUMENTS.take(pa.array(types)),
+        instrument_type=pa.array(_INSTRUMENTS, pa.string()).take(pa.array(types)),
         **columns,
     )
 
