@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickerlake.cache.axis import DAY, is_intraday, length, period_after
+from tickerlake.cache.axis import DAY, FOREVER, is_intraday, length, period_after
 from tickerlake.cache.basis import NOISE
 from tickerlake.cache.coverage import Coverage
 from tickerlake.cache.market import Market
@@ -164,6 +164,14 @@ def _holes(before: list[Recheck], dates: list[int], market: Market, as_of: int) 
 
 
 def _runs(at: npt.NDArray[np.int64], interval: str) -> list[tuple[int, int]]:
+    """What the bars of these starts, in order, cover together: bars that touch are one run."""
+    if is_intraday(interval) and len(at):
+        lasts = np.flatnonzero(np.diff(at, append=FOREVER) > length(interval))
+        firsts = np.concatenate([[0], lasts[:-1] + 1]).astype(np.int64)
+        return [
+            (low, high + length(interval))
+            for low, high in zip(at[firsts].tolist(), at[lasts].tolist(), strict=True)
+        ]
     return list(Coverage.of((one, _end_of(one, interval)) for one in at.tolist()))
 
 
