@@ -203,8 +203,9 @@ class YahooSource:
             MalformedError: No history answer of Yahoo's, or one of another interval.
         """
         payload = plain(payload)
-        is_chart = payload.startswith(b'{"chart":') and b"\n" not in payload
-        if not is_chart and (is_capture(payload) or _are_frames(payload)):
+        if payload.startswith(b'{"chart":') and b"\n" not in payload:  # the answer as it came
+            return _parsed(Recorded(payload), symbol, interval, received_at)
+        if is_capture(payload) or _are_frames(payload):
             every = self.limits.live
             return parse_capture(
                 payload,
