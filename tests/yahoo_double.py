@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -127,3 +128,12 @@ def yahoo_server(answer: Callable[[str, dict[str, str]], Answer]) -> Iterator[Ya
         http.shutdown()
         http.server_close()
         thread.join()
+
+
+def environment(server: YahooServer, now: str) -> dict[str, str]:
+    """Of a command that shall ask this server, as of a story's time."""
+    return os.environ | {
+        "TICKERLAKE_SOURCES_YAHOO_BASE_URL": server.base_url,
+        "TICKERLAKE_SOURCES_YAHOO_REQUESTS_PER_SECOND": "none",
+        "TICKERLAKE_NOW": now,
+    }

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import bisect
 import functools
+import threading
 import warnings
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -79,6 +80,7 @@ _CALENDARS: Final = {
     for code in (calendar, *codes.split())
 }
 _DAY: Final = timedelta(days=1)
+_MAKING: Final = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,8 @@ def _known(calendar: str) -> tuple[list[date], list[Session]]:
 
 @functools.lru_cache(maxsize=16)
 def _calendar(name: str) -> ExchangeCalendar:
-    with warnings.catch_warnings():
+    # `catch_warnings` is for one thread at a time.
+    with _MAKING, warnings.catch_warnings():
         # It still calls what newer versions of pandas advise against: nothing that we could mend.
         warnings.simplefilter("ignore", DeprecationWarning)
         import exchange_calendars

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,9 @@ if sys.platform != "win32":
     import fcntl
 
 __all__ = ["SECONDS_MAX", "file_lock", "lock", "unlock"]
+
+#: Whoever waits for longer is told for whom.
+_TELL_SECONDS: Final = 2.0
 
 #: Those who hold such a lock hold it for milliseconds. Whoever waits for longer than this waits for
 #: a process that was suspended, or for a disk that does not answer.
@@ -23,12 +26,18 @@ _LOCKS: Final = Path("/proc/locks")
 
 
 @contextlib.contextmanager
-def file_lock(path: Path, *, seconds_max: float | None = SECONDS_MAX) -> Iterator[None]:
+def file_lock(
+    path: Path,
+    *,
+    seconds_max: float | None = SECONDS_MAX,
+    on_wait: Callable[[str], None] | None = None,
+) -> Iterator[None]:
     """Hold an exclusive lock between processes and threads; the file stays.
 
     Args:
         path: The file; made if it is not there.
         seconds_max: How long to wait for it; 0 does not wait, None waits without an end.
+        on_wait: Told once who holds it (`process 17`), where that lasts for some seconds.
 
     Raises:
         TimeoutError: Another held it for all that time.
@@ -36,14 +45,20 @@ def file_lock(path: Path, *, seconds_max: float | None = SECONDS_MAX) -> Iterato
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        lock(handle, path, seconds_max=seconds_max)
+        lock(handle, path, seconds_max=seconds_max, on_wait=on_wait)
         yield
     finally:
         unlock(handle)
         os.close(handle)
 
 
-def lock(handle: int, path: Path, *, seconds_max: float | None = SECONDS_MAX) -> None:
+def lock(
+    handle: int,
+    path: Path,
+    *,
+    seconds_max: float | None = SECONDS_MAX,
+    on_wait: Callable[[str], None] | None = None,
+) -> None:
     """Lock an open file. The kernel wakes those who wait, in order, and frees what the dead held.
 
     Does nothing on Windows, which has no such lock.
@@ -52,6 +67,7 @@ def lock(handle: int, path: Path, *, seconds_max: float | None = SECONDS_MAX) ->
         handle: The open file.
         path: Its path, for the message.
         seconds_max: How long to wait; 0 does not wait, None waits without an end.
+        on_wait: As of `file_lock`.
 
     Raises:
         TimeoutError: Another held it for all that time; names the process where Linux tells.
@@ -61,13 +77,15 @@ def lock(handle: int, path: Path, *, seconds_max: float | None = SECONDS_MAX) ->
     with contextlib.suppress(BlockingIOError):
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return
-    if seconds_max is None:
+    if seconds_max is None and on_wait is None:
         fcntl.flock(handle, fcntl.LOCK_EX)
         return
-    if not seconds_max:
+    if seconds_max == 0:
         raise TimeoutError(f"{_holder(path)} holds {path}")
     waiting = _Waiting(handle)
     try:
+        if on_wait is not None and not waiting.locked.wait(_TELL_SECONDS):
+            on_wait(_holder(path))
         if waiting.locked.wait(seconds_max):
             return
     except BaseException:

@@ -249,9 +249,14 @@ def test_an_empty_answer_for_a_listed_symbol_is_not_believed(now: Now, tmp_path:
 
 
 def test_nothing_there_is_believed_the_third_time(now: Now, tmp_path: Path) -> None:
-    """A range without data is asked for again after an hour and after a day; then it is so."""
+    """A range without data is asked for again after an hour and after a day; then it is so.
+
+    Of a symbol of which the provider tells bars.
+    """
     stock = Stock()
     cached = CachedSource(stock, tmp_path)
+    now("2024-02-29T10:00:00Z")
+    cached.bars(DAYS)
     request = BarsRequest("ACME", "1d", date(2020, 3, 2), date(2020, 3, 6))
     error = RangeError("acme has no bars of ACME in this range.", todo="another")
     for moment, asks in (("01T10:00", True), ("01T10:30", False), ("01T11:01", True),
@@ -262,8 +267,11 @@ def test_nothing_there_is_believed_the_third_time(now: Now, tmp_path: Path) -> N
             with pytest.raises(RangeError, match="no bars of ACME"):
                 cached.bars(request)
         else:
-            assert cached.bars(request).bars.num_rows == 0
+            answer = cached.bars(request)
+            assert answer.bars.num_rows == 0
+            assert "nothing from 2020-03-02 to 2020-03-06, empty" in answer.notes[0]
         assert len(stock.asked) - before == asks
+    assert answer.notes[0].endswith("empty 3 times; believed")
 
 
 def test_nothing_of_the_last_two_days_is_not_believed(now: Now, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -18,7 +17,7 @@ from tickerlake import clock
 from tickerlake.cache import CacheCare, CachedSource
 from tickerlake.cli import main
 from tickerlake.sources import BarsRequest, open_source
-from yahoo_double import Answer, YahooServer, at, chart, encoded, yahoo_server
+from yahoo_double import Answer, YahooServer, at, chart, encoded, environment, yahoo_server
 
 KILLS = 100
 HERE = Path(__file__).parent
@@ -58,14 +57,6 @@ def now(monkeypatch: pytest.MonkeyPatch) -> Now:
 def workspace_in(folder: Path) -> Path:
     assert main(["init", str(folder)]) == 0
     return folder
-
-
-def environment(server: YahooServer, now: str) -> dict[str, str]:
-    return os.environ | {
-        "TICKERLAKE_SOURCES_YAHOO_BASE_URL": server.base_url,
-        "TICKERLAKE_SOURCES_YAHOO_REQUESTS_PER_SECOND": "none",
-        "TICKERLAKE_NOW": now,
-    }
 
 
 def test_killed_at_a_hundred_moments(yahoo: YahooServer, tmp_path: Path, now: Now) -> None:

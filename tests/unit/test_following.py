@@ -94,6 +94,16 @@ def test_the_history_goes_on_under_the_new_symbol(index: SymbolIndex, forgets: b
     assert any("became META on 2022-06-09" in note for note in answer.notes)
 
 
+def test_what_is_stale_under_the_new_symbol_is_stale(index: SymbolIndex) -> None:
+    """The cache could not ask for META: the joined answer does not look fresh."""
+
+    class Ailing(Vendor):
+        def bars(self, request: BarsRequest) -> Answer:
+            return dataclasses.replace(super().bars(request), stale=request.symbol == "META")
+
+    assert followed(Ailing(CHANGE), index).bars(ASKED).stale
+
+
 def test_nobody_is_asked_while_bars_reach_the_end(index: SymbolIndex) -> None:
     """A question costs a request: only a symbol that ended is worth one."""
     vendor = Vendor(CHANGE)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickerlake.cache.axis import DAY, SECOND, anchor, instant, is_intraday
+from tickerlake.cache.axis import DAY, FOREVER, SECOND, anchor, instant, is_intraday
 from tickerlake.cache.basis import Splits, converted, days_of, disproved, explained, proven
 from tickerlake.cache.coverage import Coverage
 from tickerlake.cache.identity import as_of_answer, identified, market_of
@@ -33,8 +33,10 @@ __all__ = ["Absorbed", "Case", "absorb", "emptied"]
 
 _HOUR: Final = 3600 * SECOND
 _TWO_DAYS: Final = 2 * DAY
-#: How long after each "nothing there" the provider is asked again; the third one is believed.
-_EMPTY_WAITS: Final = (_HOUR, DAY)
+#: How long after each "nothing there" the provider is asked again, if it is wanted.
+_EMPTY_WAITS: Final = (_HOUR, DAY, 7 * DAY, 30 * DAY)
+#: That many are believed of a provider that tells bars of this symbol; of others, none for ever.
+_EMPTY_BELIEVED: Final = 3
 #: What is no noise of adjusted closes any more (2e-6 was the most), and less than any dividend.
 _STEP: Final = 1e-5
 #: Some round them to four digits.
@@ -154,28 +156,49 @@ def emptied(case: Case, answer: Answer) -> tuple[Change, ...]:
     if series.generation != look.series.generation:
         series = look.series  # who has no bars takes no symbol
     market = market_of(series, case.limits, extended=look.market.extended)
-    now, interval = look.now, series.key.interval
+    as_of, _ = as_of_answer(answer, look.now)
+    interval = series.key.interval
     start, end = case.span
-    over = market.closed_before(now - market.delay - _TWO_DAYS)
+    over = market.closed_before(as_of - market.delay - _TWO_DAYS)
     until = max(start, min(end, over if is_intraday(interval) else anchor(over, interval)))
-    young = max(until, min(end, market.horizon(now, interval)))
-    before = [
-        r for r in series.held.rechecks if r.why == "empty" and r.start < end and r.end > start
-    ]
-    tries = 1 + max((r.tries for r in before), default=0)
-    rechecks = [r for r in series.held.rechecks if r not in before]
-    if start < until and tries <= len(_EMPTY_WAITS):
-        rechecks.append(Recheck(start, until, now + _EMPTY_WAITS[tries - 1], "empty", tries))
+    young = max(until, min(end, market.horizon(as_of, interval)))
+    rechecks = _empty_again(case, series, start, until)
     if until < young:
-        rechecks.append(Recheck(until, young, now + case.live, "empty", 0))
+        rechecks.append(Recheck(until, young, look.now + case.live, "empty", 0))
     covered = Coverage.of([(start, young)])
-    quiet = case.quiet(market, series, now)
+    quiet = case.quiet(market, series, as_of)
     held = Held(series.held.coverage | covered, tuple(rechecks), quiet)
     changes = [Change(replace(series, held=held))]
     if look.actions is not None:
         known = replace(look.actions.held, coverage=look.actions.held.coverage | covered)
         changes.append(Change(replace(look.actions, held=known)))
     return tuple(changes)
+
+
+def _empty_again(case: Case, series: Series, start: int, until: int) -> list[Recheck]:
+    """All rechecks after an answer without bars: each part counts how often it was empty.
+
+    One that comes before its time, because it lay between others, confirms nothing.
+    """
+    end, now = case.span[1], case.look.now
+    told = case.store.index.files(series)
+    rechecks: list[Recheck] = []
+    counts = [(part, 1) for part in Coverage.of([(start, until)]) - series.held.coverage]
+    for old in series.held.rechecks:
+        if old.why != "empty" or not old.overlaps(start, end):
+            rechecks.append(old)
+            continue
+        rechecks += old.outside(start, end)
+        part = (max(old.start, start), min(old.end, until))
+        if old.tries and old.due > now:
+            rechecks.append(replace(old, start=part[0], end=part[1]))
+        else:
+            counts.append((part, old.tries + 1))
+    for (low, high), tries in counts:
+        wait = _EMPTY_WAITS[min(tries, len(_EMPTY_WAITS)) - 1]
+        believed = bool(told) and tries >= _EMPTY_BELIEVED
+        rechecks.append(Recheck(low, high, FOREVER if believed else now + wait, "empty", tries))
+    return [recheck for recheck in rechecks if recheck.start < recheck.end]
 
 
 def _on_one_basis(held: pa.Table, actions: pa.Table, limits: Limits) -> pa.Table:
@@ -228,17 +251,16 @@ def _quarantined(
 ) -> Absorbed:
     """Keep the new rows apart, serve the old ones, and ask again later."""
     (low, high), now = part, case.look.now
-    before = [
-        r for r in series.held.rechecks if r.why == "suspect" and r.start < high and r.end > low
-    ]
+    rechecks = series.held.rechecks
+    before = [r for r in rechecks if r.why == "suspect" and r.overlaps(low, high)]
     tries = 1 + max((r.tries for r in before), default=0)
     wait = _DOUBT_WAITS[min(tries, len(_DOUBT_WAITS)) - 1]
     # What else is due in this part is asked for together with it.
-    others = tuple(
-        r
-        for r in series.held.rechecks
-        if r not in before and not (r.due <= now and r.start < high and r.end > low)
-    )
+    others = [
+        part
+        for r in rechecks
+        for part in (r.outside(low, high) if r in before or r.due <= now else (r,))
+    ]
     rechecks = (*others, Recheck(low, high, now + wait, "suspect", tries))
     covered = series.held.coverage | Coverage.of([part])
     quiet = (high, now + wait) if case.ask.is_open else series.held.quiet
@@ -299,8 +321,8 @@ class _Events:
             return ()
         if bars.generation != case.look.series.generation:
             series = Series(series.key, generation=series.generation + 1)
-        before = [r for r in series.held.rechecks if r.start < seen[1] and r.end > seen[0]]
-        rechecks = tuple(r for r in series.held.rechecks if r not in before)
+        before = [r for r in series.held.rechecks if r.overlaps(*seen)]
+        rechecks = tuple(part for r in series.held.rechecks for part in r.outside(*seen))
         tries = 1 + max((r.tries for r in before), default=0)
         if self.vanished or (self.untold and tries <= len(_DOUBT_WAITS)):
             wait = _DOUBT_WAITS[min(tries, len(_DOUBT_WAITS)) - 1]

@@ -120,10 +120,11 @@ class CachedSource:
             return self.cached(request)
         if self.limits.local:
             return keep_copy(self._store, source, request)
+        moment = self._store.index.moment()
         look = self._look(request)
         if not look.missing:
             answer = self._served(look)
-            if answer is not None:
+            if answer is not None and self._still(look, moment):
                 return answer
         with flight(self._store.folder, look.flight):
             fetching = Fetching(self._store, source, self._settings, self._look, on_ask=on_ask)
@@ -207,6 +208,13 @@ class CachedSource:
         """The answer, if nothing that it needs is damaged."""
         rows, damaged = self._store.rows(look.series, *look.wanted)
         return None if damaged else answer_from(self._store, look, self.limits, rows)
+
+    def _still(self, look: Look, moment: tuple[int, int]) -> bool:
+        """Whether nobody pruned or repaired the series between the look and the reading."""
+        if self._store.index.moment() == moment:
+            return True
+        again = self._look(look.request)
+        return (again.series, again.actions) == (look.series, look.actions)
 
     def _planned(self, request: BarsRequest) -> Planned:
         self._require(request)

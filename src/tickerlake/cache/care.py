@@ -9,18 +9,19 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tickerlake.cache.axis import instant
+from tickerlake.cache.axis import FOREVER, instant
 from tickerlake.cache.flight import flight
-from tickerlake.cache.index import Index, Series
+from tickerlake.cache.index import Change, Index, Series, unusable
 from tickerlake.cache.looks import flight_name
 from tickerlake.cache.plan import Part, parts_of
-from tickerlake.cache.row_files import RowFile, read_rows
-from tickerlake.cache.rows import stamps
+from tickerlake.cache.planner import Held
+from tickerlake.cache.row_files import RowFile, decoded, read_rows
+from tickerlake.cache.rows import newest, stamps
 from tickerlake.cache.store import Store
 from tickerlake.errors import NotFoundError, StorageError
 from tickerlake.records import Kind
 
-__all__ = ["CacheCare", "Finding", "Holding"]
+__all__ = ["CacheCare", "Denied", "Finding", "Holding"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,19 @@ class Holding:
     next_due: datetime | None
     suspect: int
     quarantined: int
+    #: Why, as it was said last; "" where nothing is quarantined.
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """A symbol that a source does not know; it is asked again after `until`, or once pruned."""
+
+    source: str
+    symbol: str
+    times: int
+    until: datetime
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +83,40 @@ class CacheCare:
     ) -> list[Holding]:
         """What is held, by series; only those that fit what is given."""
         return [self._holding(series) for series in self._chosen(source, symbol, interval)]
+
+    def denials(self, *, source: str | None = None, symbol: str | None = None) -> list[Denied]:
+        """Symbols that were not found; only those that fit what is given."""
+        return [
+            Denied(*key, denial.tries, instant(denial.until), denial.why)
+            for key, denial in self._store.index.denials().items()
+            if source in (None, key[0]) and _is_symbol(symbol, key[1])
+        ]
+
+    def accept(
+        self, *, source: str | None = None, symbol: str | None = None, interval: str | None = None
+    ) -> list[Holding]:
+        """Believe the provider where its new prices contradict what is held.
+
+        Of each series that fits and is suspect a new generation begins, of which nothing is held:
+        the next fetch asks for everything. The old rows stay, and are no longer served; `prune`
+        deletes them. Returns what was held of each.
+        """
+        accepted = []
+        for series in self._chosen(source, symbol, interval):
+            with flight(self._folder, flight_name(series.key)):
+                served = self._store.index.current(series.key)
+                if served is None or served.id != series.id:
+                    continue
+                if not any(recheck.why == "suspect" for recheck in served.held.rechecks):
+                    continue
+                holding = self._holding(served)
+                about = {name: told for name, told in served.about.items() if name != "split_basis"}
+                fresh = replace(
+                    served, id=None, generation=served.generation + 1, about=about, held=Held()
+                )
+                self._store.commit([Change(fresh)])
+            accepted.append(replace(holding, current=False))
+        return accepted
 
     def verify(self) -> list[Finding]:
         """Everything that is not as it was written; reads every file, changes nothing."""
@@ -115,7 +163,9 @@ class CacheCare:
     def prune(
         self, *, source: str | None = None, symbol: str | None = None, interval: str | None = None
     ) -> tuple[int, int]:
-        """Forget the series that fit; without any choice, all that is not served.
+        """Forget the series that fit, and that their symbols were not found.
+
+        Without any choice, forget all that is not served.
 
         That is older generations, quarantined and damaged files, and orphans. Returns how many
         files went, and their bytes.
@@ -130,6 +180,9 @@ class CacheCare:
             gone += [
                 self._folder / part / name for part in ("rows", "quarantine") for name in names
             ]
+        if interval is None and not everything:
+            for denied in self.denials(source=source, symbol=symbol):
+                self._store.index.deny(denied.source, denied.symbol, None)
         if everything:
             for name in self._store.index.forget_quarantined():
                 gone.append(self._folder / "quarantine" / name)
@@ -169,18 +222,47 @@ class CacheCare:
                 )
             tables.append(rows)
         if not tables:
-            raise NotFoundError(
-                "Nothing in the cache fits.", expected="bars that were fetched before",
-                found="none", todo="see tickerlake cache status",
-            )  # fmt: skip
+            raise _nothing_fits("bars that were fetched before")
         return pa.concat_tables(tables)
+
+    def set_apart(
+        self, *, source: str | None = None, symbol: str | None = None, interval: str | None = None
+    ) -> pa.Table:
+        """The bars that contradict those that are served, the newest of each key.
+
+        Raises:
+            NotFoundError: None is quarantined that fits.
+            StorageError: A file is damaged.
+        """
+        tables = [
+            table
+            for series in self._chosen(source, symbol, interval)
+            if series.key.kind == "bar" and self._is_current(series)
+            for table in self._set_apart(series)
+        ]
+        if not tables:
+            raise _nothing_fits("bars that are quarantined")
+        return newest(pa.concat_tables(tables), "bar")
+
+    def _set_apart(self, series: Series) -> list[pa.Table]:
+        """What is quarantined of a series, the oldest first; what was pruned meanwhile is not."""
+        tables = []
+        for file in self._store.index.quarantined(series):
+            try:
+                payload = (self._folder / "quarantine" / file.name).read_bytes()
+                tables.append(decoded(payload, series.key.kind))
+            except FileNotFoundError:
+                continue
+            except (OSError, pa.ArrowException) as error:
+                raise unusable(self._folder, error) from error
+        return tables
 
     def _chosen(self, source: str | None, symbol: str | None, interval: str | None) -> list[Series]:
         return [
             series
             for series in self._store.index.all_series()
             if source in (None, series.key.provider)
-            and (symbol is None or symbol.strip().upper() == series.key.symbol)
+            and _is_symbol(symbol, series.key.symbol)
             and interval in (None, series.key.interval)
         ]
 
@@ -190,7 +272,8 @@ class CacheCare:
 
     def _holding(self, series: Series) -> Holding:
         key, held, files = series.key, series.held, self._store.index.files(series)
-        dues = [recheck.due for recheck in held.rechecks]
+        apart = self._store.index.quarantined(series)
+        dues = [recheck.due for recheck in held.rechecks if recheck.due < FOREVER]
         return Holding(
             source=key.provider,
             symbol=key.symbol,
@@ -206,7 +289,8 @@ class CacheCare:
             due=len(dues),
             next_due=instant(min(dues)) if dues else None,
             suspect=sum(recheck.why == "suspect" for recheck in held.rechecks),
-            quarantined=self._store.index.quarantined(series),
+            quarantined=sum(file.rows for file in apart),
+            why=apart[-1].why if apart else "",
         )
 
     def _damage(self, series: Series) -> list[tuple[RowFile, Finding]]:
@@ -237,7 +321,22 @@ class CacheCare:
         self._store.close()
         target = self._folder / "damaged"
         target.mkdir(parents=True, exist_ok=True)
-        for path in [*self._folder.glob("index.sqlite*"), *self._folder.glob("rows/*.arrow")]:
+        # The index goes last, so that a crash leaves no log of it beside a new one.
+        index = sorted(self._folder.glob("index.sqlite*"), reverse=True)
+        for path in [*self._folder.glob("rows/*.arrow"), *index]:
             shutil.move(path, target / path.name)
         self._store.index = Index(self._folder)
         return "set aside with all rows; everything is asked for again"
+
+
+def _nothing_fits(expected: str) -> NotFoundError:
+    return NotFoundError(
+        "Nothing in the cache fits.",
+        expected=expected,
+        found="none",
+        todo="see tickerlake cache status",
+    )
+
+
+def _is_symbol(wanted: str | None, symbol: str) -> bool:
+    return wanted is None or wanted.strip().upper() == symbol

@@ -21,6 +21,7 @@ from tickerlake.cache.index import Denial
 from tickerlake.cache.looks import Look, sketched
 from tickerlake.cache.planner import Ask
 from tickerlake.cache.reading import answer_from
+from tickerlake.cache.rows import require_anchors
 from tickerlake.errors import (
     LimitError,
     MalformedError,
@@ -125,6 +126,7 @@ class Fetching:
                 return True
         try:
             answer = self._source.bars(look.request_of(ask))
+            require_anchors(answer.bars, request.interval)
         except NotFoundError as error:
             self._deny(look, error)
             return False

@@ -1,18 +1,20 @@
 """One fetch of one thing at a time: a lock in the process, and a file lock across processes.
 
-Whoever waited finds what the other fetched, and asks for nothing. A process that dies gives its
-locks back.
+Whoever waited finds what the other fetched, and asks for nothing; who waits for another process for
+long is told for which. A process that dies gives its locks back.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from tickerlake.locks import file_lock
+from tickerlake.observe import tell
 
 __all__ = ["flight"]
 
@@ -27,5 +29,11 @@ def flight(folder: Path, name: str) -> Iterator[None]:
     with _GUARD:
         lock = _LOCKS.setdefault(str(path.absolute()), threading.Lock())
     path.parent.mkdir(parents=True, exist_ok=True)
-    with lock, file_lock(path, seconds_max=None):  # a fetch may take hours
+
+    def on_wait(holder: str) -> None:
+        text = f"{holder} is fetching {name.replace('/', ' ')}: waiting until it has ended"
+        tell(logging.WARNING, "cache.waits", text, {"holder": holder, "series": name})
+
+    # A fetch may take hours.
+    with lock, file_lock(path, seconds_max=None, on_wait=on_wait):
         yield

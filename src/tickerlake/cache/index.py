@@ -21,7 +21,7 @@ from tickerlake.cache.row_files import RowFile
 from tickerlake.errors import NewerVersionError, StorageError
 from tickerlake.records import Kind
 
-__all__ = ["Change", "Denial", "Index", "Key", "Series", "unusable"]
+__all__ = ["Change", "Denial", "Index", "Key", "Quarantined", "Series", "unusable"]
 
 VERSION: Final = 2
 _BUSY_SECONDS: Final = 30.0
@@ -98,6 +98,16 @@ class Denial:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """Rows that contradict what is held: their file, how many, since when, and why."""
+
+    name: str
+    rows: int
+    at: int
+    why: str
+
+
 class Index:
     """One folder's index. Safe for threads and processes; a look never waits for a writer."""
 
@@ -126,6 +136,27 @@ class Index:
                 ).fetchone()
             )
         return _series(row) if row else None
+
+    def alike(self, key: Key) -> Series | None:
+        """Bars of another interval of the same symbol, of which is known where they trade."""
+        with self._read() as index:
+            row = (
+                index
+                and index.execute(
+                    _SELECT + " where provider = ? and symbol = ? and kind = 'bar' and current = 1"
+                    " and calendar is not null order by zone is null, id desc",
+                    (key.provider, key.symbol),
+                ).fetchone()
+            )
+        return _series(row) if row else None
+
+    def moment(self) -> tuple[int, int]:
+        """Differs from an earlier one if anything was changed meanwhile, by us or by others."""
+        with self._read() as index:
+            if index is None:
+                return (0, 0)
+            (others,) = index.execute("pragma data_version").fetchone()
+            return int(others), index.total_changes
 
     def all_series(self) -> list[Series]:
         """Every generation of every key."""
@@ -178,6 +209,18 @@ class Index:
             )
         return Denial(*row) if row else None
 
+    def denials(self) -> dict[tuple[str, str], Denial]:
+        """All of them, by provider and symbol."""
+        with self._read() as index:
+            rows = (
+                index.execute(
+                    "select provider, symbol, tries, until, why from denials order by 1, 2"
+                ).fetchall()
+                if index
+                else []
+            )
+        return {(row[0], row[1]): Denial(*row[2:]) for row in rows}
+
     def deny(self, provider: str, symbol: str, denial: Denial | None) -> None:
         """Remember it, or (None) forget it."""
         with self._write() as index:
@@ -203,16 +246,18 @@ class Index:
             index.execute("delete from series where id = ?", (series.id,))
         return names
 
-    def quarantined(self, series: Series) -> int:
-        """How many rows of a series are quarantined."""
+    def quarantined(self, series: Series) -> list[Quarantined]:
+        """What is set apart of a series, the oldest first."""
         with self._read() as index:
-            row = (
-                index
-                and index.execute(
-                    "select sum(rows) from quarantined where series = ?", (series.id,)
-                ).fetchone()
+            rows = (
+                index.execute(
+                    "select name, rows, at, why from quarantined where series = ? order by at",
+                    (series.id,),
+                ).fetchall()
+                if index
+                else []
             )
-        return int(row[0] or 0) if row else 0
+        return [Quarantined(*row) for row in rows]
 
     def forget_quarantined(self) -> list[str]:
         """Forget all quarantined rows; returns the names of their files."""

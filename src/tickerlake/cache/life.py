@@ -118,7 +118,7 @@ def rechecks_after(
 ) -> tuple[Recheck, ...]:
     """What is due, and when, after a range was asked for and came with rows."""
     start, end = asked
-    before = [r for r in held.rechecks if r.start < end and r.end > start]
+    before = [r for r in held.rechecks if r.overlaps(start, end)]
     kept = [r for old in held.rechecks for r in _outside(old, start, end, as_of)]
     provisional = rows.rows.filter(pc.equal(rows.rows["state"], "provisional"))
     at = stamps(provisional)
@@ -134,12 +134,11 @@ def rechecks_after(
     return tuple(sorted(kept, key=lambda r: (r.start, r.due)))
 
 
-def _outside(recheck: Recheck, start: int, end: int, as_of: int) -> list[Recheck]:
+def _outside(recheck: Recheck, start: int, end: int, as_of: int) -> tuple[Recheck, ...]:
     """What of a recheck was not asked for now; one of a revision waits for its own day."""
     if recheck.why == "revised" and recheck.due > as_of:
-        return [recheck]
-    parts = Coverage.of([(recheck.start, recheck.end)]) - Coverage.of([(start, end)])
-    return [Recheck(low, high, recheck.due, recheck.why, recheck.tries) for low, high in parts]
+        return (recheck,)
+    return recheck.outside(start, end)
 
 
 def _hole_dates(asked: tuple[int, int], rows: Merged, market: Market, as_of: int) -> list[int]:

@@ -109,7 +109,7 @@ def look_at(
     session = "extended" if extended and intraday else "regular"
     symbol = request.symbol.strip().upper()
     key = Key(source, symbol, "bar", request.interval, session)
-    series = store.index.current(key) or Series(key)
+    series = store.index.current(key) or _unheld(store, key, limits)
     actions = None
     if request.interval == "1d":
         action_key = Key(source, symbol, "corporate_action", "", "regular")
@@ -145,6 +145,17 @@ def _edge(kept_from: int, interval: str) -> int:
     if is_intraday(interval) or anchor(edge, interval) == edge:
         return edge
     return period_after(edge, interval)
+
+
+def _unheld(store: Store, key: Key, limits: Limits) -> Series:
+    """A series of which nothing is held: it trades where the symbol's other intervals do."""
+    alike = store.index.alike(key)
+    if alike is None:
+        return Series(key)
+    series = Series(key, calendar=alike.calendar)
+    if market_of(series, limits, extended=False).calendar is None:
+        return series
+    return replace(series, zone=alike.zone, lead=alike.lead)
 
 
 def sketched(look: Look, rows: pa.Table) -> Sketch:

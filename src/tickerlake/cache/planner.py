@@ -10,7 +10,7 @@ still true; what is longer than the provider's span is cut.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
@@ -40,6 +40,15 @@ class Recheck:
     due: int
     why: Literal["provisional", "revised", "empty", "hole", "suspect", "events"]
     tries: int = 1
+
+    def overlaps(self, start: int, end: int) -> bool:
+        """Whether it shares anything with `[start, end)`."""
+        return self.start < end and self.end > start
+
+    def outside(self, start: int, end: int) -> tuple[Recheck, ...]:
+        """What of it lies outside of `[start, end)`, and so was not asked for with that."""
+        parts = ((self.start, min(self.end, start)), (max(self.start, end), self.end))
+        return tuple(replace(self, start=low, end=high) for low, high in parts if low < high)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickerlake.cache.axis import DAY, instant, is_intraday
+from tickerlake.cache.axis import DAY, FOREVER, instant, is_intraday
 from tickerlake.cache.basis import Splits, converted, days_of
 from tickerlake.cache.index import Series
 from tickerlake.cache.looks import Look
@@ -51,19 +52,27 @@ def answer_from(store: Store, look: Look, limits: Limits, bars: pa.Table) -> Ans
         bars, count = _unconfirmed(bars, edge)
         if count:
             notes.append(f"{name}: {count} final bars are unconfirmed: too old to be asked again")
-    low, high = look.wanted
-    notes += [
-        f"{name}: suspect: the provider's new prices from {instant(recheck.start):%F} on"
-        f" contradict these; asked again at {instant(recheck.due):%F %R}Z"
-        for recheck in look.series.held.rechecks
-        if recheck.why == "suspect" and recheck.start < high and recheck.end > low
-    ]
+    notes += [f"{name}: {text}" for text in _doubts(look)]
     return Answer(
         bars=bars if _is_exact(look.request) else select(bars, look.request),
         actions=_actions(store, look),
         notes=tuple(notes),
         about=about_of(look.series.about),
     )
+
+
+def _doubts(look: Look) -> Iterator[str]:
+    """What of the range is suspect, and where the provider said that there is nothing."""
+    for recheck in look.series.held.rechecks:
+        if not recheck.overlaps(*look.wanted):
+            continue
+        since, due = f"{instant(recheck.start):%F}", f"asked again at {instant(recheck.due):%F %R}Z"
+        if recheck.why == "suspect":
+            yield f"suspect: the provider's new prices from {since} on contradict these; {due}"
+        if recheck.why == "empty" and recheck.tries:
+            until = f"{instant(recheck.end - 1):%F}"
+            then = "believed" if recheck.due == FOREVER else due
+            yield f"nothing from {since} to {until}, empty {recheck.tries} times; {then}"
 
 
 def _is_exact(request: BarsRequest) -> bool:

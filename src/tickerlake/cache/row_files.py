@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from tickerlake.records import SCHEMAS, Kind
 
-__all__ = ["RowFile", "read_rows", "sync_folder", "write_rows"]
+__all__ = ["RowFile", "decoded", "read_rows", "sync_folder", "write_rows"]
 
 _CONSTANTS: Final = b"tickerlake.constants"
 _PLAIN: Final = pa.ipc.IpcWriteOptions()
@@ -70,6 +70,15 @@ def read_rows(folder: Path, file: RowFile, kind: Kind) -> pa.Table | None:
     payload = (folder / file.name).read_bytes()
     if len(payload) != file.bytes or zlib.crc32(payload) != file.checksum:
         return None
+    return decoded(payload, kind)
+
+
+def decoded(payload: bytes, kind: Kind) -> pa.Table:
+    """The rows of a whole file, in their kind's schema.
+
+    Raises:
+        pyarrow.ArrowInvalid: It is none of ours, or damaged.
+    """
     with pa.ipc.open_file(pa.BufferReader(payload), options=_READING) as reader:
         stored = reader.read_all()
     constants = json.loads(stored.schema.metadata[_CONSTANTS])

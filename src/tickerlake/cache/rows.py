@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
-from tickerlake.cache.axis import instant, micros
+from tickerlake.cache.axis import anchor, instant, micros
+from tickerlake.errors import MalformedError
 from tickerlake.records import KEYS, SCHEMAS, Kind
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["CHUNKS", "between", "chunked", "newest", "stamps"]
+__all__ = ["CHUNKS", "between", "chunked", "newest", "require_anchors", "stamps"]
 
 _EVER: Final = (-(2**62), 2**62)
 #: How many months one file holds. Days and longer, and corporate actions, are one file in all.
@@ -69,3 +70,23 @@ def newest(rows: pa.Table, kind: Kind) -> pa.Table:
     numbered = rows.append_column("row", pa.array(np.arange(rows.num_rows)))
     last = numbered.group_by(list(KEYS[kind])).aggregate([("row", "max")])["row_max"]
     return rows.take(last.combine_chunks()).sort_by([("ts", "ascending")])
+
+
+def require_anchors(bars: pa.Table, interval: str) -> None:
+    """Weeks begin on Monday, months and quarters on their first day.
+
+    But for the first row of an answer: it may be the day of the listing.
+
+    Raises:
+        MalformedError: A row lies elsewhere; under such a key it would stand beside the true one.
+    """
+    if interval not in ("1wk", "1mo", "3mo"):
+        return
+    for at in stamps(bars)[1:].tolist():
+        if at != anchor(at, interval):
+            raise MalformedError(
+                f"A bar of {interval} is off its anchor.",
+                expected=f"{instant(anchor(at, interval)):%F}",
+                found=f"{instant(at):%F %R}Z",
+                todo="ask for 1d",
+            )

@@ -33,6 +33,8 @@ class Fetched:
     answers: dict[str, Answer] = field(default_factory=dict)
     failures: dict[str, TickerlakeError] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    #: Of these only what was cached before is had: their source could not be asked.
+    stale: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     #: What repair changed, a table an answer.
     changes: list[pa.Table] = field(default_factory=list)
@@ -164,6 +166,8 @@ def _note(fetched: Fetched, request: BarsRequest, answer: Answer, *, keep: bool)
             row = (symbol, request.interval, bars.num_rows, first, last, actions.num_rows)
             fetched.rows.append(row)
     name = f"{request.symbol} {request.interval}"
+    if answer.stale:
+        fetched.stale.append(name)
     if keep:
         fetched.answers[name] = answer
     fetched.notes += [_named(note, request.symbol) for note in answer.notes]

@@ -84,6 +84,7 @@ def tell_report(report: PublishReport, output: Output, *, event: str = "done") -
             "fetched": report.fetched,
             "failed": {symbol: error.problem for symbol, error in report.failures.items()},
             "missing": report.missing,
+            "stale": report.stale,
             "stopped": report.stopped,
         },
         f"{text}.",
@@ -97,6 +98,16 @@ def tell_report(report: PublishReport, output: Output, *, event: str = "done") -
             f"{counted(report.dead_letters, 'record')} with impossible values: in the lake each "
             "is a dead letter; `tickerlake dead-letters list` says why, once delivered."
         )
+
+
+def _tell_stale(before: set[str], now: set[str], output: Output) -> None:
+    """Whose source can no longer be asked, or can again: once, not in every round."""
+    for names, text in ((now - before, "stale: the source cannot be asked"),
+                        (before - now, "no longer stale")):  # fmt: skip
+        if names:
+            some = ", ".join(sorted(names)[:LINES_MAX])
+            more = f" and {len(names) - LINES_MAX} more" if len(names) > LINES_MAX else ""
+            output.warning(f"{some}{more}: {text}")
 
 
 def follow(
@@ -115,6 +126,7 @@ def follow(
     and none for want of an answer, is there nothing to follow.
     """
     sent, told_missing = 0, False
+    stale: set[str] = set()
     symbols = {request.symbol for request in requests}
     while not stop.is_set() and (limit is None or sent < limit):
         left = None if limit is None else limit - sent
@@ -125,6 +137,8 @@ def follow(
         for part in () if told_missing else report.missing:  # the same in every round
             output.warning(f"missing: {part}")
         told_missing = True
+        _tell_stale(stale, {*report.stale}, output)
+        stale = {*report.stale}
         if report.failures.keys() >= symbols and not any(
             isinstance(error, UnreachableError) for error in report.failures.values()
         ):

@@ -97,6 +97,8 @@ class Publisher:
                     run.fail(symbol, answer)
                 else:
                     run.answer(answer)
+                    if answer.stale:
+                        run.mark_stale(symbol)
         return run.report()
 
     def publish_answer(
@@ -250,6 +252,9 @@ class _Run:
 
     def fail(self, symbol: str, error: TickerlakeError) -> None:
         self._report = replace(self._report, failures=self._report.failures | {symbol: error})
+
+    def mark_stale(self, symbol: str) -> None:
+        self._report = replace(self._report, stale=(*self._report.stale, symbol))
 
     def count(self, fetched: int, unchanged: int) -> None:
         report = self._report

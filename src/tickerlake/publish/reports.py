@@ -58,6 +58,8 @@ class PublishReport:
     notes: tuple[str, ...] = ()
     #: Parts of what was asked for that the source cannot give.
     missing: tuple[str, ...] = ()
+    #: Symbols whose source could not be asked: what was cached before is all there is.
+    stale: tuple[str, ...] = ()
     #: Symbols that could not be published, and why.
     failures: dict[str, TickerlakeError] = field(default_factory=dict)
     #: A stop was asked for; what was begun is finished and counted above.

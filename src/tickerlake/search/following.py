@@ -241,4 +241,5 @@ def _joined(whole: Answer, more: Answer) -> Answer:
         actions=pa.concat_tables([whole.actions, more.actions]),
         notes=tuple(dict.fromkeys(whole.notes + more.notes)),
         missing=tuple(dict.fromkeys(whole.missing + more.missing)),
+        stale=whole.stale or more.stale,
     )

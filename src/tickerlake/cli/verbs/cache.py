@@ -24,11 +24,18 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Status, verify, repair, prune, export."""
+    """Status, verify, repair, accept, prune, export."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _choice(actions.add_parser("status", help="what is held, covered and due, by series"))
     actions.add_parser("verify", help="read every file; exit code 1 if anything is wrong")
     actions.add_parser("repair", help="set damaged files aside; the next fetch brings them again")
+    accept = actions.add_parser(
+        "accept",
+        help="believe new prices that contradict what is held",
+        description="Of each suspect series that fits, begin anew: the next fetch asks for all of "
+        "it. What was held stays until `cache prune`, and is no longer served.",
+    )
+    _choice(accept)
     prune = actions.add_parser(
         "prune",
         help="forget series; without a choice, what is not served",
@@ -38,7 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _choice(prune)
     export = actions.add_parser("export", help="write what is held to a file")
     _choice(export)
-    export.add_argument("--actions", action="store_true", help="corporate actions instead of bars")
+    kinds = export.add_mutually_exclusive_group()
+    kinds.add_argument("--actions", action="store_true", help="corporate actions instead of bars")
+    kinds.add_argument(
+        "--quarantined", action="store_true", help="bars that contradict those that are served"
+    )
     export.add_argument(
         "--output", metavar="FILE", type=Path, required=True,
         help="its name ends in .csv .json .jsonl .arrow .parquet",
@@ -80,6 +91,9 @@ def _do(
     }
     if arguments.action == "status":
         _status(care.holdings(**choice), output)
+        _tell_denials(care, arguments, output)
+    elif arguments.action == "accept":
+        _accept(care, choice, output)
     elif arguments.action == "prune":
         _prune(care, choice, output)
     else:
@@ -96,11 +110,41 @@ def _status(holdings: list[Holding], output: Output) -> None:
     for holding in holdings:
         name = f"{holding.symbol} {holding.interval}"
         if holding.suspect:
-            output.note(f"{name}: suspect; {counted(holding.quarantined, 'row')} quarantined")
+            again = f"{holding.next_due:%F %R}Z" if holding.next_due else "the next fetch"
+            apart = f"{counted(holding.quarantined, 'row')} quarantined"
+            output.note(f"{name}: suspect: {holding.why or apart}; {apart}; asked again: {again}")
+            choice = f"--source {holding.source} --symbol {holding.symbol}"
+            output.note(
+                f"{name}: to look at them: cache export --quarantined {choice};"
+                f" to believe them: cache accept {choice}"
+            )
         if not holding.current:
             output.note(f"{name}: generation {holding.generation} is another instrument's")
     if not holdings:
         output.result("Nothing is cached.")
+
+
+def _tell_denials(care: CacheCare, arguments: argparse.Namespace, output: Output) -> None:
+    for denied in care.denials(source=arguments.source, symbol=arguments.symbol):
+        output.note(
+            f"{denied.symbol}: {denied.source} did not find it ({counted(denied.times, 'time')});"
+            f" asked again after {denied.until:%F %R}Z, or at once after cache prune --symbol"
+            f" {denied.symbol}"
+        )
+
+
+def _accept(care: CacheCare, choice: dict[str, str | None], output: Output) -> None:
+    accepted = care.accept(**choice)
+    if output.json_mode:
+        output.document([asdict(holding) for holding in accepted])
+        return
+    for holding in accepted:
+        output.result(
+            f"{holding.symbol} {holding.interval} of {holding.source}: the next fetch asks for all"
+            f" of it; {counted(holding.rows, 'row')} stay until cache prune."
+        )
+    if not accepted:
+        output.result("Nothing that fits is suspect.")
 
 
 def _row(holding: Holding) -> tuple[Any, ...]:
@@ -149,7 +193,7 @@ def _export(
     if arguments.actions:
         rows = care.export("corporate_action", **choice)
     else:
-        rows = care.export("bar", **choice)
+        rows = care.set_apart(**choice) if arguments.quarantined else care.export("bar", **choice)
         if arguments.adjust or arguments.repair:
             found = _derived(care, rows, choice, arguments, sources)
             rows, changes = found.bars, [] if found.changes is None else [found.changes]

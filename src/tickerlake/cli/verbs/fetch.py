@@ -256,6 +256,7 @@ def _tell(
                 "symbols": [dict(zip(keys, row, strict=True)) for row in fetched.rows],
                 "failed": {symbol: str(error) for symbol, error in fetched.failures.items()},
                 "missing": fetched.missing,
+                "stale": fetched.stale,
                 "left": fetched.left,
                 "notes": fetched.notes,
                 "output": path,
@@ -267,6 +268,8 @@ def _tell(
         output.table(columns, fetched.rows)
         if path is not None and fetched.answers:
             output.result(f"Written to {path}")
+    for name in fetched.stale:
+        output.warning(f"{name} is stale: what was cached before is all there is.")
     for note in fetched.notes:
         output.note(note)
     alike: dict[str, list[str]] = {}
