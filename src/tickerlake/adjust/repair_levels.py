@@ -64,7 +64,7 @@ def mend_splits(series: Series, actions: pa.Table) -> None:
         # Rows that were told before the split lie on another level by right.
         claims = series.bases >= day
         before, after = claims & (series.dates < day), claims & (series.dates >= day)
-        if size < _RATIO_MIN or not before.any() or not after.any():
+        if not size >= _RATIO_MIN or not before.any() or not after.any():  # nor is one untold
             continue
         rows = np.flatnonzero(claims)
         middles = _middle(series.prices[rows])

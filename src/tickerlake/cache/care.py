@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from tickerlake.cache.axis import FOREVER, instant
 from tickerlake.cache.flight import flight
-from tickerlake.cache.index import Change, Index, Series, unusable
+from tickerlake.cache.index import Change, Index, Series, usable
 from tickerlake.cache.looks import flight_name
 from tickerlake.cache.plan import Part, parts_of
 from tickerlake.cache.planner import Held
@@ -154,11 +155,12 @@ class CacheCare:
                 findings += [
                     replace(f, done="set aside; what it held is asked for again") for _, f in damage
                 ]
-        for path in self._store.orphans():
-            path.unlink(missing_ok=True)
-            name = str(path.relative_to(self._folder))
-            findings.append(Finding(name, "an orphan: a crash left it", "deleted"))
-        return findings
+        orphans = self._store.orphans()
+        self._store.delete(orphans)
+        return findings + [
+            Finding(str(path.relative_to(self._folder)), "an orphan: a crash left it", "deleted")
+            for path in orphans
+        ]
 
     def prune(
         self, *, source: str | None = None, symbol: str | None = None, interval: str | None = None
@@ -188,10 +190,10 @@ class CacheCare:
                 gone.append(self._folder / "quarantine" / name)
             gone += sorted((self._folder / "damaged").glob("*"))
             gone += self._store.orphans()
-        found = [path for path in gone if path.is_file()]
-        size = sum(path.stat().st_size for path in found)
-        for path in found:
-            path.unlink(missing_ok=True)
+        with usable(self._folder):
+            found = [path for path in gone if path.is_file()]
+            size = sum(path.stat().st_size for path in found)
+        self._store.delete(found)
         return len(found), size
 
     def export(
@@ -248,13 +250,13 @@ class CacheCare:
         """What is quarantined of a series, the oldest first; what was pruned meanwhile is not."""
         tables = []
         for file in self._store.index.quarantined(series):
-            try:
-                payload = (self._folder / "quarantine" / file.name).read_bytes()
-                tables.append(decoded(payload, series.key.kind))
-            except FileNotFoundError:
-                continue
-            except (OSError, pa.ArrowException) as error:
-                raise unusable(self._folder, error) from error
+            path = self._folder / "quarantine" / file.name
+            with usable(self._folder), contextlib.suppress(FileNotFoundError):
+                payload = path.read_bytes()
+                try:
+                    tables.append(decoded(payload, series.key.kind))
+                except pa.ArrowException as error:
+                    raise OSError(f"{path.name} is damaged: cache prune deletes it") from error
         return tables
 
     def _chosen(self, source: str | None, symbol: str | None, interval: str | None) -> list[Series]:
@@ -320,11 +322,12 @@ class CacheCare:
     def _start_anew(self) -> str:
         self._store.close()
         target = self._folder / "damaged"
-        target.mkdir(parents=True, exist_ok=True)
         # The index goes last, so that a crash leaves no log of it beside a new one.
         index = sorted(self._folder.glob("index.sqlite*"), reverse=True)
-        for path in [*self._folder.glob("rows/*.arrow"), *index]:
-            shutil.move(path, target / path.name)
+        with usable(self._folder):
+            target.mkdir(parents=True, exist_ok=True)
+            for path in [*self._folder.glob("rows/*.arrow"), *index]:
+                shutil.move(path, target / path.name)
         self._store.index = Index(self._folder)
         return "set aside with all rows; everything is asked for again"
 

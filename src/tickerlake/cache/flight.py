@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from tickerlake.cache.index import usable
 from tickerlake.locks import file_lock
 from tickerlake.observe import tell
 
@@ -24,16 +25,22 @@ _LOCKS: dict[str, threading.Lock] = {}
 
 @contextlib.contextmanager
 def flight(folder: Path, name: str) -> Iterator[None]:
-    """Alone, in this process and among all others, with the thing of this name in the folder."""
+    """Alone, in this process and among all others, with the thing of this name in the folder.
+
+    Raises:
+        StorageError: The folder cannot be written.
+    """
     path = folder / "locks" / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.lock"
     with _GUARD:
         lock = _LOCKS.setdefault(str(path.absolute()), threading.Lock())
-    path.parent.mkdir(parents=True, exist_ok=True)
 
     def on_wait(holder: str) -> None:
         text = f"{holder} is fetching {name.replace('/', ' ')}: waiting until it has ended"
         tell(logging.WARNING, "cache.waits", text, {"holder": holder, "series": name})
 
-    # A fetch may take hours.
-    with lock, file_lock(path, seconds_max=None, on_wait=on_wait):
+    with lock, contextlib.ExitStack() as held:
+        with usable(folder):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # A fetch may take hours.
+            held.enter_context(file_lock(path, seconds_max=None, on_wait=on_wait))
         yield

@@ -21,7 +21,7 @@ from tickerlake.cache.row_files import RowFile
 from tickerlake.errors import NewerVersionError, StorageError
 from tickerlake.records import Kind
 
-__all__ = ["Change", "Denial", "Index", "Key", "Quarantined", "Series", "unusable"]
+__all__ = ["Change", "Denial", "Index", "Key", "Quarantined", "Series", "unusable", "usable"]
 
 VERSION: Final = 2
 _BUSY_SECONDS: Final = 30.0
@@ -278,27 +278,21 @@ class Index:
             if self._connection is None and not self.path.exists():
                 yield None
                 return
-            with self._translated():
+            with usable(self.folder):
                 yield self._opened()
 
     @contextlib.contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._translated():
+        with self._lock, usable(self.folder):
             index = self._opened()
             index.execute("begin immediate")
             try:
                 yield index
+                index.execute("commit")
             except BaseException:
-                index.execute("rollback")
+                if index.in_transaction:  # a full disk may have ended it already
+                    index.execute("rollback")
                 raise
-            index.execute("commit")
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, sqlite3.Error) as error:
-            raise unusable(self.folder, error) from error
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is not None:
@@ -314,6 +308,15 @@ class Index:
             raise
         self._connection = index
         return index
+
+
+@contextlib.contextmanager
+def usable(folder: Path) -> Iterator[None]:
+    """Errors of the disk and of SQLite become `StorageError`."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        raise unusable(folder, error) from error
 
 
 def unusable(folder: Path, error: Exception) -> StorageError:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from tickerlake import clock
 from tickerlake.cache.coverage import Coverage
-from tickerlake.cache.index import Change, Index, Series, unusable
+from tickerlake.cache.index import Change, Index, Series, unusable, usable
 from tickerlake.cache.row_files import RowFile, read_rows, sync_folder, write_rows
 from tickerlake.cache.rows import CHUNKS, between, chunked
 from tickerlake.records import SCHEMAS, Kind
@@ -78,12 +78,11 @@ class Store:
         return (pa.concat_tables(tables) if tables else _empty(series.key.kind)), damaged
 
     def _read(self, file: RowFile, series: Series) -> tuple[pa.Table | None, bool]:
-        try:
-            return read_rows(self.folder / "rows", file, series.key.kind), False
-        except FileNotFoundError:
-            return None, True
-        except OSError as error:
-            raise unusable(self.folder, error) from error
+        with usable(self.folder):
+            try:
+                return read_rows(self.folder / "rows", file, series.key.kind), False
+            except FileNotFoundError:
+                return None, True
 
     def replacing(
         self, series: Series, low: int, high: int, rows: pa.Table
@@ -104,13 +103,11 @@ class Store:
             outside += [between(table, -(2**62), low), between(table, high, 2**62)]
         whole = pa.concat_tables(outside).sort_by([("ts", "ascending")])
         months = CHUNKS.get(series.key.interval)
-        try:
+        with usable(self.folder):
             added = tuple(
                 write_rows(self.folder / "rows", part, start, end)
                 for start, end, part in chunked(whole, months)
             )
-        except OSError as error:
-            raise unusable(self.folder, error) from error
         return tuple(files), added
 
     def quarantined(self, rows: pa.Table) -> RowFile:
@@ -119,38 +116,36 @@ class Store:
         Raises:
             StorageError: The disk is full or not writable.
         """
-        try:
+        with usable(self.folder):
             return write_rows(self.folder / "quarantine", rows, -(2**62), 2**62)
-        except OSError as error:
-            raise unusable(self.folder, error) from error
 
     def commit(self, changes: Sequence[Change]) -> tuple[Series, ...]:
         """All changes in one transaction; then the files that went are deleted.
 
         Raises:
-            StorageError: Nothing has changed.
+            StorageError: Nothing has changed, or what has gone could not be deleted.
         """
         kept = self.index.commit(changes)
         if not self._swept:  # once a process: what crashes left an hour ago and more
             self._swept = True
             self.sweep()
-        for change in changes:
-            for file in change.remove:
-                (self.folder / "rows" / file.name).unlink(missing_ok=True)
+        gone = [file for change in changes for file in change.remove]
+        self.delete(self.folder / "rows" / file.name for file in gone)
         return kept
 
     def set_aside(self, series: Series, damaged: Sequence[RowFile]) -> Series:
         """Take damaged files out of the index, and what they held out of the coverage."""
-        target = self.folder / "damaged"
-        target.mkdir(parents=True, exist_ok=True)
         lost = Coverage.of((file.low, file.high) for file in damaged)
         held = replace(series.held, coverage=series.held.coverage - lost, quiet=None)
         change = Change(replace(series, held=held), remove=tuple(damaged))
         (kept,) = self.index.commit([change])
-        for file in damaged:
-            with contextlib.suppress(FileNotFoundError):
-                (self.folder / "rows" / file.name).rename(target / file.name)
-        sync_folder(target)
+        target = self.folder / "damaged"
+        with usable(self.folder):
+            target.mkdir(parents=True, exist_ok=True)
+            for file in damaged:
+                with contextlib.suppress(FileNotFoundError):
+                    (self.folder / "rows" / file.name).rename(target / file.name)
+            sync_folder(target)
         return kept
 
     def orphans(self) -> list[Path]:
@@ -168,9 +163,18 @@ class Store:
     def sweep(self) -> int:
         """Delete orphans; returns their number."""
         orphans = self.orphans()
-        for path in orphans:
-            path.unlink(missing_ok=True)
+        self.delete(orphans)
         return len(orphans)
+
+    def delete(self, paths: Iterable[Path]) -> None:
+        """Files that nobody names any more.
+
+        Raises:
+            StorageError: The folder cannot be written; what is left becomes orphans.
+        """
+        with usable(self.folder):
+            for path in paths:
+                path.unlink(missing_ok=True)
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import BinaryIO
 
@@ -54,6 +55,8 @@ def write_table(table: pa.Table, form: str, file: BinaryIO) -> None:
 def write_file(table: pa.Table, path: Path) -> None:
     """Write the table in the form that the file's name ends in.
 
+    A file that is there before stays until the new one is whole.
+
     Raises:
         UsageError: The name ends in nothing that we write.
         StorageError: The file cannot be written.
@@ -65,10 +68,17 @@ def write_file(table: pa.Table, path: Path) -> None:
             expected=" ".join(FORMATS_BY_SUFFIX),
             found=path.suffix or "no ending",
         )
+    target = path.resolve()
+    is_plain = target.is_file() or not target.exists()  # no pipe, and no device
+    part = target.with_name(f".{target.name}.{os.getpid()}.part") if is_plain else target
     try:
-        with path.open("wb") as file:
+        with part.open("wb") as file:
             write_table(table, form, file)
+        if is_plain:
+            part.replace(target)
     except OSError as error:
+        if is_plain:
+            part.unlink(missing_ok=True)
         raise StorageError(
             f"{path} cannot be written: {error.strerror}.", todo="name another place"
         ) from error
