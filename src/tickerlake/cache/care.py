@@ -342,4 +342,4 @@ def _nothing_fits(expected: str) -> NotFoundError:
 
 
 def _is_symbol(wanted: str | None, symbol: str) -> bool:
-    return wanted is None or wanted.strip().upper() == symbol
+    return wanted is None or wanted.strip().upper() == symbol.upper()
