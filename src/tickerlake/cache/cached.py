@@ -207,7 +207,16 @@ class CachedSource:
     def _served(self, look: Look) -> Answer | None:
         """The answer, if nothing that it needs is damaged."""
         rows, damaged = self._store.rows(look.series, *look.wanted)
-        return None if damaged else answer_from(self._store, look, self.limits, rows)
+        if damaged:
+            return None
+        answer = answer_from(self._store, look, self.limits, rows)
+        if answer.bars.num_rows:
+            return answer
+        name = f"{look.request.symbol} {look.request.interval}"
+        note = (
+            f"{name}: {self.name} has no bars in this range, as far as is known; it was not asked"
+        )
+        return dataclasses.replace(answer, notes=(*answer.notes, note))
 
     def _still(self, look: Look, moment: tuple[int, int]) -> bool:
         """Whether nobody pruned or repaired the series between the look and the reading."""

@@ -156,10 +156,12 @@ def _answers(
 def _note(fetched: Fetched, request: BarsRequest, answer: Answer, *, keep: bool) -> None:
     import pyarrow.compute as pc
 
-    symbols = list(dict.fromkeys([request.symbol, *answer.bars["symbol"].unique().to_pylist()]))
-    for symbol in symbols:
+    told = answer.bars["symbol"].unique().to_pylist()
+    # The cache tells a symbol as it was written first: AAPL.US is aapl.us.
+    own = next((name for name in told if name.upper() == request.symbol.upper()), request.symbol)
+    for symbol in dict.fromkeys([own, *told]):
         bars = answer.bars.filter(pc.equal(answer.bars["symbol"], symbol))
-        if symbol == request.symbol or bars.num_rows:
+        if symbol == own or bars.num_rows:
             actions = answer.actions.filter(pc.equal(answer.actions["symbol"], symbol))
             ends = pc.min_max(bars["session_date" if not bars["session_date"].null_count else "ts"])
             first, last = ends["min"].as_py(), ends["max"].as_py()

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from tickerlake.cli.output import Output, counted
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from tickerlake.cache import Part, Plan, Planned
     from tickerlake.sources import Limits
 
 __all__ = ["tell_plans", "with_changes"]
+
+_UNITS = (("a second", 1), ("a minute", 60), ("an hour", 3600), ("a day", 86_400))
 
 
 def tell_plans(plans: Sequence[tuple[Plan, Limits]], output: Output) -> None:
@@ -81,7 +82,7 @@ def _part(part: Part) -> dict[str, Any]:
 
 def _row(item: Planned) -> tuple[Any, ...]:
     request = item.request
-    asked = f"{request.start or 'as far as it goes'} … {request.end or 'now'}"
+    asked = f"{_edge(request.start) or 'as far as it goes'} … {_edge(request.end) or 'now'}"
     return (
         request.symbol,
         request.interval,
@@ -91,6 +92,13 @@ def _row(item: Planned) -> tuple[Any, ...]:
         _size(item.bytes),
         round(item.seconds, 1),
     )
+
+
+def _edge(edge: date | datetime | None) -> str:
+    """A day, or an instant of UTC."""
+    if isinstance(edge, datetime):
+        return f"{edge.astimezone(UTC):%Y-%m-%d %H:%M}Z"
+    return "" if edge is None else edge.isoformat()
 
 
 def _first_of(spans: Sequence[str]) -> str:
@@ -117,7 +125,10 @@ def _between(low: int, high: int) -> str:
 
 def _pace(limits: Limits) -> str:
     pace = limits.requests_per_second
-    return "" if pace is None else f", at most {pace:g} a second"
+    if pace is None:
+        return ""
+    unit, seconds = next((name, of) for name, of in _UNITS if pace * of >= 1 or of == 86_400)
+    return f", at most {pace * seconds:.6g} {unit}"
 
 
 def _size(bytes_: int) -> str:

@@ -135,9 +135,16 @@ def _is_about_the_key(text: str | None) -> bool:
 
 def refused_key(text: str | None) -> ConfigError:
     """Finnhub does not take the key, or not for this."""
+    if "access" in (text or "").lower():
+        return ConfigError(
+            "Your plan at Finnhub does not have this.",
+            expected="a key whose plan has this",
+            found=repr(str(text)[:120]),
+            todo="ask for something else, or change the plan",
+        )
     return ConfigError(
         "Finnhub refuses the key.",
-        expected="a key whose plan has this",
+        expected="a key that Finnhub knows",
         found=repr((text or "no reason")[:120]),
         todo=KEY_TODO,
     )

@@ -354,7 +354,9 @@ class Session:
 
     def _closed(self, turn: Turn) -> UnreachableError:
         if turn.reason == "asked":
-            return self._rate_limited(f"{turn.said}, before; not asked again", turn.closed_seconds)
+            return self._rate_limited(
+                f"as before; not asked again: {turn.said}", turn.closed_seconds
+            )
         again = _at(turn.closed_seconds)
         return self._unreachable(turn.said, f"again and again; not asked before {again}")
 
