@@ -68,6 +68,6 @@ def test_a_cassette_of_several_requests_keeps_all_of_them() -> None:
     cassette = json.dumps({"interactions": interactions}).encode()
     bars = open_source("coinbase").parse(cassette).bars
     assert bars.select(["symbol", "interval", "currency"]).to_pylist() == [
-        {"symbol": "ACME-USD", "interval": "1d", "currency": "USD"},
         {"symbol": "ACME-EUR", "interval": "1d", "currency": "EUR"},
+        {"symbol": "ACME-USD", "interval": "1d", "currency": "USD"},
     ]

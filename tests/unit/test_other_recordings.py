@@ -432,3 +432,23 @@ def test_stooq_hours_are_no_days() -> None:
     text = "Date,Time,Open,High,Low,Close,Volume\r\n2024-01-02,15:00:00,10,11,9,10.5,7\r\n"
     with pytest.raises(MalformedError, match="times of the day"):
         parsed("stooq", text, symbol="acme.us")
+
+
+@pytest.mark.parametrize("name", ["alpaca", "massive"])
+def test_a_recording_of_several_answers_keeps_the_trades_of_all(name: str) -> None:
+    """Two pages of trades in one cassette are all its trades."""
+    page = {
+        "alpaca": lambda stamp: {"trades": {"ACME": [{"t": stamp, "p": 10.5, "s": 3, "i": 7}]}},
+        "massive": lambda stamp: {
+            "results": [{"price": 10.5, "size": 3, "sip_timestamp": int(stamp), "id": "7"}],
+            "status": "OK",
+        },
+    }[name]
+    stamps = {"alpaca": ("2024-01-02T15:00:00Z", "2024-01-02T15:00:01Z"),
+              "massive": ("1704207600000000000", "1704207601000000000")}[name]  # fmt: skip
+    pages = [wrapped(f"https://x.example/v3/{n}", page(stamp)) for n, stamp in enumerate(stamps)]
+    answer = parsed(name, {"interactions": pages}, symbol="ACME")
+    assert [ns // 10**9 for ns in answer.ticks["trade"]["ts_ns"].to_pylist()] == [
+        1704207600,
+        1704207601,
+    ]

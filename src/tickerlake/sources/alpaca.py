@@ -33,6 +33,8 @@ from tickerlake.sources.alpaca_recorded import TIMEFRAMES, parse_recorded
 from tickerlake.sources.alpaca_reference import ranked, read_assets
 from tickerlake.sources.alpaca_settings import DATA_URL, AlpacaSettings, provider_of
 from tickerlake.sources.alpaca_talk import AlpacaTalk
+from tickerlake.sources.answers import joined as joined_answers
+from tickerlake.sources.answers import received_of, require_symbol, widened
 from tickerlake.sources.base import (
     About,
     Answer,
@@ -46,18 +48,15 @@ from tickerlake.sources.base import (
 from tickerlake.sources.captures import is_capture, parse_capture
 from tickerlake.sources.columns import malformed, next_page
 from tickerlake.sources.http import Reply, Session
-from tickerlake.sources.listed import joined as joined_answers
-from tickerlake.sources.listed import received_of
-from tickerlake.sources.live import Dialect
+from tickerlake.sources.live import Dialect, require_kinds
 from tickerlake.sources.recordings import plain, recorded
-from tickerlake.sources.tagged import has_tag, refuse_kinds
+from tickerlake.sources.tagged import has_tag
 from tickerlake.sources.us_market import (
     NEW_YORK,
     bars_at_most,
     new_york_midnight,
     patience,
     us_bars,
-    widened,
     with_prices,
 )
 
@@ -144,10 +143,8 @@ class AlpacaSource:
             TickerlakeError: As `bars`: one name that is no symbol fails all, and is named.
         """
         self.limits.require(request.interval, source=self.name)
-        if not all(symbol.strip() for symbol in symbols):
-            raise NotFoundError(
-                "A symbol is missing.", expected="a symbol", found="nothing", todo="name one"
-            )
+        for symbol in symbols:
+            require_symbol(symbol)
         request = widened(request)
         period = self._period(request)
         if period is None:
@@ -251,7 +248,7 @@ class AlpacaSource:
             RangeError: Another kind.
             ConfigError: The key is missing.
         """
-        refuse_kinds(kinds, self.limits.live, "Alpaca")
+        require_kinds(kinds, self.limits.live, "Alpaca")
         patience(1.0)  # loads the calendar, which the socket's reader must not wait for
         return self._talk(symbols, kinds, *self.key_and_secret())
 

@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 from tickerlake import clock
 from tickerlake.errors import NotFoundError, RangeError, RateLimitedError
 from tickerlake.sources.alphavantage_answers import BURST, Asked, hits, parse_answer, refused
+from tickerlake.sources.answers import joined, received_of, require_symbol, widened
 from tickerlake.sources.base import Answer, BarsRequest, Hit, Limits
 from tickerlake.sources.columns import decoded
 from tickerlake.sources.http import HttpSettings, Session
@@ -23,10 +24,7 @@ from tickerlake.sources.listed import (
     INTRADAY_SECONDS,
     NEW_YORK,
     gathered,
-    joined,
     key_of,
-    received_of,
-    widened,
 )
 from tickerlake.sources.recordings import Recorded, recorded
 from tickerlake.sources.refusals import LIMIT_SECONDS
@@ -112,10 +110,7 @@ class AlphaVantageSource:
             MalformedError, RateLimitedError, UnreachableError: As `Source.bars`.
         """
         self.limits.require(request.interval, source=self.name)
-        if not request.symbol.strip():
-            raise NotFoundError(
-                "A symbol is missing.", expected="a symbol", found="nothing", todo="name one"
-            )
+        require_symbol(request.symbol)
         request = widened(request)
         asks, missing = self._asks(request)
         key_of(self._settings.api_key, _NAME, _KEYS_AT)

@@ -14,14 +14,13 @@ from typing import Any, ClassVar, Final
 from tickerlake.errors import TickerlakeError
 from tickerlake.records import Kind
 from tickerlake.sources import crypto
-from tickerlake.sources import crypto_talk as talk
 from tickerlake.sources.base import Answer, Hit, Limits, TicksRequest
 from tickerlake.sources.binance_answers import listed, parse_answer, quote_of, refusal
 from tickerlake.sources.binance_talk import BinanceTalk
 from tickerlake.sources.crypto_shape import Told, malformed
 from tickerlake.sources.crypto_source import CryptoSource
 from tickerlake.sources.http import HttpSettings
-from tickerlake.sources.live import Dialect
+from tickerlake.sources.live import Dialect, require_kinds
 from tickerlake.sources.recordings import Recorded
 
 __all__ = ["BinanceSettings", "BinanceSource", "BinanceUsSettings", "BinanceUsSource"]
@@ -122,7 +121,7 @@ class BinanceSource(CryptoSource):
         Raises:
             RangeError: Another kind, or more than 1024 streams.
         """
-        talk.require_kinds(kinds, self.limits.live, self.title)
+        require_kinds(kinds, self.limits.live, self.title)
         return BinanceTalk(
             self.name,
             self.title,

@@ -17,14 +17,13 @@ import pyarrow.compute as pc
 from tickerlake.errors import NotFoundError, TickerlakeError
 from tickerlake.records import Kind
 from tickerlake.sources import crypto
-from tickerlake.sources import crypto_talk as talk
 from tickerlake.sources.base import Answer, Hit, Limits, TicksRequest
 from tickerlake.sources.bitfinex_answers import listed, parse_answer, quote_of, refusal
 from tickerlake.sources.bitfinex_talk import BitfinexTalk
 from tickerlake.sources.crypto_shape import Told
 from tickerlake.sources.crypto_source import CryptoSource
 from tickerlake.sources.http import HttpSettings, Reply
-from tickerlake.sources.live import Dialect
+from tickerlake.sources.live import Dialect, require_kinds
 from tickerlake.sources.recordings import Recorded
 
 __all__ = ["BitfinexSettings", "BitfinexSource"]
@@ -103,7 +102,7 @@ class BitfinexSource(CryptoSource):
         Raises:
             RangeError: Another kind, or more than 25 channels.
         """
-        talk.require_kinds(kinds, self.limits.live, self.title)
+        require_kinds(kinds, self.limits.live, self.title)
         settings = self._settings
         return BitfinexTalk(
             self.name,

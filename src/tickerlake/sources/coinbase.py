@@ -16,14 +16,13 @@ import pyarrow.compute as pc
 from tickerlake.errors import TickerlakeError
 from tickerlake.records import Kind
 from tickerlake.sources import crypto
-from tickerlake.sources import crypto_talk as talk
 from tickerlake.sources.base import Answer, Hit, Limits, TicksRequest
 from tickerlake.sources.coinbase_answers import listed, parse_answer, quote_of, refusal
 from tickerlake.sources.coinbase_talk import CoinbaseTalk
 from tickerlake.sources.crypto_shape import Told
 from tickerlake.sources.crypto_source import CryptoSource
 from tickerlake.sources.http import HttpSettings
-from tickerlake.sources.live import Dialect
+from tickerlake.sources.live import Dialect, require_kinds
 from tickerlake.sources.recordings import Recorded
 
 __all__ = ["CoinbaseSettings", "CoinbaseSource"]
@@ -108,7 +107,7 @@ class CoinbaseSource(CryptoSource):
         Raises:
             RangeError: Another kind.
         """
-        talk.require_kinds(kinds, self.limits.live, self.title)
+        require_kinds(kinds, self.limits.live, self.title)
         settings = self._settings
         return CoinbaseTalk(
             self.name,

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from tickerlake import clock
 from tickerlake.errors import MalformedError, RangeError, TickerlakeError
 from tickerlake.records import SCHEMAS, Kind, conform
+from tickerlake.sources.answers import each_once
 from tickerlake.sources.base import (
     About,
     Answer,
@@ -32,7 +33,6 @@ from tickerlake.sources.base import (
 )
 from tickerlake.sources.columns import unnamed_interval
 from tickerlake.sources.crypto_shape import Int64s, Told, floats, instants, malformed, texts
-from tickerlake.sources.http import Reply
 
 __all__ = [
     "INTERVAL_SECONDS",
@@ -43,13 +43,11 @@ __all__ = [
     "gather",
     "interval_of",
     "is_last",
-    "joined",
     "milliseconds",
     "next_start",
     "noted",
     "other_answer",
     "reaches",
-    "received_of",
     "records",
     "require_trades",
     "trades",
@@ -143,7 +141,7 @@ class Candles:
             len(starts),
         )
         prices = [pc.is_valid(table[name]) for name in ("open", "high", "low", "close")]
-        return _each_once(table.filter(functools.reduce(pc.or_, prices)))
+        return each_once(table.filter(functools.reduce(pc.or_, prices)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +202,7 @@ def gather(pages: Iterable[Answer], request: BarsRequest, *, provider: str) -> A
     except TickerlakeError as error:
         failed = error
     parts = [answer.bars for answer in got]
-    bars = select(_each_once(pa.concat_tables([_NO_BARS, *parts])), request)
+    bars = select(each_once(pa.concat_tables([_NO_BARS, *parts])), request)
     if failed is not None and not bars.num_rows:
         raise failed
     if not got:
@@ -227,22 +225,6 @@ def other_answer(document: Any, known: Mapping[str, str]) -> Answer | None:  # n
         return None
     what = next((said for key, said in known.items() if key in first), None)
     return None if what is None else noted(f"{what}, no records")
-
-
-def joined(answers: Sequence[Answer]) -> Answer:
-    """The answers of one recording as one."""
-    if len(answers) == 1:
-        return answers[0]
-    kinds = dict.fromkeys(kind for answer in answers for kind in answer.ticks)
-    return Answer(
-        bars=pa.concat_tables([_NO_BARS, *(answer.bars for answer in answers)]),
-        actions=empty_answer().actions,
-        notes=tuple(dict.fromkeys(note for answer in answers for note in answer.notes)),
-        ticks={
-            kind: pa.concat_tables([a.ticks[kind] for a in answers if kind in a.ticks])
-            for kind in kinds
-        },
-    )
 
 
 def records(kind: Kind, columns: dict[str, Any], count: int) -> pa.Table:
@@ -357,15 +339,6 @@ def completed(answer: Answer, about: About, notes: tuple[str, ...]) -> Answer:
     return dataclasses.replace(answer, about=about, notes=notes + answer.notes)
 
 
-def received_of(reply: Reply, provider: str) -> tuple[datetime, tuple[str, ...]]:
-    """Our clock, unless it disagrees with the provider's; a clock that was set stays as it was."""
-    now = clock.now()
-    if reply.date is None or clock.pinned_now() or abs(now - reply.date) <= _SKEW:
-        return now, ()
-    seconds = round((now - reply.date).total_seconds())
-    return reply.date, (f"our clock is {seconds:+d} s off {provider}'s, whose time was taken",)
-
-
 def noted(note: str, about: About | None = None) -> Answer:
     """An answer without records that says what it was instead."""
     return dataclasses.replace(empty_answer(), notes=(note,), about=about or About())
@@ -439,13 +412,6 @@ def _ends(starts: Int64s, interval: str, bars: int) -> Int64s:
 
 def _days(starts: Int64s) -> pa.Array:
     return pa.array((starts // _DAY_US).astype(np.int32), pa.int32()).cast(pa.date32())
-
-
-def _each_once(table: pa.Table) -> pa.Table:
-    """Sorted by `ts`; of rows with the same, the last one counts."""
-    stamps = table["ts"].cast(pa.int64()).to_numpy()
-    _, first_from_behind = np.unique(stamps[::-1], return_index=True)
-    return table.take(pa.array(len(stamps) - 1 - first_from_behind, pa.int64()))
 
 
 def _instant(value: date | datetime) -> datetime:

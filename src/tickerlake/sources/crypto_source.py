@@ -9,10 +9,11 @@ from datetime import date, datetime, timedelta
 from typing import Any, ClassVar, Final
 
 from tickerlake import clock
-from tickerlake.errors import NotFoundError, RangeError, RateLimitedError, TickerlakeError
+from tickerlake.errors import RangeError, RateLimitedError, TickerlakeError
 from tickerlake.records import Kind
 from tickerlake.sources import crypto
 from tickerlake.sources import crypto_talk as talk
+from tickerlake.sources.answers import joined, received_of, require_symbol
 from tickerlake.sources.base import About, Answer, BarsRequest, Hit, Limits
 from tickerlake.sources.captures import is_capture, parse_capture
 from tickerlake.sources.crypto_shape import Told, decoded
@@ -120,7 +121,7 @@ class CryptoSource(ABC):
                 received_at or one.date,
             )
             answers.append(self._understood(one, told))
-        whole = crypto.joined(answers)
+        whole = joined(answers)
         if not whole.tables() and not whole.notes:
             return dataclasses.replace(whole, notes=(f"{self.title} answered without rows",))
         return whole
@@ -186,10 +187,7 @@ class CryptoSource(ABC):
 
     def _span(self, request: BarsRequest) -> crypto.Span:
         self.limits.require(request.interval, source=self.name)
-        if not request.symbol.strip():
-            raise NotFoundError(
-                "A symbol is missing.", expected="a symbol", found="nothing", todo="name one"
-            )
+        require_symbol(request.symbol)
         return crypto.Span.of(request, first=self.first_day)
 
     def _cut(self, span: crypto.Span) -> tuple[str, ...]:
@@ -230,7 +228,7 @@ class CryptoSource(ABC):
     ) -> Answer:
         """One request, understood; of the symbol and interval that are named beside it."""
         reply = self._session.get(path, asked)
-        received, notes = crypto.received_of(reply, self.title)
+        received, notes = received_of(reply, self.title)
         one = Recorded(reply.body, reply.status, reply.headers, reply.url)
         told = Told(self.name, self.title, symbol, interval, received)
         about = About(

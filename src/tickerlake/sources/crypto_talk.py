@@ -31,7 +31,6 @@ __all__ = [
     "objects",
     "quotes",
     "refused_subscription",
-    "require_kinds",
     "text_of",
     "trades",
 ]
@@ -247,22 +246,6 @@ def bars(
         state=pc.if_else(closed, "provisional", "forming"),
         **columns,
     )
-
-
-def require_kinds(kinds: Sequence[Kind], live: Sequence[Kind], title: str) -> None:
-    """Refuse kinds that do not come live.
-
-    Raises:
-        RangeError: One of them does not.
-    """
-    other = [kind for kind in kinds if kind not in live]
-    if other:
-        raise RangeError(
-            f"{title} does not send {' or '.join(other)} here.",
-            expected=" ".join(live),
-            found=" ".join(kinds),
-            todo="choose others with --kinds",
-        )
 
 
 def refused_subscription(title: str, found: object, todo: str = "") -> RangeError:

@@ -26,7 +26,7 @@ from tickerlake.sources.base import Answer, BarsRequest, Hit, Limits, empty_answ
 from tickerlake.sources.captures import is_capture, parse_capture
 from tickerlake.sources.finnhub_talk import KEY_TODO, PROVIDER, FinnhubTalk
 from tickerlake.sources.http import HttpSettings, Session, paced
-from tickerlake.sources.live import Dialect
+from tickerlake.sources.live import Dialect, require_kinds
 from tickerlake.sources.recordings import Recorded, plain, recorded
 from tickerlake.sources.refusals import Rule, refusal
 
@@ -137,13 +137,7 @@ class FinnhubSource:
             RangeError: Another kind than trades.
             ConfigError: The key is missing.
         """
-        if set(kinds) - set(self.limits.live):
-            raise RangeError(
-                "Finnhub sends trades only.",
-                expected="trade",
-                found=" ".join(kinds),
-                todo="leave out --kinds, or choose another source",
-            )
+        require_kinds(kinds, self.limits.live, "Finnhub")
         return self._talk(symbols, self._key())
 
     def parse(

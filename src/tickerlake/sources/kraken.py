@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 from tickerlake.errors import TickerlakeError
 from tickerlake.records import Kind
 from tickerlake.sources import crypto
-from tickerlake.sources import crypto_talk as talk
 from tickerlake.sources.base import Answer, Hit, Limits, TicksRequest
 from tickerlake.sources.crypto_shape import Told
 from tickerlake.sources.crypto_source import CryptoSource
@@ -30,7 +29,7 @@ from tickerlake.sources.kraken_answers import (
     refusal,
 )
 from tickerlake.sources.kraken_talk import KrakenTalk
-from tickerlake.sources.live import Dialect
+from tickerlake.sources.live import Dialect, require_kinds
 from tickerlake.sources.recordings import Recorded
 
 __all__ = ["KrakenSettings", "KrakenSource"]
@@ -107,7 +106,7 @@ class KrakenSource(CryptoSource):
         Raises:
             RangeError: Another kind.
         """
-        talk.require_kinds(kinds, self.limits.live, self.title)
+        require_kinds(kinds, self.limits.live, self.title)
         settings = self._settings
         return KrakenTalk(
             self.name,

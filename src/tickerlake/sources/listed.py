@@ -7,7 +7,7 @@ a session has closed is proven by the exchange's calendar, or by our clock when 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
@@ -22,10 +22,10 @@ import pyarrow.compute as pc
 from tickerlake import clock
 from tickerlake.calendars import sessions
 from tickerlake.errors import ConfigError, MalformedError, TickerlakeError
-from tickerlake.records import KEYS, SCHEMAS, Kind
+from tickerlake.records import SCHEMAS
+from tickerlake.sources.answers import each_once, joined
 from tickerlake.sources.base import Answer, BarsRequest, PriceBasis, empty_answer, select
 from tickerlake.sources.columns import malformed, table_of, unnamed_interval
-from tickerlake.sources.http import Reply
 
 __all__ = [
     "INTRADAY_SECONDS",
@@ -34,14 +34,11 @@ __all__ = [
     "end_of",
     "gathered",
     "interval_of",
-    "joined",
     "key_of",
     "left_out",
     "moments",
     "ratio",
-    "received_of",
     "symbol_of",
-    "widened",
     "zone_of",
 ]
 
@@ -163,7 +160,7 @@ class Series:
         bars = table_of("bar", {**common, **told}, len(dates))
         empty = pc.and_(*(pc.is_null(bars[name]) for name in ("open", "close")))
         empty = pc.and_(empty, pc.and_(*(pc.is_null(bars[name]) for name in ("high", "low"))))
-        return _each_once(bars.filter(pc.invert(empty)))
+        return each_once(bars.filter(pc.invert(empty)))
 
     def _day_states(self, starts: pa.Array) -> pa.Array:
         days = _days(starts)
@@ -230,16 +227,6 @@ class Series:
 _UNITS: Final = {"1wk": "week", "1mo": "month"}
 
 
-def widened(request: BarsRequest) -> BarsRequest:
-    """Weeks and months are asked for from their first day on."""
-    if request.start is None or request.interval not in _UNITS:
-        return request
-    start = request.start.astimezone(UTC) if isinstance(request.start, datetime) else request.start
-    day = start.date() if isinstance(start, datetime) else start
-    back = day.weekday() if request.interval == "1wk" else day.day - 1
-    return replace(request, start=day - back * _DAY)
-
-
 def ratio(factor: float) -> tuple[float, float]:
     """New and old shares: 4.0 is 4:1, 0.333333 is 1:3, the fraction that a rounded one means."""
     near = Fraction(factor).limit_denominator(100)
@@ -279,15 +266,6 @@ def moments(
     return received, received
 
 
-def received_of(reply: Reply, provider: str) -> tuple[datetime, tuple[str, ...]]:
-    """Our clock, unless it disagrees with the provider's; a clock that was set stays as it was."""
-    now = clock.now()
-    if reply.date is None or clock.pinned_now() or abs(now - reply.date) <= _SKEW:
-        return now, ()
-    seconds = round((now - reply.date).total_seconds())
-    return reply.date, (f"our clock is {seconds:+d} s off {provider}'s, whose time was taken",)
-
-
 def gathered(answers: Iterable[Answer], request: BarsRequest) -> Answer:
     """The answers of one request's parts as one; one that failed after others is `missing`.
 
@@ -310,27 +288,6 @@ def gathered(answers: Iterable[Answer], request: BarsRequest) -> Answer:
     whole = joined(got)
     bars = select(whole.bars, request)
     return replace(whole, bars=bars, missing=(*whole.missing, *missing))
-
-
-def joined(answers: Sequence[Answer]) -> Answer:
-    """Several answers as one: of a record that two hold, the later answer's counts."""
-    if len(answers) == 1:
-        return answers[0]
-    bars = pa.concat_tables([answer.bars for answer in answers])
-    actions = pa.concat_tables([answer.actions for answer in answers])
-    return replace(
-        answers[-1],
-        bars=_last_of_key(bars, "bar").sort_by([("symbol", "ascending"), ("ts", "ascending")]),
-        actions=_last_of_key(actions, "corporate_action"),
-        notes=tuple(dict.fromkeys(note for answer in answers for note in answer.notes)),
-        missing=tuple(dict.fromkeys(part for answer in answers for part in answer.missing)),
-    )
-
-
-def _last_of_key(table: pa.Table, kind: Kind) -> pa.Table:
-    numbered = table.append_column("row", pa.array(np.arange(table.num_rows)))
-    last = numbered.group_by(list(KEYS[kind])).aggregate([("row", "max")])["row_max"]
-    return table.take(last.combine_chunks().sort())
 
 
 def interval_of(starts: pa.Array, told: str | None, provider: str) -> str:
@@ -396,13 +353,6 @@ def key_of(key: str | None, source: str, where: str) -> str:
             todo=f"get a key at {where}, and export {variable}=…",
         )
     return key
-
-
-def _each_once(table: pa.Table) -> pa.Table:
-    """Sorted by `ts`; of rows with the same, the last one counts."""
-    stamps = table["ts"].cast(pa.int64()).to_numpy()
-    _, first_from_behind = np.unique(stamps[::-1], return_index=True)
-    return table.take(pa.array(len(stamps) - 1 - first_from_behind, pa.int64()))
 
 
 def _micros(instants: pa.Array) -> npt.NDArray[np.int64]:

@@ -15,10 +15,10 @@ from typing import Literal, Protocol, runtime_checkable
 import msgspec
 import pyarrow as pa
 
-from tickerlake.errors import TickerlakeError
+from tickerlake.errors import RangeError, TickerlakeError
 from tickerlake.records import Kind
 
-__all__ = ["Dialect", "Frame", "Heard", "Live", "Suspicion"]
+__all__ = ["Dialect", "Frame", "Heard", "Live", "Suspicion", "require_kinds"]
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -103,3 +103,19 @@ class Live(Protocol):
             ConfigError: A key is missing.
         """
         ...
+
+
+def require_kinds(kinds: Sequence[Kind], live: Sequence[Kind], provider: str) -> None:
+    """Refuse kinds that do not come live.
+
+    Raises:
+        RangeError: One of them does not.
+    """
+    other = sorted(set(kinds) - set(live))
+    if other:
+        raise RangeError(
+            f"{provider} does not send {' or '.join(other)} live.",
+            expected=" ".join(live),
+            found=" ".join(kinds),
+            todo="choose others with --kinds, or another source",
+        )

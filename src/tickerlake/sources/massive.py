@@ -21,6 +21,8 @@ import pyarrow.compute as pc
 from tickerlake import clock
 from tickerlake.errors import ConfigError, NotFoundError, TickerlakeError
 from tickerlake.records import SCHEMAS, Kind
+from tickerlake.sources.answers import joined as joined_answers
+from tickerlake.sources.answers import received_of, require_symbol, widened
 from tickerlake.sources.base import (
     About,
     Answer,
@@ -35,9 +37,8 @@ from tickerlake.sources.base import (
 from tickerlake.sources.captures import is_capture, parse_capture
 from tickerlake.sources.columns import next_page
 from tickerlake.sources.http import HttpSettings, Session
-from tickerlake.sources.listed import joined as joined_answers
-from tickerlake.sources.listed import key_of, received_of
-from tickerlake.sources.live import Dialect
+from tickerlake.sources.listed import key_of
+from tickerlake.sources.live import Dialect, require_kinds
 from tickerlake.sources.massive_addresses import (
     BASE_BARS,
     EVENTS,
@@ -59,13 +60,12 @@ from tickerlake.sources.massive_recorded import bars_of, parse_recorded
 from tickerlake.sources.massive_reference import Reference, actions_of, hits_of, renames_of
 from tickerlake.sources.massive_talk import MassiveTalk
 from tickerlake.sources.recordings import plain, recorded
-from tickerlake.sources.tagged import has_tag, refuse_kinds
+from tickerlake.sources.tagged import has_tag
 from tickerlake.sources.us_market import (
     NEW_YORK,
     bars_at_most,
     new_york_midnight,
     patience,
-    widened,
 )
 
 __all__ = ["MassiveSettings", "MassiveSource"]
@@ -151,10 +151,7 @@ class MassiveSource:
             UnreachableError: Nobody answers.
         """
         self.limits.require(request.interval, source=self.name)
-        if not request.symbol.strip():
-            raise NotFoundError(
-                "A symbol is missing.", expected="a symbol", found="nothing", todo="name one"
-            )
+        require_symbol(request.symbol)
         request = widened(request)
         first, last, missing = self._period(request)
         if last < first:
@@ -264,7 +261,7 @@ class MassiveSource:
             RangeError: Another kind.
             ConfigError: The key is missing.
         """
-        refuse_kinds(kinds, self.limits.live, "Massive")
+        require_kinds(kinds, self.limits.live, "Massive")
         patience(1.0)  # loads the calendar, which the socket's reader must not wait for
         return self._talk(symbols, kinds, self.key())
 

@@ -29,6 +29,7 @@ from tickerlake.errors import (
     TickerlakeError,
     UnreachableError,
 )
+from tickerlake.sources.answers import joined, received_of, require_symbol
 from tickerlake.sources.base import About, Answer, BarsRequest, Limits, empty_answer
 from tickerlake.sources.columns import csv_rows, days_of, floats, malformed
 from tickerlake.sources.http import HttpSettings, Session, paced
@@ -36,10 +37,8 @@ from tickerlake.sources.listed import (
     Series,
     end_of,
     gathered,
-    joined,
     left_out,
     moments,
-    received_of,
     symbol_of,
     zone_of,
 )
@@ -135,10 +134,7 @@ class StooqSource:
             MalformedError, RateLimitedError, UnreachableError: As `Source.bars`.
         """
         self.limits.require(request.interval, source=self.name)
-        if not request.symbol.strip():
-            raise NotFoundError(
-                "A symbol is missing.", expected="a symbol", found="nothing", todo="name one"
-            )
+        require_symbol(request.symbol)
         with closing(Session(self._settings.base_url, self._settings, provider=_NAME)) as session:
             asks = self._asks(request)
             return gathered((self._fetch(session, request, ask) for ask in asks), request)

@@ -16,12 +16,11 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from tickerlake.errors import RangeError
-from tickerlake.records import SCHEMAS, Kind
+from tickerlake.records import SCHEMAS
 from tickerlake.sources.columns import LaxDecoder
 from tickerlake.sources.live import Frame
 
-__all__ = ["Pile", "TaggedFrames", "column", "has_tag", "refuse_kinds", "texts"]
+__all__ = ["Pile", "TaggedFrames", "column", "has_tag", "texts"]
 
 _INSTANT: Final = SCHEMAS["trade"].field("fetched_at").type
 _RAWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -123,19 +122,3 @@ def has_tag(payload: bytes, tag: str) -> bool:
         return tag in _OBJECT.decode(first)
     except (ValueError, RecursionError, IndexError):
         return False
-
-
-def refuse_kinds(kinds: Sequence[Kind], live: Sequence[Kind], provider: str) -> None:
-    """Refuse kinds that do not come live.
-
-    Raises:
-        RangeError: One of them does not.
-    """
-    other = sorted(set(kinds) - set(live))
-    if other:
-        raise RangeError(
-            f"{provider} does not send {' '.join(other)} live.",
-            expected=" ".join(live),
-            found=" ".join(kinds),
-            todo="choose other --kinds",
-        )

@@ -25,6 +25,7 @@ from tickerlake.errors import (
     TickerlakeError,
 )
 from tickerlake.records import Kind
+from tickerlake.sources.answers import joined, received_of, require_symbol
 from tickerlake.sources.base import Answer, BarsRequest, Hit, Limits
 from tickerlake.sources.captures import is_capture, parse_capture
 from tickerlake.sources.columns import decoded
@@ -33,9 +34,7 @@ from tickerlake.sources.listed import (
     INTRADAY_SECONDS,
     NEW_YORK,
     gathered,
-    joined,
     key_of,
-    received_of,
 )
 from tickerlake.sources.live import Dialect
 from tickerlake.sources.recordings import Recorded, plain, recorded
@@ -253,10 +252,7 @@ class TiingoSource:
 
     def _fetch(self, session: Session, request: BarsRequest, first: date, last: date) -> Answer:
         ticker = urllib.parse.quote(request.symbol.strip(), safe="")
-        if not ticker:
-            raise NotFoundError(
-                "A symbol is missing.", expected="a symbol", found="nothing", todo="name one"
-            )
+        require_symbol(request.symbol)
         asked = {"startDate": first.isoformat(), "endDate": last.isoformat(), "format": "json"}
         if request.interval == "1d":
             path = f"/tiingo/daily/{ticker}/prices"

@@ -27,6 +27,7 @@ from tickerlake.errors import (
     TickerlakeError,
     UnreachableError,
 )
+from tickerlake.sources.answers import joined
 from tickerlake.sources.base import About, Answer, Hit, empty_answer
 from tickerlake.sources.columns import (
     csv_rows,
@@ -42,7 +43,6 @@ from tickerlake.sources.listed import (
     Series,
     end_of,
     interval_of,
-    joined,
     left_out,
     moments,
     symbol_of,

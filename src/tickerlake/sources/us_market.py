@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
@@ -18,8 +17,8 @@ import pyarrow.compute as pc
 
 from tickerlake import clock
 from tickerlake.calendars import Session, sessions
-from tickerlake.records import KEYS, SCHEMAS, Kind, conform, is_constant
-from tickerlake.sources.base import BarsRequest
+from tickerlake.records import SCHEMAS, conform, is_constant
+from tickerlake.sources.answers import latest_of_key
 from tickerlake.sources.columns import unnamed_interval
 
 if TYPE_CHECKING:
@@ -32,12 +31,10 @@ __all__ = [
     "bars_at_most",
     "guess_interval",
     "instants",
-    "latest_of_key",
     "new_york_date",
     "new_york_midnight",
     "patience",
     "us_bars",
-    "widened",
     "with_prices",
 ]
 
@@ -61,17 +58,6 @@ _UTC: Final = pa.timestamp("us", tz="UTC")
 def instants(ts_ns: pa.Array) -> pa.Array:
     """Nanoseconds since 1970 as `ts`: UTC, cut to microseconds."""
     return pc.divide(ts_ns.cast(pa.int64()), 1000).cast(_UTC)
-
-
-def widened(request: BarsRequest) -> BarsRequest:
-    """Weeks, months and quarters are asked for from their first day on."""
-    if request.start is None or request.interval not in ("1wk", "1mo", "3mo"):
-        return request
-    day = request.start.date() if isinstance(request.start, datetime) else request.start
-    if request.interval == "1wk":
-        return replace(request, start=day - day.weekday() * _DAY)
-    month = day.month - (day.month - 1) % 3 if request.interval == "3mo" else day.month
-    return replace(request, start=day.replace(month=month, day=1))
 
 
 def new_york_date(starts: pa.Array) -> pa.Array:
@@ -233,16 +219,6 @@ def _guess_long(days: npt.NDArray[np.int64]) -> str:
     if (firsts == months.astype("datetime64[D]")).all():
         return "3mo" if not np.diff(months.astype(np.int64)).min() % 3 else "1mo"
     return "1wk" if not (steps % 7).any() else "1d"
-
-
-def latest_of_key(table: pa.Table, kind: Kind) -> pa.Table:
-    """Each key's last row, in the order of the rows: pages may overlap."""
-    keys = list(KEYS[kind])
-    if table.group_by(keys).aggregate([]).num_rows == table.num_rows:
-        return table
-    numbered = table.append_column("row", pa.array(np.arange(table.num_rows)))
-    last = numbered.group_by(keys).aggregate([("row", "max")])["row_max"]
-    return table.take(last.combine_chunks().sort())
 
 
 def _all(value: object, kind: pa.DataType, count: int) -> pa.Array:

@@ -14,16 +14,16 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import ClassVar, Final
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 
 from tickerlake import clock
-from tickerlake.errors import MalformedError, NotFoundError, RangeError, TickerlakeError
-from tickerlake.records import KEYS, Kind
+from tickerlake.errors import MalformedError, RangeError, TickerlakeError
+from tickerlake.records import Kind
+from tickerlake.sources.answers import joined, received_of, require_symbol, widened
 from tickerlake.sources.base import Answer, BarsRequest, Hit, Limits, empty_answer, select
 from tickerlake.sources.captures import is_capture, parse_capture
 from tickerlake.sources.http import HttpSettings, Reply, Session, paced
-from tickerlake.sources.live import Dialect
+from tickerlake.sources.live import Dialect, require_kinds
 from tickerlake.sources.recordings import Recorded, plain, recorded
 from tickerlake.sources.yahoo_chart import parse_chart
 from tickerlake.sources.yahoo_crumb import Crumbs
@@ -117,11 +117,8 @@ class YahooSource:
             UnreachableError: Nobody answers.
         """
         self.limits.require(request.interval, source=self.name)
-        if not request.symbol.strip():
-            raise NotFoundError(
-                "A symbol is missing.", expected="a symbol", found="nothing", todo="name one"
-            )
-        request = _widened(request)
+        require_symbol(request.symbol)
+        request = widened(request)
         now = clock.now()
         first, end, missing = self._reachable(request, now)
         answers: list[Answer] = []
@@ -140,8 +137,11 @@ class YahooSource:
                 break
         if not answers and nothing is not None:
             raise nothing
-        joined = _joined(answers)
-        return dataclasses.replace(joined, bars=select(joined.bars, request), missing=missing)
+        if not answers:
+            nothing_yet = ("the range lies in the future",)
+            return dataclasses.replace(empty_answer(), notes=nothing_yet, missing=missing)
+        whole = joined(answers)
+        return dataclasses.replace(whole, bars=select(whole.bars, request), missing=missing)
 
     def requests(self, request: BarsRequest) -> int:
         """How many requests `bars` would send now.
@@ -150,7 +150,7 @@ class YahooSource:
             RangeError: As `bars`, before it asks.
         """
         self.limits.require(request.interval, source=self.name)
-        first, end, _ = self._reachable(_widened(request), clock.now())
+        first, end, _ = self._reachable(widened(request), clock.now())
         return sum(1 for _ in self._periods(request.interval, first, end))
 
     def search(self, text: str, *, limit: int = 20) -> Sequence[Hit]:
@@ -212,8 +212,7 @@ class YahooSource:
                 lambda: self._talk([symbol] if symbol else [], every),
                 received_at=received_at,
             )
-        parts = [_parsed(one, symbol, interval, received_at) for one in recorded(payload)]
-        return parts[0] if len(parts) == 1 else _joined(parts)
+        return joined([_parsed(one, symbol, interval, received_at) for one in recorded(payload)])
 
     def dialect(self, symbols: Sequence[str], kinds: Sequence[Kind]) -> Dialect:
         """The streamer's: a ticker, whose trades merge what traded between two frames.
@@ -221,13 +220,7 @@ class YahooSource:
         Raises:
             RangeError: Another kind than trades and quotes.
         """
-        if set(kinds) - set(self.limits.live):
-            raise RangeError(
-                "Yahoo sends trades and quotes only.",
-                expected=" ".join(self.limits.live),
-                found=" ".join(kinds),
-                todo="leave out --kinds, or choose another source",
-            )
+        require_kinds(kinds, self.limits.live, "Yahoo")
         return self._talk(symbols, kinds)
 
     def _talk(self, symbols: Sequence[str], kinds: Sequence[Kind]) -> YahooTalk:
@@ -295,7 +288,7 @@ class YahooSource:
             },
         )
         recording = open_recording(_told(reply), symbol=request.symbol)
-        received, notes = _received(reply)
+        received, notes = received_of(reply, "Yahoo")
         url = without_crumb(reply.url)
         answer = parse_chart(
             dataclasses.replace(recording, period=asked, date=reply.date, url=url),
@@ -337,25 +330,8 @@ def _are_frames(payload: bytes) -> bool:
     return bool(told) and all(isinstance(one, dict) and "message" in one for one in told)
 
 
-def _received(reply: Reply) -> tuple[datetime, tuple[str, ...]]:
-    """Our clock, unless it disagrees with Yahoo's; a clock that was set stays as it was set."""
-    now = clock.now()
-    if reply.date is None or clock.pinned_now() or abs(now - reply.date) <= _SKEW:
-        return now, ()
-    seconds = round((now - reply.date).total_seconds())
-    return reply.date, (f"our clock is {seconds:+d} s off Yahoo's, whose time was taken",)
-
-
 def _instant(value: date | datetime) -> datetime:
     return value if isinstance(value, datetime) else datetime.combine(value, time(), UTC)
-
-
-def _widened(request: BarsRequest) -> BarsRequest:
-    """Weeks, months and quarters are asked for from their first day on."""
-    if request.start is None or request.interval not in ("1wk", "1mo", "3mo"):
-        return request
-    local = request.start.date() if isinstance(request.start, datetime) else request.start
-    return dataclasses.replace(request, start=anchor(local, request.interval))
 
 
 def _check_anchors(bars: pa.Table, request: BarsRequest) -> None:
@@ -370,25 +346,3 @@ def _check_anchors(bars: pa.Table, request: BarsRequest) -> None:
                 found=day.isoformat(),
                 todo="ask for 1d",
             )
-
-
-def _joined(answers: list[Answer]) -> Answer:
-    if len(answers) == 1:
-        return answers[0]
-    if not answers:
-        return dataclasses.replace(empty_answer(), notes=("the range lies in the future",))
-    return Answer(
-        bars=_newest(pa.concat_tables([answer.bars for answer in answers]), KEYS["bar"]),
-        actions=_newest(
-            pa.concat_tables([answer.actions for answer in answers]), KEYS["corporate_action"]
-        ),
-        notes=tuple(dict.fromkeys(note for answer in answers for note in answer.notes)),
-        about=answers[-1].about,
-    )
-
-
-def _newest(table: pa.Table, key: tuple[str, ...]) -> pa.Table:
-    """Each key's last row: parts of a range may overlap by the bar at their seam."""
-    numbered = table.append_column("row", pa.array(np.arange(table.num_rows)))
-    last = numbered.group_by(list(key)).aggregate([("row", "max")])["row_max"]
-    return table.take(last.combine_chunks().sort())
