@@ -6,6 +6,7 @@ import dataclasses
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -18,13 +19,21 @@ from tickerlake.errors import UnreachableError
 from tickerlake.publish import LiveReport, Publisher, publish_feed
 from tickerlake.query.known import known_actions, known_bars
 from tickerlake.records import Kind
-from tickerlake.sources import Answer, BarsRequest, Dialect, TicksRequest
+from tickerlake.sources import (
+    Answer,
+    BarsRequest,
+    Dialect,
+    Frame,
+    Heard,
+    TicksRequest,
+    empty_answer,
+)
 from tickerlake.sources.binance import BinanceSource
 from tickerlake.sources.feed import Feed, Fresh
 from tickerlake.sources.finnhub import FinnhubSource
 from tickerlake.sources.sockets import SocketSettings
 from tickerlake.testing.engine_suite import House
-from tickerlake.testing.socket_provider import Cut, Hear, Say, socket_provider
+from tickerlake.testing.socket_provider import Cut, Hear, Say, Silence, Until, socket_provider
 
 READY = '{"result":null,"id":1}'
 QUICK = SocketSettings(
@@ -135,3 +144,68 @@ def test_bars_of_history_wait_for_a_stream_like_all_others(
     house.close()
     assert len(outages) == 1
     assert dict(last.sent)["bar"] == 1
+
+
+class Breaking(FinnhubSource):
+    """Finnhub that cannot read a frame of the price 666, and whose history breaks off once."""
+
+    limits = dataclasses.replace(FinnhubSource.limits, history=("trade",))
+    asked: ClassVar[list[TicksRequest]] = []
+    pages: ClassVar[list[tuple[float, ...] | UnreachableError]] = []
+
+    def dialect(self, symbols: Sequence[str], kinds: Sequence[Kind]) -> Dialect:
+        talk = super().dialect(symbols, kinds)
+        read = talk.read
+
+        def breaking(frames: Sequence[Frame]) -> Heard:
+            if any("666" in str(frame.data) for frame in frames):
+                raise ZeroDivisionError("a frame that nobody foresaw")
+            return read(frames)
+
+        talk.read = breaking  # type: ignore[method-assign]
+        return talk
+
+    def ticks(self, request: TicksRequest) -> Iterator[Answer]:
+        self.asked.append(request)
+        began = request.start.timestamp() * 1000 + 0.5
+        while self.pages:
+            page = self.pages.pop(0)
+            if isinstance(page, UnreachableError):
+                raise page
+            rows = [
+                {"c": None, "p": price, "s": "ACME", "t": int(began + after), "v": 1}
+                for price, after in zip(page[::2], page[1::2], strict=True)
+            ]
+            frame = Frame(clock.now(), "in", "", json.dumps({"data": rows, "type": "trade"}))
+            heard = super().dialect(["ACME"], ["trade"]).read([frame])
+            yield dataclasses.replace(empty_answer(), ticks=heard.tables)
+
+
+def test_a_frame_that_breaks_our_reading_is_a_gap(stop: threading.Event) -> None:
+    """No traceback: the connection is given up there, another follows, history fills the rest.
+
+    And history that breaks off is asked for what is left, not for all of it again.
+    """
+    Breaking.asked.clear()
+    late = UnreachableError("History sleeps.", found="nobody")
+    Breaking.pages[:] = [(666.0, 1, 3.0, 2), late, (3.0, 0, 4.0, 1)]
+    gathered: list[Fresh] = []
+    released = Until()
+    steps = [Hear(), Say(trade(1)), released, Say(trade(656), trade(3)), Silence()]
+    with socket_provider(steps, [Hear(), Say(trade(5)), Silence()]) as server:
+        source = Breaking(FinnhubSource.settings_type(socket_url=server.url, api_key="k"))
+        for fresh in Feed(source, ["ACME"], ["trade"], QUICK).fresh(stop):
+            gathered.append(fresh)
+            if "trade" in fresh.tables:
+                released.event.set()
+            if any(said.event == "filled" for said in fresh.said):
+                stop.set()
+    tables = [fresh.tables["trade"] for fresh in gathered if "trade" in fresh.tables]
+    prices = [price for table in tables for price in table["price"].to_pylist()]
+    assert {11.0, 666.0, 3.0, 4.0, 15.0} <= set(prices)
+    [gap] = {said.text for fresh in gathered for said in fresh.said if said.event == "gap"}
+    assert "broke our reading" in gap
+    [filled] = [said.text for fresh in gathered for said in fresh.said if said.event == "filled"]
+    assert filled.endswith("filled from history: 4 records")
+    first, second = Breaking.asked
+    assert second.start == first.start + timedelta(milliseconds=2)

@@ -16,7 +16,15 @@ from tickerlake.sources.reach import Series
 HEARD = datetime(2024, 3, 5, 15, 30, tzinfo=UTC)
 NOW = HEARD + timedelta(hours=1)
 ACME, BETA = Series("trade", "ACME"), Series("trade", "BETA")
-OPEN = Hole("ACME", "bar", HEARD - timedelta(hours=2), HEARD - timedelta(hours=1), "a cut", "1m")
+#: Half of it is filled already.
+OPEN = Hole(
+    "ACME",
+    "trade",
+    HEARD - timedelta(hours=2),
+    HEARD - timedelta(hours=1),
+    "a cut",
+    since=HEARD - timedelta(hours=1.5),
+)
 
 
 @pytest.fixture

@@ -18,16 +18,20 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, runtime_checkable
 import pyarrow as pa
 
 from tickerlake import clock
-from tickerlake.errors import RateLimitedError, TickerlakeError, UsageError
+from tickerlake.errors import (
+    RateLimitedError,
+    TickerlakeError,
+    UnreachableError,
+    UsageError,
+)
 from tickerlake.records import Kind
 from tickerlake.sources.base import Source
 from tickerlake.sources.holes import Filled, Filler, Hole, gap_records
-from tickerlake.sources.live import Dialect, Frame, Live
+from tickerlake.sources.live import Dialect, Frame, Heard, Live
 from tickerlake.sources.reach import Reach
 from tickerlake.sources.sockets import Connection, Dropped, Line, SocketSettings
 
 if TYPE_CHECKING:
-    from tickerlake.sources.live import Heard
     from tickerlake.sources.memory import Left, Memory
 
 __all__ = ["Feed", "Fresh", "Recorded", "Said"]
@@ -120,6 +124,8 @@ class Feed:
         self._left: Sequence[Left] = ()
         self._heard_at: datetime | None = None
         self._lost_why: str | None = None
+        #: Why this connection is read no further.
+        self._fault: TickerlakeError | None = None
         self._noted: set[str] = set()
         self._connections = 0
 
@@ -195,25 +201,23 @@ class Feed:
         """One connection to its end; returns the error that the provider named, if it did."""
         error: TickerlakeError | None = None
         ready = closing = False
+        self._fault = None
         while True:
             if stop.is_set() and not closing:
                 line.close()
                 closing = True
             taken = line.take(_LOOK_SECONDS)
-            for frame in taken.frames:
-                self._record(frame, self._connections)
             if taken.dropped is not None:
                 yield self._told(self._dropped(taken.dropped), filler)
-            incoming = [frame for frame in taken.frames if frame.direction == "in"]
+            incoming = self._incoming(taken.frames)
             if incoming:
-                with line.talking:
-                    heard = talk.read(incoming)
-                line.send(heard.replies)
+                heard = self._read(line, talk, incoming)
                 at = incoming[-1].received_at
                 begins = not ready and (heard.ready or bool(heard.tables))
                 yield from self._understood(heard, at, filler, begins=begins)
                 ready = ready or begins
-                self._heard_at = at if ready else self._heard_at
+                if ready and self._fault is None:
+                    self._heard_at = at
                 if heard.error is not None:
                     error = heard.error
                     line.close()
@@ -232,6 +236,31 @@ class Feed:
             if self._recorded is None:
                 yield Fresh(said=[Said("lost", why)])
         return error
+
+    def _incoming(self, frames: Sequence[Frame]) -> list[Frame]:
+        """Those to read: all that came are recorded."""
+        for frame in frames:
+            self._record(frame, self._connections)
+        return [frame for frame in frames if frame.direction == "in" and self._fault is None]
+
+    def _read(self, line: Connection, talk: Dialect, incoming: Sequence[Frame]) -> Heard:
+        """What frames say. A fault of ours ends the connection, not the flow.
+
+        What follows on the connection is not read: a hole begins there.
+        """
+        try:
+            with line.talking:
+                heard = talk.read(incoming)
+            line.send(heard.replies)
+        except Exception as error:  # noqa: BLE001 - whatever it is, other frames are readable
+            self._fault = UnreachableError(
+                f"A frame of {self._provider} broke our reading.",
+                expected="frames that we can read, or pass over",
+                found=f"{type(error).__name__}: {str(error)[:200]}",
+                todo="report it, with a file of `tickerlake capture record`",
+            )
+            return Heard(error=self._fault)
+        return heard
 
     def _understood(
         self, heard: Heard, at: datetime, filler: Filler, *, begins: bool

@@ -9,11 +9,12 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tickerlake import clock
 from tickerlake.errors import TickerlakeError, UnreachableError
@@ -42,6 +43,8 @@ class Hole:
     why: str
     #: Of bars: their length.
     interval: str | None = None
+    #: What lies before it has been filled already.
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +101,15 @@ class Filler:
         #: Few pages wait here, however slowly they are taken.
         self._done: queue.Queue[Filled] = queue.Queue(_PAGES_MAX)
         self._stop = threading.Event()
-        self._open: dict[Hole, None] = {}
+        #: Each with how far it is filled by what was handed out.
+        self._open: dict[Hole, Hole] = {}
         self._thread: threading.Thread | None = None
 
     def ask(self, holes: Sequence[Hole]) -> None:
         """Put holes in line; those that history cannot fill are answered all the same."""
         for hole in holes:
             if hole not in self._open:
-                self._open[hole] = None
+                self._open[hole] = hole
                 self._holes.put(hole)
         if self._thread is None and holes:
             self._thread = threading.Thread(target=self._work, name="gap filler", daemon=True)
@@ -122,12 +126,14 @@ class Filler:
         for one in found:
             if one.filled is not None:
                 self._open.pop(one.hole, None)
+            elif one.table is not None and one.hole.kind != "bar":  # bars come all at once
+                self._open[one.hole] = _beyond(self._open[one.hole], one.table)
         return found
 
     @property
     def open(self) -> Sequence[Hole]:
-        """Those about which the last word is still to come."""
-        return tuple(self._open)
+        """Those about which the last word is still to come, as far as they are."""
+        return tuple(self._open.values())
 
     def close(self) -> None:
         """Leave the rest open; a request that is on its way has a few seconds."""
@@ -163,12 +169,13 @@ class Filler:
         if why_not is not None:
             return Filled(hole, filled=False, reason=f"{hole.why}; not filled: {why_not}")
         settings, pause = self._settings, self._settings.backfill_pause_seconds
+        progress = _Progress(hole)
         self._wait_for_history(hole)
         for attempt in range(1, settings.backfill_attempts_max + 1):
             if self._stop.is_set():
                 return None
             try:
-                fetched = self._fetched(hole)
+                fetched = self._fetched(progress)
             except TickerlakeError as error:
                 why_not = error.problem
                 if not isinstance(error, UnreachableError):
@@ -178,9 +185,9 @@ class Filler:
             else:
                 if fetched is None:
                     return None
-                records, missing = fetched
+                missing = fetched
                 if not missing:
-                    said = f"{hole.why}; filled from history: {records} records"
+                    said = f"{hole.why}; filled from history: {progress.records} records"
                     return Filled(hole, filled=True, reason=said)
                 why_not = "; ".join(missing)
                 break
@@ -204,27 +211,54 @@ class Filler:
         while not self._stop.is_set() and clock.now() < ripe:
             self._stop.wait(min(_LOOK_SECONDS, (ripe - clock.now()).total_seconds() + 0.001))
 
-    def _fetched(self, hole: Hole) -> tuple[int, tuple[str, ...]] | None:
-        """How many records came, and what did not; None where it was stopped before the end."""
-        source, end = self._source, hole.end + timedelta(microseconds=1)
+    def _fetched(self, progress: _Progress) -> tuple[str, ...] | None:
+        """What did not come; None where it was stopped before the end."""
+        source, hole = self._source, progress.hole
+        start, end = progress.rest.since or hole.start, hole.end + timedelta(microseconds=1)
         if hole.kind == "bar":
             answer = source.bars(BarsRequest(hole.symbol, hole.interval or "1m", hole.start, end))
-            if not self._put(Filled(hole, answer.bars)):
-                return None
-            return answer.bars.num_rows, answer.missing
+            progress.records = answer.bars.num_rows
+            return answer.missing if self._put(Filled(hole, answer.bars)) else None
         assert isinstance(source, Ticks)  # noqa: S101 - `_out_of_reach` has looked
         kind: Literal["trade", "quote"] = "trade" if hole.kind == "trade" else "quote"
-        records = 0
         missing: tuple[str, ...] = ()
-        for answer in source.ticks(TicksRequest(hole.symbol, kind, hole.start, end)):
+        for answer in source.ticks(TicksRequest(hole.symbol, kind, start, end)):
             table = answer.ticks.get(hole.kind)
             if table is not None:
                 page = Filled(hole, _as_live(table, source.limits.live_unit_ns))
                 if self._stop.is_set() or not self._put(page):
                     return None
-                records += table.num_rows
+                progress.add(table)
             missing += answer.missing
-        return records, missing
+        return missing
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far history has come: what fails in the middle goes on from there.
+
+    Asked for from the beginning again, a long hole would come again beyond what delivery knows for
+    a repeat.
+    """
+
+    hole: Hole
+    rest: Hole = field(init=False)
+    records: int = 0
+
+    def __post_init__(self) -> None:
+        self.rest = self.hole
+
+    def add(self, page: pa.Table) -> None:
+        """A page was handed out."""
+        self.rest = _beyond(self.rest, page)
+        self.records += page.num_rows
+
+
+def _beyond(hole: Hole, page: pa.Table) -> Hole:
+    """What is left of a hole after a page; pages come in order of time."""
+    newest = pc.max(page["ts"]).as_py()
+    since = hole.since or hole.start
+    return hole if newest is None else replace(hole, since=min(max(since, newest), hole.end))
 
 
 def _as_live(table: pa.Table, unit_ns: int) -> pa.Table:
