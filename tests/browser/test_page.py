@@ -186,7 +186,8 @@ def test_enter_takes_what_fits_the_text_not_what_is_still_listed(
 ) -> None:
     """While providers are asked the list says so, and Enter waits for what they tell."""
     told = threading.Event()
-    hit = {"symbol": "ZEBRA", "provider": "acme", "provider_symbol": "ZEBRA", "name": "Zebra Inc"}
+    name = "Zebra Aktiengesellschaft und Partner Holding International"
+    hit = {"symbol": "ZEBRA", "provider": "acme", "provider_symbol": "ZEBRA", "name": name}
 
     def find(text: str, /, *, ask: bool | None) -> list[dict[str, object]]:
         if text.startswith("z") and ask is not False:
@@ -203,7 +204,11 @@ def test_enter_takes_what_fits_the_text_not_what_is_still_listed(
         expect(page.locator(".symbols")).to_have_text("Asking providers …")
         told.set()
         expect(page).to_have_url(re.compile("/chart/ZEBRA$"))
-        expect(page.locator(".symbols a")).to_contain_text(["ZEBRAZebra Inc"])
+        listed = page.locator(".symbols a")
+        expect(listed).to_contain_text([f"ZEBRAacme · {name}"])
+        box = listed.bounding_box()
+        assert box is not None
+        assert box["height"] < 60  # symbol and name, a line each
         page.close()
 
 

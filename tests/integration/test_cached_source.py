@@ -56,6 +56,17 @@ def test_offline_gives_what_was_given(tmp_path: Path) -> None:
     assert offline(tmp_path).bars(part).bars.equals(given.bars.slice(1, 2))
 
 
+def test_offline_says_what_damage_took(tmp_path: Path) -> None:
+    """Rows that cannot be read are told as missing: offline nobody can bring them again."""
+    CachedSource(open_source("sample"), tmp_path).bars(FB)
+    (file,) = tmp_path.glob("rows/*")
+    file.write_bytes(b"")
+    answer = offline(tmp_path).bars(FB)
+    assert answer.bars.num_rows == 0
+    (part,) = answer.missing
+    assert part.startswith("FB 1d: what a damaged file of the cache held")
+
+
 def test_what_was_never_fetched_is_not_there(tmp_path: Path) -> None:
     """An empty cache, another symbol or interval: the error says to fetch first."""
     with pytest.raises(NotFoundError, match="without --offline"):

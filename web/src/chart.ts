@@ -26,7 +26,7 @@ export class Chart {
   constructor(box: HTMLElement, pointed: (time: number | null) => void) {
     this.chart = createChart(box, {
       autoSize: true,
-      timeScale: { rightOffset: 4, minBarSpacing: 0.3 },
+      timeScale: { rightOffset: 4, minBarSpacing: 0.3, maxBarSpacing: 40 },
       crosshair: { mode: 0 },
     });
     this.candles = this.chart.addSeries(CandlestickSeries, { borderVisible: false }, 0);

@@ -24,6 +24,11 @@ function secondsOf(row: SymbolRow): number {
   return row.ts === null ? Number.NEGATIVE_INFINITY : Date.parse(row.ts) / 1000;
 }
 
+/** What tells symbols apart that the lake does not hold: listings of one company look alike. */
+function besideOf(row: SymbolRow): string {
+  return [row.exchange ?? row.provider, row.name].filter(Boolean).join(" · ");
+}
+
 function titleOf(row: SymbolRow): string {
   const known = [row.name, row.exchange, row.provider].filter(Boolean).join(" · ");
   return row.stored ? known : `${known}: no bars here yet; tickerlake publish ${row.symbol}`;
@@ -187,7 +192,7 @@ export class SymbolList {
       const last = h("span", { class: "last" });
       const change = h("span", { class: "change" });
       const twice = rows.some((other) => other !== row && other.symbol === row.symbol);
-      const beside = row.stored ? twice && row.provider : (row.name ?? row.provider);
+      const beside = row.stored ? twice && row.provider : besideOf(row);
       const link = h(
         "a",
         {

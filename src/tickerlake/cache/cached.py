@@ -149,9 +149,12 @@ class CachedSource:
             )
         answer = answer_from(self._store, look, self.limits, rows)
         notes = (f"{request.symbol} {request.interval}: from the cache alone", *answer.notes)
+        missing = answer.missing
         if damaged:
-            notes += (f"{len(damaged)} damaged files of the cache were left out: cache repair",)
-        return dataclasses.replace(answer, notes=notes)
+            files = "a damaged file" if len(damaged) == 1 else f"{len(damaged)} damaged files"
+            name = f"{request.symbol} {request.interval}"
+            missing += (f"{name}: what {files} of the cache held (fetch without --offline)",)
+        return dataclasses.replace(answer, notes=notes, missing=missing)
 
     def plan(self, requests: Sequence[BarsRequest]) -> Plan:
         """What `bars` of each would send now, and what it would cost; asks nobody.

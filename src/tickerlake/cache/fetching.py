@@ -99,10 +99,9 @@ class Fetching:
             _, damaged = self._store.rows(series)
             if damaged:
                 self._store.set_aside(series, damaged)
-                self._notes.append(
-                    f"{len(damaged)} damaged files of the cache were set aside; what they held is"
-                    " asked for again"
-                )
+                n = len(damaged)
+                files = "a damaged file was" if n == 1 else f"{n} damaged files were"
+                self._notes.append(f"cache: {files} set aside; what was lost is asked for again")
         return self._look(request)
 
     def _denied(self, look: Look) -> bool:

@@ -173,5 +173,7 @@ def _unknown_symbol(symbol: str, known: list[str]) -> NotFoundError:
         f"There are no bars of {symbol!r}.",
         expected="a symbol that the lake or the stream holds",
         found=repr(symbol),
-        todo=f"did you mean {', '.join(near)}?" if near else f"publish {symbol}, then look again",
+        todo=f"did you mean {', '.join(near)}?"
+        if near
+        else f"tickerlake publish {symbol}, then look again",
     )

@@ -63,8 +63,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 def _tell(text: str, found: Found, arguments: argparse.Namespace, output: Output) -> None:
     if not found.matches:
-        where = "nothing that is known" if arguments.offline else "no symbol"
-        output.note(f"{where} fits {text!r}".capitalize() + ".")
+        where = "Nothing that is known" if arguments.offline else "No symbol"
+        output.note(f"{where} fits {text!r}.")
     elif not found.asked:
         what = counted(len(found), "symbol")
         output.note(f"{what} known already; nobody was asked (--refresh asks).")
