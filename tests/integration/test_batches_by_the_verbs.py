@@ -69,10 +69,11 @@ def test_a_refused_key_is_told_once_and_not_sent_for_each_symbol(
         text = f'base_url = "{server.base_url}"\ncorporate_actions = false\n'
         (workspace / "tickerlake.toml").write_text(f"[sources.massive]\n{text}")
         many = [f"S{n}" for n in range(20)]
-        assert main(["fetch", *many, "--source", "massive", *RANGE]) == 2
-        assert server.count() == 3
-    said = capsys.readouterr().err
-    assert said.count("does not accept the key") == 1, said
+        for asked, verb in enumerate(("fetch", "publish"), start=1):
+            assert main([verb, *many, "--source", "massive", *RANGE]) == 2
+            assert server.count() == 3 * asked
+            said = capsys.readouterr().err
+            assert said.count("does not accept the key") == 1, said
 
 
 def test_long_ranges_of_minutes_go_in_smaller_batches() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tickerlake.errors import ConfigError, PartlyDoneError, TickerlakeError
-from tickerlake.sources import batched
+from tickerlake.errors import PartlyDoneError, TickerlakeError
+from tickerlake.sources import Refusals, batched
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from tickerlake.cli.steps import Steps
     from tickerlake.search import Followed
     from tickerlake.sources import Answer, BarsRequest
-
-#: So many symbols in a row that are refused for the same reason, the key: the others would be, too.
-_REFUSALS_MAX = 3
 
 __all__ = ["Fetched", "fetch"]
 
@@ -83,13 +80,13 @@ def fetch(
         on_answer: Told of each answer, with its source and symbol.
     """
     fetched = into
-    refusals: list[ConfigError] = []
+    refusals = Refusals()
     for group in batched(requests, source.limits):
         if stopped():
             fetched.left += [request.symbol for request in group]
             continue
-        if len(refusals) >= _REFUSALS_MAX:
-            fetched.failures |= {request.symbol: refusals[-1] for request in group}
+        if refusals.final is not None:
+            fetched.failures |= dict.fromkeys((one.symbol for one in group), refusals.final)
             steps.end(len(group))
             continue
         steps.begin(_title(group), _total(source, group, steps))
@@ -101,23 +98,13 @@ def fetch(
             fetched.left += [request.symbol for request in group]
             continue
         for request, answer in found:
+            refusals.told(answer)
             if isinstance(answer, TickerlakeError):
                 fetched.failures[request.symbol] = answer
                 continue
             _note(fetched, request, answer, keep=keep)
             on_answer(source.name, request.symbol, answer)
-        refusals = _refusals([*refusals, *(answer for _, answer in found)])
         steps.end(len(group))
-
-
-def _refusals(told: Sequence[Answer | TickerlakeError]) -> list[ConfigError]:
-    """The newest in a row that say the same of the configuration: of its key, or its plan."""
-    found: list[ConfigError] = []
-    for one in reversed(told):
-        if not isinstance(one, ConfigError) or (found and str(one) != str(found[0])):
-            break
-        found.append(one)
-    return found
 
 
 def _title(group: Sequence[BarsRequest]) -> str:

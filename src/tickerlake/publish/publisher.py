@@ -16,7 +16,7 @@ from tickerlake.publish.news import News, new_actions, new_bars
 from tickerlake.publish.replay import replay
 from tickerlake.publish.reports import Chosen, Event, PublishReport, Put
 from tickerlake.records import SCHEMAS, Kind, conform, dead_reasons
-from tickerlake.sources import Batches, batched
+from tickerlake.sources import Batches, Refusals, batched
 
 if TYPE_CHECKING:
     from tickerlake.sources import Answer, BarsRequest, Source
@@ -87,12 +87,18 @@ class Publisher:
             stop: Set it, and what was begun is finished and reported.
         """
         run = _Run(self, every_seconds, limit, stop)
+        refusals = Refusals()
         for group in batched(requests, self._source.limits):
             if run.is_over():
                 break
+            if refusals.final is not None:
+                for request in group:
+                    run.fail(request.symbol, refusals.final)
+                continue
             for symbol, answer in self._answers(group):
                 if run.is_over():
                     break
+                refusals.told(answer)
                 if isinstance(answer, TickerlakeError):
                     run.fail(symbol, answer)
                 else:

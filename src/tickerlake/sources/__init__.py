@@ -18,7 +18,7 @@ from tickerlake.sources.base import (
     empty_answer,
     select,
 )
-from tickerlake.sources.batching import batched
+from tickerlake.sources.batching import Refusals, batched
 from tickerlake.sources.live import Dialect, Frame, Heard, Live, Suspicion
 from tickerlake.sources.registry import names, open_source
 
@@ -35,6 +35,7 @@ __all__ = [
     "Limits",
     "Lists",
     "Live",
+    "Refusals",
     "Rename",
     "Renames",
     "Searches",

@@ -7,15 +7,41 @@ from datetime import datetime
 from typing import Final
 
 from tickerlake import clock
+from tickerlake.errors import ConfigError
 from tickerlake.sources.base import BarsRequest, Limits
 
-__all__ = ["batched"]
+__all__ = ["Refusals", "batched"]
 
 #: So many bars of one batch may be in memory at once, roughly: 150 bytes each.
 _BARS_MAX: Final = 2_000_000
 _MINUTES: Final = {"m": 1, "h": 60}
 #: From 4:00 to 20:00, as the longest session of a stock is.
 _MINUTES_A_DAY: Final = 960
+
+
+#: So many symbols in a row, and the others would be refused as well.
+_REFUSALS_MAX: Final = 3
+
+
+class Refusals:
+    """Whether it is of use to send the key for further symbols."""
+
+    def __init__(self) -> None:
+        self._newest: list[ConfigError] = []
+
+    @property
+    def final(self) -> ConfigError | None:
+        """What was said of the key, or the plan, in the same words of several symbols in a row."""
+        return self._newest[-1] if len(self._newest) >= _REFUSALS_MAX else None
+
+    def told(self, answer: object) -> None:
+        """One symbol's answer or error."""
+        if not isinstance(answer, ConfigError):
+            self._newest = []
+        elif self._newest and str(answer) != str(self._newest[-1]):
+            self._newest = [answer]
+        else:
+            self._newest.append(answer)
 
 
 def batched(requests: Iterable[BarsRequest], limits: Limits) -> Iterator[list[BarsRequest]]:
