@@ -204,8 +204,8 @@ _RULES: Final = (
           statuses=(404,), words=("invalid symbol", "asset not found")),
     Rule(ConfigError, "Alpaca does not accept the key.",
           "set TICKERLAKE_SOURCES_ALPACA_API_KEY and TICKERLAKE_SOURCES_ALPACA_API_SECRET; keys "
-          "for paper trading and for live trading are different ones; a feed that the plan lacks is "
-          "refused in the same words: a free one has feed = \"iex\" live",
+          "for paper trading and for live trading are different ones; a feed that the plan lacks "
+          "is refused in the same words: a free one has feed = \"iex\" live",
           statuses=(401, 403), words=("forbidden", "unauthorized")),
     Rule(RangeError, "Alpaca does not give {name} for this range.", "ask for another range",
           words=("end should", "start should", "invalid start", "invalid end", "timeframe")),
