@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from stock_double import Stock, told
@@ -104,6 +105,28 @@ def test_an_empty_answer_is_as_old_as_its_providers_clock(tmp_path: Path) -> Non
     for count in (1, 2):
         assert cached.bars(BarsRequest("ACME", "1d", *days)).bars.num_rows == 0
         assert len(stock.asked) == count
+
+
+def test_a_clock_that_was_set_back_forgets_what_it_said_of_the_future(
+    now: Now, tmp_path: Path
+) -> None:
+    """Fetched with a clock three months ahead: what is quiet "until June" is asked for in March."""
+    stock = Stock()
+    cached = CachedSource(stock, tmp_path)
+    real = datetime(2024, 3, 6, 22, tzinfo=UTC)
+
+    def as_of_real(answer: Answer) -> Answer:
+        bars = answer.bars.filter(pc.less(answer.bars["ts"], pa.scalar(real)))
+        return dataclasses.replace(
+            answer, bars=bars, about=dataclasses.replace(answer.about, as_of=real)
+        )
+
+    stock.meddle = as_of_real
+    now("2024-06-03T16:00:00Z")
+    assert cached.bars(DAYS).bars.num_rows == 45
+    stock.meddle = lambda answer: answer
+    now("2024-03-08T22:00:00Z")
+    assert cached.bars(DAYS).bars.num_rows == 47
 
 
 def test_suspect_prices_of_a_part_leave_the_rest_suspect(now: Now, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ class Case:
         """What the answer replaces; of an open ask, all that follows."""
         return self.look.span_of(self.ask)
 
-    def quiet(self, market: Market, series: Series, as_of: int) -> tuple[int, int] | None:
+    def quiet(self, market: Market, series: Series, as_of: int) -> tuple[int, int, int] | None:
         """Beyond the horizon all is told for a while, if it was asked for."""
         if not self.ask.is_open:
             return series.held.quiet
@@ -71,7 +71,7 @@ class Case:
         horizon = market.horizon(as_of, interval)
         behind = horizon < market.horizon(now, interval)  # the provider's clock
         until = now + self.live if behind else market.quiet_until(now, self.live)
-        return min(horizon, self.ask.end), until
+        return min(horizon, self.ask.end), until, now
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +263,7 @@ def _quarantined(
     ]
     rechecks = (*others, Recheck(low, high, now + wait, "suspect", tries))
     covered = series.held.coverage | Coverage.of([part])
-    quiet = (high, now + wait) if case.ask.is_open else series.held.quiet
+    quiet = (high, now + wait, now) if case.ask.is_open else series.held.quiet
     why = f"prices from {instant(low):%F} on contradict what is held, and no event explains it"
     change = Change(
         replace(series, held=Held(covered, rechecks, quiet)),

@@ -18,7 +18,6 @@ __all__ = ["as_of_answer", "identified", "market_of"]
 
 _TRAITS: Final[tuple[str, ...]] = ("instrument_type", "currency", "exchange", "isin", "figi")
 _SKEW: Final = 60 * SECOND
-_TWO_HOURS: Final = 7200 * SECOND
 
 
 def market_of(series: Series, limits: Limits, *, extended: bool) -> Market:
@@ -59,8 +58,8 @@ def as_of_answer(answer: Answer, now: int) -> tuple[int, tuple[str, ...]]:
     if answer.about.as_of is None:
         return now, ()
     told = micros(answer.about.as_of)
-    if clock.pinned_now() is not None:  # its HTTP Date knows nothing of the story's time
-        return (told, ()) if 0 <= now - told <= _TWO_HOURS else (now, ())
+    if clock.pinned_now() is not None:  # its HTTP Date knows nothing of a story of the past
+        return min(told, now), ()
     if told - now > _SKEW:
         seconds = (told - now) // SECOND
         return told, (f"our clock is {seconds} s behind the provider's, whose time was taken",)

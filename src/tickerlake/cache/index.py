@@ -378,9 +378,15 @@ def _series(row: Sequence[Any]) -> Series:
         held=Held(
             Coverage.from_json(row[13]),
             tuple(Recheck(*item) for item in json.loads(row[14])),
-            tuple(json.loads(row[15])) if row[15] else None,
+            _quiet(json.loads(row[15])) if row[15] else None,
         ),
     )
+
+
+def _quiet(told: Sequence[int]) -> tuple[int, int, int]:
+    """Earlier versions did not write since when."""
+    start, until, *since = told
+    return start, until, since[0] if since else -(2**62)
 
 
 def _apply(index: sqlite3.Connection, change: Change) -> Series:

@@ -53,11 +53,15 @@ class Recheck:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What is held of one series. `quiet` = (from, until): beyond `from` all is told until then."""
+    """What is held of one series.
+
+    `quiet` = (from, until, since): beyond `from` all is told until then, for whoever asks after
+    `since`. Before that our clock was wrong when it was said, and it counts for nothing.
+    """
 
     coverage: Coverage = field(default_factory=Coverage)
     rechecks: tuple[Recheck, ...] = ()
-    quiet: tuple[int, int] | None = None
+    quiet: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ class Sketch:
 def gaps(held: Held, wanted: tuple[int, int], now: int) -> Coverage:
     """What is wanted and not held, or due; needs no calendar."""
     known = held.coverage
-    if held.quiet is not None and now < held.quiet[1]:
+    if held.quiet is not None and held.quiet[2] <= now < held.quiet[1]:
         known |= Coverage.of([(held.quiet[0], max(held.quiet[0], wanted[1]))])
     missing = Coverage.of([wanted]) - known
     return missing | Coverage.of(
