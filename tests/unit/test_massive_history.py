@@ -20,7 +20,7 @@ from massive_double import (
     nanoseconds,
     weekdays,
 )
-from tickerlake.cache import CachedSource
+from tickerlake.cache import CachedSource, known_series
 from tickerlake.errors import (
     ConfigError,
     MalformedError,
@@ -392,4 +392,24 @@ def test_a_range_before_the_plans_is_not_remembered_as_empty(
                 cached.bars(whole)
         later = dataclasses.replace(whole, start=date(2024, 1, 2))
         assert cached.bars(later).bars.num_rows == 19
+        cached.close()
+
+
+def test_small_letters_are_another_share(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """ACpA is a preferred share, ACPA another firm: the cache keeps them apart."""
+    monkeypatch.setenv("TICKERLAKE_NOW", "2024-03-01T23:00:00Z")
+    days = (date(2024, 1, 2), date(2024, 1, 3))
+    closes = {"ACpA": 9.5, "ACPA": 11.0}
+    bars = {
+        symbol: [bar(milliseconds(day), close=close) for day in days]
+        for symbol, close in closes.items()
+    }
+    with massive_server(Massive(bars), **QUIET) as (source, server):
+        cached = CachedSource(source, tmp_path)
+        for symbol, close in (*closes.items(), *closes.items()):
+            found = cached.bars(BarsRequest(symbol, "1d", *days)).bars
+            assert found["symbol"].to_pylist() == [symbol] * 2
+            assert found["close"].to_pylist() == [close] * 2
+        assert server.count() == 2
+        assert {one.symbol for one in known_series(tmp_path)} == set(closes)
         cached.close()

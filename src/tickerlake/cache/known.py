@@ -56,7 +56,7 @@ def _spelled(index: Index, folder: Path, series: Series) -> str:
             rows = read_rows(folder / "rows", file, "bar")
             if rows is not None and rows.num_rows:
                 symbol = str(rows["symbol"][0].as_py())
-                return symbol if symbol.upper() == series.key.symbol else series.key.symbol
+                return symbol if symbol.upper() == series.key.symbol.upper() else series.key.symbol
     return series.key.symbol
 
 

@@ -107,7 +107,8 @@ def look_at(
     """Look a request up; reads no rows, and asks for no calendar unless something is missing."""
     intraday = is_intraday(request.interval)
     session = "extended" if extended and intraday else "regular"
-    symbol = request.symbol.strip().upper()
+    symbol = request.symbol.strip()
+    symbol = symbol if limits.case_matters else symbol.upper()
     key = Key(source, symbol, "bar", request.interval, session)
     series = store.index.current(key) or _unheld(store, key, limits)
     actions = None

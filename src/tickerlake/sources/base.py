@@ -146,6 +146,8 @@ class Limits:
     identifiers: tuple[str, ...] = ()
     #: On this machine: asking costs nothing, so the cache always asks.
     local: bool = False
+    #: Symbols in other letters are others: TpA and TPA. Else the cache holds them as one.
+    case_matters: bool = False
 
     def require(self, interval: str, *, source: str) -> None:
         """Refuse an interval that the provider does not have.

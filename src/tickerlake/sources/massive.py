@@ -134,6 +134,7 @@ class MassiveSource:
             history=("bar", "trade", "quote", "corporate_action"),
             live=("trade", "quote", "bar"),
             live_unit_ns=1_000_000,
+            case_matters=True,
         )
 
     def bars(self, request: BarsRequest) -> Answer:
