@@ -208,6 +208,27 @@ def test_a_feed_that_lags_more_than_it_says_loses_nothing() -> None:
     assert newest["BETA"] - timedelta(minutes=1) < asked["BETA"] <= newest["BETA"]
 
 
+def test_what_one_gap_has_filled_is_not_asked_for_again_by_the_next() -> None:
+    """Two cuts in a row overlap by their margins: the second asks from the end of the first."""
+    with gathering(
+        [Hear(), Say(trade(1)), Cut()],
+        [Hear(), Say(trade(2)), (second := Until()), Cut()],
+        [Hear(), Say(trade(3))],
+        make=lambda server: remembering(server, from_history(2), from_history(3)),
+    ) as (got, _):
+
+        def enough(got: Gathered) -> bool:
+            if got.said("filled"):
+                second.event.set()
+            return len(got.said("filled")) >= 2
+
+        got.until(enough)
+    first, last = Remembering.asked
+    assert last.start == first.end - timedelta(microseconds=1)
+    assert last.end > first.end
+    assert [gap["filled"] for gap in got.rows("gap")] == [False, True, False, True]
+
+
 def test_a_gap_that_history_cannot_fill_says_why() -> None:
     """What history says for good is the reason; the records of the socket are not touched."""
     with gathering(

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -30,6 +31,7 @@ __all__ = ["Filled", "Filler", "Hole", "gap_records"]
 _LAST_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 0.1
 _PAGES_MAX: Final = 8
+_FILLED_MAX: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,8 @@ class Filler:
         #: Few pages wait here, however slowly they are taken.
         self._done: queue.Queue[Filled] = queue.Queue(_PAGES_MAX)
         self._stop = threading.Event()
+        #: What history has told by now, by series.
+        self._filled: dict[tuple[Kind, str], deque[tuple[datetime, datetime]]] = {}
         #: Each with how far it is filled by what was handed out.
         self._open: dict[Hole, Hole] = {}
         self._thread: threading.Thread | None = None
@@ -169,7 +173,7 @@ class Filler:
         if why_not is not None:
             return Filled(hole, filled=False, reason=f"{hole.why}; not filled: {why_not}")
         settings, pause = self._settings, self._settings.backfill_pause_seconds
-        progress = _Progress(hole)
+        progress = _Progress(hole, *self._unasked(hole))
         self._wait_for_history(hole)
         for attempt in range(1, settings.backfill_attempts_max + 1):
             if self._stop.is_set():
@@ -187,6 +191,8 @@ class Filler:
                     return None
                 missing = fetched
                 if not missing:
+                    filled = self._filled.setdefault(_series(hole), deque(maxlen=_FILLED_MAX))
+                    filled.append((hole.start, hole.end))
                     said = f"{hole.why}; filled from history: {progress.records} records"
                     return Filled(hole, filled=True, reason=said)
                 why_not = "; ".join(missing)
@@ -211,10 +217,26 @@ class Filler:
         while not self._stop.is_set() and clock.now() < ripe:
             self._stop.wait(min(_LOOK_SECONDS, (ripe - clock.now()).total_seconds() + 0.001))
 
+    def _unasked(self, hole: Hole) -> tuple[datetime, datetime]:
+        """The hole without what another one of its series has filled; its ends meet if all is.
+
+        What comes twice far apart is beyond what delivery knows for a repeat.
+        """
+        start, end = hole.since or hole.start, hole.end
+        if hole.kind == "bar":  # one that ran when it was asked for is another by now
+            return start, end
+        for first, last in sorted(self._filled.get(_series(hole), ())):
+            if first <= start <= last:
+                start = min(last, end)
+        for first, last in sorted(self._filled.get(_series(hole), ()), reverse=True):
+            if first <= end <= last:
+                end = max(first, start)
+        return start, end
+
     def _fetched(self, progress: _Progress) -> tuple[str, ...] | None:
         """What did not come; None where it was stopped before the end."""
         source, hole = self._source, progress.hole
-        start, end = progress.rest.since or hole.start, hole.end + timedelta(microseconds=1)
+        end = progress.end + timedelta(microseconds=1)
         if hole.kind == "bar":
             answer = source.bars(BarsRequest(hole.symbol, hole.interval or "1m", hole.start, end))
             progress.records = answer.bars.num_rows
@@ -222,7 +244,7 @@ class Filler:
         assert isinstance(source, Ticks)  # noqa: S101 - `_out_of_reach` has looked
         kind: Literal["trade", "quote"] = "trade" if hole.kind == "trade" else "quote"
         missing: tuple[str, ...] = ()
-        for answer in source.ticks(TicksRequest(hole.symbol, kind, start, end)):
+        for answer in source.ticks(TicksRequest(hole.symbol, kind, progress.start, end)):
             table = answer.ticks.get(hole.kind)
             if table is not None:
                 page = Filled(hole, _as_live(table, source.limits.live_unit_ns))
@@ -235,23 +257,21 @@ class Filler:
 
 @dataclass(slots=True)
 class _Progress:
-    """How far history has come: what fails in the middle goes on from there.
-
-    Asked for from the beginning again, a long hole would come again beyond what delivery knows for
-    a repeat.
-    """
+    """What of a hole is still to be asked for: what fails in the middle goes on from there."""
 
     hole: Hole
-    rest: Hole = field(init=False)
+    start: datetime
+    end: datetime
     records: int = 0
 
-    def __post_init__(self) -> None:
-        self.rest = self.hole
-
     def add(self, page: pa.Table) -> None:
-        """A page was handed out."""
-        self.rest = _beyond(self.rest, page)
+        """A page was handed out; pages come in order of time."""
+        self.start = min(max(self.start, pc.max(page["ts"]).as_py() or self.start), self.end)
         self.records += page.num_rows
+
+
+def _series(hole: Hole) -> tuple[Kind, str]:
+    return hole.kind, hole.symbol
 
 
 def _beyond(hole: Hole, page: pa.Table) -> Hole:
