@@ -100,6 +100,16 @@ CASES = [
 ]
 
 
+def test_only_chosen_kinds_come_whatever_is_sent() -> None:
+    """Trades were asked for: quotes that come all the same, as in a recording, are left out."""
+    quote = {"u": 5, "s": "ACMEUSDT", "b": "0.1", "B": "3", "a": "0.2", "A": "4"}
+    frames = {"stream": "acmeusdt@bookTicker", "data": quote}, binance_frame(4800)
+    with feeding("binance", doubles.binance, "ACMEUSDT", *frames) as (feed, _, _):
+        got = gathered(feed, lambda got: bool(rows(got, "trade")))
+    assert len(rows(got, "trade")) == 1
+    assert rows(got, "quote") == []
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_hole_in_the_numbers_is_filled_over_rest(case: Case) -> None:
     """Trades that the socket left out come from history, and both tell one trade alike."""

@@ -113,6 +113,8 @@ class Feed:
         self._recorded = source if isinstance(source, Recorded) else None
         self._provider = source.name if self._recorded is None else self._recorded.provider
         self._symbols, self._kinds = tuple(symbols), tuple(kinds or source.limits.live)
+        #: Empty: all that comes, also what a recording holds beside what is sent live.
+        self._chosen = frozenset(kinds)
         self._settings = settings or SocketSettings()
         self._patient = patient
         self._record = record or (lambda _frame, _connection: None)
@@ -275,12 +277,14 @@ class Feed:
         yield self._told(self._reach.suspected(heard.suspicions), filler)
 
     def _fresh(self, heard: Heard, received_at: datetime) -> Fresh:
-        for kind, table in heard.tables.items():
+        chosen = self._chosen or heard.tables.keys()
+        tables = {kind: table for kind, table in heard.tables.items() if kind in chosen}
+        for kind, table in tables.items():
             self._reach.take(kind, table, received_at)
         said = [Said("note", note) for note in heard.notes if note not in self._noted]
         if len(self._noted) < _NOTES_MAX:
             self._noted.update(note.text for note in said)
-        return Fresh(tables=heard.tables, said=said, left_out=heard.left_out)
+        return Fresh(tables=tables, said=said, left_out=heard.left_out)
 
     def _missed(self, until: datetime) -> list[Hole]:
         """From the last word of the connection, or the process, before to the first of this one."""
