@@ -163,12 +163,14 @@ def _states(
 def _intraday_states(
     cleaning: Cleaning, by_session: npt.NDArray[np.int8], interval: str, as_of: int
 ) -> pa.Array:
-    rows = cleaning.rows
+    rows, states = cleaning.rows, by_session
     over = rows.stamps + _seconds(interval) <= as_of
     runs_on = by_session == _FORMING
-    states = np.where(rows.live, _PROVISIONAL, by_session)
-    states[runs_on | (cleaning.extended() & ~over)] = _FORMING
-    states[runs_on & over & ~rows.live] = _PROVISIONAL  # the session runs on, but this bar is over
+    if runs_on.any() or rows.live.any() or not over.all():
+        states = np.where(rows.live, _PROVISIONAL, by_session)
+        states[runs_on | (cleaning.extended() & ~over)] = _FORMING
+        # The session runs on, but this bar is over.
+        states[runs_on & over & ~rows.live] = _PROVISIONAL
     return pa.array(_STATES, pa.string()).take(pa.array(states))
 
 

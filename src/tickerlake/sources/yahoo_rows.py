@@ -268,6 +268,9 @@ class Cleaning:
         if self._market.instrument_type not in ("future", "currency") and len(self._starts):
             latest = self._latest_period(stamps)
             inside = (latest >= 0) & (stamps < self._ends[latest])
+            if inside.all():
+                days = [self._market.date_of(start) for start in self._starts.tolist()]
+                return np.array(days, _DAY)[latest]
             stamps = np.where(inside, self._starts[latest], stamps)
         # Zones differ by quarters of an hour, so no quarter holds two dates.
         quarters, lengths = runs(stamps // 900)
