@@ -192,7 +192,9 @@ class Cleaning:
 
     def drop_empty(self) -> None:
         """Rows without any price: a minute without trade, or a day that Yahoo has not (yet)."""
-        self._keep(np.asarray(~np.isnan(self.rows.prices).all(axis=1)), "no prices")
+        missing = np.isnan(self.rows.prices)
+        if missing.any():
+            self._keep(np.asarray(~missing.all(axis=1)), "no prices")
 
     def drop_closing_prints(self) -> None:
         """Intraday rows without volume at or after the close: the close told once more."""
@@ -200,6 +202,8 @@ class Cleaning:
         if not self._intraday or not len(rows) or not len(self._starts):
             return
         quiet = np.flatnonzero(np.isnan(rows.volume) | (rows.volume == 0))
+        if not len(quiet):
+            return
         latest = self._latest_period(rows.stamps[quiet])
         starts, ends = self._starts[latest], self._ends[latest]
         # Round-the-clock markets have no closing print: their day ends where the next begins.
@@ -232,10 +236,10 @@ class Cleaning:
 
     def floor_to_grid(self) -> None:
         """Live intraday rows start where their bar does, counted from the session's open."""
-        stamps = self.rows.stamps.copy()
         step = _MINUTES.get(self._interval, 0) * 60
-        if not step:
+        if not step or not self.rows.live.any():
             return
+        stamps = self.rows.stamps.copy()
         for at in np.flatnonzero(self.rows.live):
             stamp = int(stamps[at])
             start = self._start_of_period(stamp)
