@@ -19,6 +19,7 @@ from tickerlake.errors import (
     UnreachableError,
 )
 from tickerlake.sources import BarsRequest, Lists, Searches, Ticks, TicksRequest, open_source
+from tickerlake.sources.refusals import NoSuchAddressError
 from tickerlake.testing.provider import ProviderAnswer, ProviderRequest
 
 WHEN = datetime(2024, 2, 1, 12, 0, 30, tzinfo=UTC)
@@ -186,7 +187,7 @@ REFUSALS: list[tuple[int, object, type[TickerlakeError], str]] = [
     (400, {"code": -1003, "msg": "Too much request weight used"}, RateLimitedError, "later"),
     (200, b"<html>Welcome</html>", MalformedError, "no JSON"),
     (503, {"code": -1007, "msg": "Timeout waiting for response."}, UnreachableError, "2 times"),
-    (404, b"", MalformedError, "refuses"),
+    (404, b"", NoSuchAddressError, "nothing at this address"),
 ]  # fmt: skip
 
 

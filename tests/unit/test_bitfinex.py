@@ -18,6 +18,7 @@ from tickerlake.errors import (
     UnreachableError,
 )
 from tickerlake.sources import BarsRequest, Lists, Ticks, TicksRequest, open_source
+from tickerlake.sources.refusals import NoSuchAddressError
 from tickerlake.testing.provider import ProviderAnswer
 
 DAY = datetime(2024, 1, 2, tzinfo=UTC)
@@ -90,7 +91,7 @@ def test_symbols_begin_with_t(symbol: str) -> None:
         (500, ["error", 10020, "symbol: invalid"], NotFoundError),
         (500, ["error", 10001, "unknown_error"], UnreachableError),
         (200, ["error", 20060, "maintenance"], UnreachableError),
-        (404, b"<html>", MalformedError),
+        (404, b"<html>", NoSuchAddressError),
         (200, ["surprise"], MalformedError),
         (200, {}, MalformedError),
     ],

@@ -20,6 +20,7 @@ from tickerlake.errors import (
     UnreachableError,
 )
 from tickerlake.sources import BarsRequest, Lists, Searches, Ticks, TicksRequest, open_source
+from tickerlake.sources.refusals import NoSuchAddressError
 from tickerlake.testing.provider import ProviderAnswer, ProviderRequest
 
 
@@ -108,7 +109,7 @@ def test_a_limit_told_with_http_200_keeps_all_requests_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [(429, RateLimitedError), (403, ConfigError), (404, MalformedError)]
+    ("status", "error"), [(429, RateLimitedError), (403, ConfigError), (404, NoSuchAddressError)]
 )
 def test_pages_of_a_firewall_are_understood_by_their_status(
     status: int, error: type[TickerlakeError]

@@ -50,6 +50,7 @@ from tickerlake.sources.columns import malformed, next_page
 from tickerlake.sources.http import Reply, Session
 from tickerlake.sources.live import Dialect, require_kinds
 from tickerlake.sources.recordings import plain, recorded
+from tickerlake.sources.refusals import NoSuchAddressError
 from tickerlake.sources.tagged import has_tag
 from tickerlake.sources.us_market import (
     NEW_YORK,
@@ -321,10 +322,12 @@ class AlpacaSource:
             return ()  # a mirror of the data alone
         try:
             reply = self._traded(f"/v2/assets/{quote(symbol, safe='')}", {})
+            if reply.status == 404:
+                open_page(reply.body, symbol=symbol, status=reply.status)
+        except NotFoundError:
+            raise
         except TickerlakeError as error:
             return (f"whether Alpaca knows {symbol} could not be asked: {error.problem}",)
-        if reply.status == 404:
-            open_page(reply.body, symbol=symbol, status=reply.status)
         return ()
 
     def _batch(
@@ -402,7 +405,8 @@ class AlpacaSource:
                 actions_of(one.page.events, provider=self.name, received_at=one.received_at)
                 for one in self._pages("/v1/corporate-actions", asked, None)
             ]
-        except (ConfigError, NotFoundError) as error:  # not in this plan, or not at this mirror
+        except (ConfigError, NotFoundError, NoSuchAddressError) as error:
+            # Not in this plan, or not at this mirror.
             return actions, (f"corporate actions were not given: {error.problem}",)
         notes = tuple(note for _, told in found for note in told)
         return pa.concat_tables([actions, *(table for table, _ in found)]), notes

@@ -23,13 +23,12 @@ from tickerlake.errors import (
     RangeError,
     RateLimitedError,
     TickerlakeError,
-    UnreachableError,
 )
 from tickerlake.records import SCHEMAS, Kind, conform
 from tickerlake.sources.actions import actions_table
 from tickerlake.sources.columns import LaxDecoder
 from tickerlake.sources.listed import symbol_of
-from tickerlake.sources.refusals import Rule
+from tickerlake.sources.refusals import Rule, page_words
 from tickerlake.sources.refusals import refusal as told_refusal
 from tickerlake.sources.us_market import instants
 
@@ -137,7 +136,7 @@ def open_page(body: bytes, *, symbol: str | None = None, status: int = 200) -> P
     try:
         envelope = _ENVELOPE.decode(body)
     except (ValueError, RecursionError) as error:
-        raise refusal(status, None, _page_text(body), symbol) or _malformed(body, error) from error
+        raise refusal(status, None, page_words(body), symbol) or _malformed(body, error) from error
     refused = refusal(status, envelope.code, envelope.message or "", symbol)
     if refused is not None:
         raise refused
@@ -179,7 +178,9 @@ def refusal(
     if len(digits) == 8 and digits.isdigit() and status == 200:
         status = int(digits[:3])
     text = f"{digits} {message}".strip()
-    found = told_refusal(_RULES, status=status, text=text, symbol=symbol, expected="data")
+    found = told_refusal(
+        _RULES, provider="Alpaca", status=status, text=text, symbol=symbol, expected="data"
+    )
     if found is not None or not text:
         return found
     return MalformedError(
@@ -209,10 +210,6 @@ _RULES: Final = (
           statuses=(401, 403), words=("forbidden", "unauthorized")),
     Rule(RangeError, "Alpaca does not give {name} for this range.", "ask for another range",
           words=("end should", "start should", "invalid start", "invalid end", "timeframe")),
-    Rule(UnreachableError, "Alpaca cannot answer at the moment.", "try again later",
-          statuses=range(500, 600)),
-    Rule(MalformedError, "Alpaca refuses this request.", "report it, with what was found",
-          statuses=range(400, 500)),
 )  # fmt: skip
 
 
@@ -302,7 +299,7 @@ def refused(body: bytes, status: int) -> TickerlakeError | None:
     try:
         envelope = _ENVELOPE.decode(body)
     except (ValueError, RecursionError):
-        return refusal(status, None, _page_text(body), None)
+        return refusal(status, None, page_words(body), None)
     return refusal(status, envelope.code, envelope.message or "", None)
 
 
@@ -400,12 +397,6 @@ def _names(body: bytes) -> set[str]:
         return set(msgspec.json.decode(body, type=dict[str, msgspec.Raw]))
     except ValueError:
         return set()
-
-
-def _page_text(body: bytes) -> str:
-    """A page for people that says why: gateways answer so, with any status."""
-    text = body[:4000].decode(errors="replace").lower()
-    return "too many requests" if "too many requests" in text else ""
 
 
 def _malformed(body: bytes, why: object) -> MalformedError:

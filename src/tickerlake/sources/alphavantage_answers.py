@@ -21,12 +21,10 @@ import pyarrow.compute as pc
 from tickerlake.calendars import calendar_for
 from tickerlake.errors import (
     ConfigError,
-    MalformedError,
     NotFoundError,
     RangeError,
     RateLimitedError,
     TickerlakeError,
-    UnreachableError,
 )
 from tickerlake.records import SCHEMAS
 from tickerlake.sources.base import About, Answer, Hit, PriceBasis, empty_answer
@@ -43,7 +41,7 @@ from tickerlake.sources.listed import (
     zone_of,
 )
 from tickerlake.sources.recordings import Recorded
-from tickerlake.sources.refusals import Rule, refusal
+from tickerlake.sources.refusals import Rule, page_words, refusal
 
 __all__ = ["BURST", "EXCHANGES", "hits", "parse_answer", "refused"]
 
@@ -94,24 +92,18 @@ _RULES: Final = (
     Rule(NotFoundError, "Alpha Vantage does not know {name}, or not by this function.",
          "check the spelling with `tickerlake search`: foreign symbols have a suffix, TSCO.LON",
          words=("invalid api call", "invalid symbol"), statuses=(404,)),
-    Rule(UnreachableError, "Alpha Vantage cannot answer at the moment.", "try again later",
-         statuses=range(500, 600)),
-    Rule(UnreachableError, "Alpha Vantage sends us to a page for people.", "try again later",
-         statuses=range(300, 400)),
-    Rule(MalformedError, "Alpha Vantage refuses this request.", "report it, with what was found",
-         statuses=range(400, 500)),
 )  # fmt: skip
 _REFUSALS: Final = ("error message", "information", "note", "error")
 
 
 def refused(told: Recorded, document: object, symbol: str | None) -> TickerlakeError | None:
     """What an answer without data says; None where there are data."""
-    text = ""
+    text = "" if told.body.lstrip()[:1] == b"{" else page_words(told.body)
     if isinstance(document, Mapping):
         # At the top level only: "Meta Data" has an "Information" of its own.
         found = {str(key).lower(): value for key, value in document.items()}
         text = next((str(found[name]) for name in _REFUSALS if name in found), "")
-        if not document:
+        if not document and told.status == 200:
             # An empty object is what some unknown symbols get (uncertain).
             return NotFoundError(
                 f"Alpha Vantage tells nothing of {symbol or 'this symbol'}.",
@@ -121,7 +113,14 @@ def refused(told: Recorded, document: object, symbol: str | None) -> TickerlakeE
             )
     if not text and told.status == 200:
         return None
-    error = refusal(_RULES, status=told.status, text=text, symbol=symbol, expected="a time series")
+    error = refusal(
+        _RULES,
+        provider=_NAME,
+        status=told.status,
+        text=text,
+        symbol=symbol,
+        expected="a time series",
+    )
     if error is None:
         error = malformed(_NAME, "", "a time series", text, why="of words that we do not know")
     return error
@@ -157,7 +156,7 @@ def parse_answer(told: Recorded, asked: Asked) -> Answer:
     table = next((said for start, said in _TABLES.items() if header.startswith(start)), None)
     if table is not None:
         return _noted(f"{table}, no records")
-    if told.status != 200 and not told.body.lstrip().startswith(b"{"):
+    if not told.body.lstrip().startswith((b"{", b"[")):
         raise refused(told, None, asked.symbol) or malformed(_NAME, "", "JSON", told.body[:60])
     document = decoded(told.body, _NAME)
     error = refused(told, document, asked.symbol)

@@ -19,6 +19,8 @@ from tickerlake.sources import crypto_shape as shape
 from tickerlake.sources.base import Answer, Hit, empty_answer
 from tickerlake.sources.columns import unnamed_interval
 from tickerlake.sources.crypto_shape import Told
+from tickerlake.sources.refusals import Rule
+from tickerlake.sources.refusals import refusal as told_refusal
 
 __all__ = ["listed", "parse_answer", "quote_of", "refusal"]
 
@@ -112,7 +114,7 @@ def refusal(
     status: int, body: bytes, headers: Mapping[str, str], title: str, symbol: str | None
 ) -> TickerlakeError | None:
     """The error that an answer tells by its status, then by its body; None for a good one."""
-    if status < 400:
+    if status < 300:
         return None
     if status in (418, 429):
         wait = headers.get("retry-after")
@@ -147,28 +149,31 @@ def _told(status: int, document: object, title: str, symbol: str | None) -> Tick
             found=found,
             todo="set base_url to https://data-api.binance.vision, or use the source binance_us",
         )
-    if status < 400 and code is None:
+    if status < 300 and code is None:
         return None
     if code == -1121 or (code == -1100 and "symbol" in text):
         return shape.unknown(title, symbol, found)
-    if code in (-1003, -1015):
-        return RateLimitedError(
-            f"{title} says: later.", expected="an answer", found=found, todo="wait some minutes"
-        )
-    if code in (-1000, -1001, -1006, -1007, -1016) or status >= 500:
-        return UnreachableError(
-            f"{title} cannot answer at the moment.", expected="an answer", found=found,
-            todo="try again later",
-        )  # fmt: skip
     if isinstance(code, int) and -1199 <= code <= -1100:
         return RangeError(
             f"{title} does not take this request.", expected="a range and an interval it has",
             found=found, todo="ask for another range or interval",
         )  # fmt: skip
-    return MalformedError(
+    known = told_refusal(
+        _RULES, provider=title, status=status, text=text, symbol=symbol,
+        expected="klines, trades or exchangeInfo", code=str(code),
+    )  # fmt: skip
+    return known or MalformedError(
         f"{title} refuses this request.", expected="klines, trades or exchangeInfo", found=found,
         todo="report it, with what was found",
     )  # fmt: skip
+
+
+_RULES: Final = (
+    Rule(RateLimitedError, "{provider} says: later.", "wait some minutes",
+         codes=("-1003", "-1015")),
+    Rule(UnreachableError, "{provider} cannot answer at the moment.", "try again later",
+         codes=("-1000", "-1001", "-1006", "-1007", "-1016")),
+)  # fmt: skip
 
 
 def _klines(rows: list[Any], told: Told) -> Answer:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from tickerlake.errors import (
     ConfigError,
     MalformedError,
+    NotFoundError,
     RangeError,
     RateLimitedError,
     TickerlakeError,
@@ -21,6 +22,8 @@ from tickerlake.sources import crypto
 from tickerlake.sources import crypto_shape as shape
 from tickerlake.sources.base import Answer, Hit, empty_answer
 from tickerlake.sources.crypto_shape import Told
+from tickerlake.sources.refusals import Rule
+from tickerlake.sources.refusals import refusal as told_refusal
 
 __all__ = ["listed", "parse_answer", "quote_of", "refusal"]
 
@@ -112,7 +115,7 @@ def listed(document: Any, told: Told) -> list[Hit]:  # noqa: ANN401 - JSON is an
 
 def refusal(status: int, body: bytes, title: str, symbol: str | None) -> TickerlakeError | None:
     """The error that an answer tells by its status, then by its body; None for a good one."""
-    if status < 400:
+    if status < 300:
         return None
     try:
         document = shape.decoded(body, title)
@@ -121,37 +124,37 @@ def refusal(status: int, body: bytes, title: str, symbol: str | None) -> Tickerl
     return _told(status, document, title, symbol)
 
 
+_RULES: Final = (
+    Rule(RateLimitedError, "{provider} says: later.", "wait a minute, then try again",
+         codes=("11010",), words=("ratelimit", "rate_limit")),
+    Rule(NotFoundError, "{provider} does not know {name}.",
+         "check the spelling; `tickerlake search` finds symbols", words=("symbol", "pair")),
+    Rule(ConfigError, "{provider} does not answer where we are, or not us.",
+         "look whether it serves your country; or set base_url to a mirror", statuses=(401, 403)),
+    Rule(RangeError, "{provider} does not take this request.", "ask for another range or interval",
+         codes=("10020",), statuses=(400, 422)),
+    Rule(UnreachableError, "{provider} cannot answer at the moment.", "try again later",
+         codes=("20060", "10000", "10001"), words=("maintenance",)),
+)  # fmt: skip
+#: Said of a symbol, without the word.
+_INVALID: Final = "invalid"
+
+
 def _told(status: int, document: object, title: str, symbol: str | None) -> TickerlakeError | None:
     """`["error", code, text]`, or `{"error": …}`, with any status."""
     code, text = _words(document)
-    if status < 400 and code is None and not text:
+    if status < 300 and code is None and not text:
         return None
-    found, words = f"HTTP {status}, code {code}: {text[:120]}", text.lower()
-    if status == 429 or code == 11010 or "ratelimit" in words or "rate_limit" in words:
-        return RateLimitedError(
-            f"{title} says: later.", expected="an answer", found=found,
-            todo="wait a minute, then try again",
-        )  # fmt: skip
-    if "symbol" in words or "pair" in words or (code == 10020 and words == "invalid"):
-        return shape.unknown(title, symbol, found)
-    if status in (401, 403, 451):
-        return ConfigError(
-            f"{title} does not answer where we are, or not us.", expected="an answer", found=found,
-            todo="look whether it serves your country; or set base_url to a mirror",
-        )  # fmt: skip
-    if code == 10020 or status in (400, 422):
-        return RangeError(
-            f"{title} does not take this request.", expected="a range and an interval it has",
-            found=found, todo="ask for another range or interval",
-        )  # fmt: skip
-    if code in (20060, 10000, 10001) or status >= 500 or "maintenance" in words:
-        return UnreachableError(
-            f"{title} cannot answer at the moment.", expected="an answer", found=found,
-            todo="try again later",
-        )  # fmt: skip
-    return MalformedError(
-        f"{title} refuses this request.", expected="candles, trades or pairs", found=found,
-        todo="report it, with what was found",
+    if code == 10020 and text.lower() == _INVALID:
+        return shape.unknown(title, symbol, f"HTTP {status}, code {code}: {text}")
+    told = text if code is None else f"code {code}: {text}"
+    found = told_refusal(
+        _RULES, provider=title, status=status, text=told, symbol=symbol,
+        expected="candles or trades", code=str(code or ""),
+    )  # fmt: skip
+    return found or MalformedError(
+        f"{title} refuses this request.", expected="candles, trades or pairs",
+        found=f"HTTP {status}: {told[:160]}", todo="report it, with what was found",
     )  # fmt: skip
 
 

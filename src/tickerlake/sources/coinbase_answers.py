@@ -11,16 +11,18 @@ import pyarrow as pa
 from tickerlake.errors import (
     ConfigError,
     MalformedError,
+    NotFoundError,
     RangeError,
     RateLimitedError,
     TickerlakeError,
-    UnreachableError,
 )
 from tickerlake.sources import crypto
 from tickerlake.sources import crypto_shape as shape
 from tickerlake.sources.base import Answer, Hit, empty_answer
 from tickerlake.sources.crypto_shape import Told
 from tickerlake.sources.frames import text_ns
+from tickerlake.sources.refusals import Rule
+from tickerlake.sources.refusals import refusal as told_refusal
 
 __all__ = ["listed", "parse_answer", "quote_of", "refusal"]
 
@@ -99,9 +101,24 @@ def listed(document: Any, told: Told) -> list[Hit]:  # noqa: ANN401 - JSON is an
     return hits
 
 
+_RULES: Final = (
+    Rule(RateLimitedError, "{provider} says: later.", "wait some seconds", words=("rate limit",)),
+    Rule(NotFoundError, "{provider} does not know {name}.",
+         "check the spelling; `tickerlake search` finds symbols",
+         statuses=(404,), words=("notfound",)),
+    Rule(ConfigError, "{provider} does not answer where we are, or not us.",
+         "look whether it serves your country; or set base_url to a mirror", statuses=(401, 403)),
+)  # fmt: skip
+#: Of an answer that is an error already.
+_RANGES: Final = (
+    Rule(RangeError, "{provider} does not take this request.", "ask for another range or interval",
+         words=("granularity", "aggregations", "start", "too old", "end")),
+)  # fmt: skip
+
+
 def refusal(status: int, body: bytes, title: str, symbol: str | None) -> TickerlakeError | None:
     """The error that an answer tells by its status, then by its message; None for a good one."""
-    if status < 400:
+    if status < 300:
         return None
     try:
         document = shape.decoded(body, title)
@@ -112,34 +129,10 @@ def refusal(status: int, body: bytes, title: str, symbol: str | None) -> Tickerl
 
 def _told(status: int, document: object, title: str, symbol: str | None) -> TickerlakeError | None:
     text = str(document.get("message", "")) if isinstance(document, Mapping) else ""
-    if status < 400 and not text:
-        return None
-    found, words = f"HTTP {status}: {text[:120]}", text.lower()
-    if status == 404 or words == "notfound":
-        return shape.unknown(title, symbol, found)
-    if status == 429 or "rate limit" in words:
-        return RateLimitedError(
-            f"{title} says: later.", expected="an answer", found=found, todo="wait some seconds"
-        )
-    if status in (401, 403, 451):
-        return ConfigError(
-            f"{title} does not answer where we are, or not us.", expected="an answer", found=found,
-            todo="look whether it serves your country; or set base_url to a mirror",
-        )  # fmt: skip
-    if status >= 500:
-        return UnreachableError(
-            f"{title} cannot answer at the moment.", expected="an answer", found=found,
-            todo="try again later",
-        )  # fmt: skip
-    if any(part in words for part in ("granularity", "aggregations", "start", "too old", "end")):
-        return RangeError(
-            f"{title} does not take this request.", expected="a range and an interval it has",
-            found=found, todo="ask for another range or interval",
-        )  # fmt: skip
-    return MalformedError(
-        f"{title} refuses this request.", expected="candles, trades or products", found=found,
-        todo="report it, with what was found",
-    )  # fmt: skip
+    rules = (*_RULES, *(_RANGES if text and status < 500 and not 300 <= status < 400 else ()))
+    return told_refusal(
+        rules, provider=title, status=status, text=text, symbol=symbol, expected="candles or trades"
+    )
 
 
 def _candles(rows: list[Any], told: Told) -> Answer:

@@ -19,7 +19,6 @@ from tickerlake.errors import (
     MalformedError,
     RangeError,
     RateLimitedError,
-    UnreachableError,
 )
 from tickerlake.records import Kind
 from tickerlake.sources.base import Answer, BarsRequest, Hit, Limits, empty_answer
@@ -28,7 +27,7 @@ from tickerlake.sources.finnhub_talk import KEY_TODO, PROVIDER, FinnhubTalk
 from tickerlake.sources.http import HttpSettings, Session, paced
 from tickerlake.sources.live import Dialect, require_kinds
 from tickerlake.sources.recordings import Recorded, plain, recorded
-from tickerlake.sources.refusals import Rule, refusal
+from tickerlake.sources.refusals import Rule, page_words, refusal
 
 __all__ = ["FinnhubSettings", "FinnhubSource"]
 
@@ -185,12 +184,6 @@ _RULES: Final = (
          words=("access to this resource",)),
     Rule(ConfigError, "Finnhub refuses the key.", KEY_TODO,
          statuses=(401, 403), words=("invalid api key", "use an api key", "token")),
-    Rule(UnreachableError, "Finnhub cannot answer at the moment.", "try again later",
-         statuses=range(500, 600)),
-    Rule(UnreachableError, "Finnhub sends us to a page for people.", "try again later",
-         statuses=range(300, 400)),
-    Rule(MalformedError, "Finnhub refuses this request.", "report it, with what was found",
-         statuses=range(400, 500)),
 )  # fmt: skip
 #: Answers that hold none of our records, by keys of theirs.
 _OTHERS: Final = (
@@ -208,8 +201,15 @@ def _document(told: Recorded) -> Any:  # noqa: ANN401 - JSON is any
     except (ValueError, RecursionError):
         found = None
     said = found.get("error") if isinstance(found, dict) else None
-    text = said if isinstance(said, str) else ""
-    error = refusal(_RULES, status=told.status, text=text, symbol=None, expected="an answer")
+    text = said if isinstance(said, str) else page_words(told.body) if found is None else ""
+    error = refusal(
+        _RULES,
+        provider="Finnhub",
+        status=told.status,
+        text=text,
+        symbol=None,
+        expected="an answer",
+    )
     if error is not None:
         raise error
     if not isinstance(found, dict | list) or said is not None:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from tickerlake.errors import (
     ConfigError,
     MalformedError,
+    NotFoundError,
     RangeError,
     RateLimitedError,
     TickerlakeError,
@@ -26,6 +27,8 @@ from tickerlake.sources import crypto
 from tickerlake.sources import crypto_shape as shape
 from tickerlake.sources.base import Answer, Hit, empty_answer
 from tickerlake.sources.crypto_shape import Told
+from tickerlake.sources.refusals import Rule
+from tickerlake.sources.refusals import refusal as told_refusal
 
 __all__ = [
     "document_of",
@@ -151,7 +154,7 @@ def listed(result: Mapping[str, Any], told: Told) -> list[Hit]:
 
 def refusal(status: int, body: bytes, title: str, symbol: str | None) -> TickerlakeError | None:
     """The error that an answer tells by its status; those with HTTP 200 are told by `_told`."""
-    if status < 400:
+    if status < 300:
         return None
     try:
         document = shape.decoded(body, title)
@@ -159,45 +162,43 @@ def refusal(status: int, body: bytes, title: str, symbol: str | None) -> Tickerl
     except MalformedError:
         said = None
     words = said if isinstance(said, list) else [body[:80].decode(errors="replace")]
-    return _told(status, words, title, symbol) or MalformedError(
-        f"{title} refuses this request.", expected="candles, trades or pairs",
-        found=f"HTTP {status}: {words}"[:160], todo="report it, with what was found",
-    )  # fmt: skip
+    return _told(status, words, title, symbol)
 
 
-#: What stands in an error's text, the error, the sentence, and what to do.
-_RULES: Final[tuple[tuple[tuple[str, ...], type[TickerlakeError], str, str], ...]] = (
-    (("Too many requests", "Rate limit", "Throttled", "limit exceeded"), RateLimitedError,
-     "{} says: later.", "wait some seconds, then try again"),
-    (("Unavailable", "Busy", "Timeout", "Internal error", "Market in"), UnreachableError,
-     "{} cannot answer at the moment.", "try again later"),
-    (("Permission denied", "Invalid key", "restricted", "Temporary lockout"), ConfigError,
-     "{} does not answer where we are, or not us.",
-     "look whether it serves your country; or set base_url to a mirror"),
-    (("Invalid arguments", "Unknown method"), RangeError,
-     "{} does not take this request.", "ask for another range or interval"),
+_RULES: Final = (
+    Rule(NotFoundError, "{provider} does not know {name}.",
+         "check the spelling; `tickerlake search` finds symbols",
+         words=("unknown asset pair", "invalid asset pair")),
+    Rule(RateLimitedError, "{provider} says: later.", "wait some seconds, then try again",
+         words=("rate limit", "throttled", "limit exceeded")),
+    Rule(UnreachableError, "{provider} cannot answer at the moment.", "try again later",
+         words=("unavailable", "busy", "timeout", "internal error", "market in")),
+    Rule(ConfigError, "{provider} does not answer where we are, or not us.",
+         "look whether it serves your country; or set base_url to a mirror",
+         statuses=(403,),
+         words=("permission denied", "invalid key", "restricted", "temporary lockout")),
+    Rule(RangeError, "{provider} does not take this request.", "ask for another range or interval",
+         words=("invalid arguments", "unknown method")),
 )  # fmt: skip
 
 
 def _told(status: int, errors: list[Any], title: str, symbol: str | None) -> TickerlakeError | None:
     """Severity is the first letter: E is an error, W only a warning."""
     said = [str(error) for error in errors if not str(error).startswith("W")]
-    if status < 400 and not said:
+    if status < 300 and not said:
         return None
     text = "; ".join(said)
-    found = f"HTTP {status}: {text[:120]}"
-    if "Unknown asset pair" in text or "Invalid asset pair" in text:
-        return shape.unknown(title, symbol, found)
-    for words, error, problem, todo in _RULES:
-        if any(word.lower() in text.lower() for word in words):
-            return error(problem.format(title), expected="an answer", found=found, todo=todo)
-    by_status = {429: 0, 403: 2, 451: 2}.get(status, 1 if status >= 500 else None)
-    if by_status is not None:
-        _, error, problem, todo = _RULES[by_status]
-        return error(problem.format(title), expected="an answer", found=found, todo=todo)
-    return MalformedError(
-        f"{title} refuses this request.", expected="candles, trades or pairs", found=found,
-        todo="report it, with what was found",
+    found = told_refusal(
+        _RULES,
+        provider=title,
+        status=status,
+        text=text,
+        symbol=symbol,
+        expected="candles or trades",
+    )
+    return found or MalformedError(
+        f"{title} refuses this request.", expected="candles, trades or pairs",
+        found=f"HTTP {status}: {text[:120]}", todo="report it, with what was found",
     )  # fmt: skip
 
 

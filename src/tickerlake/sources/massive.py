@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -60,6 +61,7 @@ from tickerlake.sources.massive_recorded import bars_of, parse_recorded
 from tickerlake.sources.massive_reference import Reference, actions_of, hits_of, renames_of
 from tickerlake.sources.massive_talk import MassiveTalk
 from tickerlake.sources.recordings import plain, recorded
+from tickerlake.sources.refusals import NoSuchAddressError
 from tickerlake.sources.tagged import has_tag
 from tickerlake.sources.us_market import (
     NEW_YORK,
@@ -382,7 +384,7 @@ class MassiveSource:
             }
             try:
                 found += self._events(what, paths, asked)
-            except (ConfigError, NotFoundError) as error:  # not in this plan
+            except (ConfigError, NotFoundError, NoSuchAddressError) as error:  # not in this plan
                 notes += (f"{what} were not given: {error.problem}",)
         actions = pa.concat_tables(found)
         return actions.filter(pc.equal(actions["symbol"], symbol)), notes
@@ -392,7 +394,7 @@ class MassiveSource:
     ) -> list[pa.Table]:
         try:
             told = list(self._pages(paths[0], asked, what))
-        except NotFoundError:
+        except (NotFoundError, NoSuchAddressError):  # gone
             told = list(self._pages(paths[1], {**asked, "sort": f"{asked['sort']}.asc"}, what))
         return [
             actions_of(what, one.page.listed, provider=self.name, received_at=one.received_at)
@@ -404,7 +406,8 @@ class MassiveSource:
         """Raises NotFoundError if Massive says that there is no such symbol."""
         reply = self._session().get(f"/v3/reference/tickers/{quoted(symbol)}", {})
         if reply.status == 404:
-            open_page(reply.body, symbol=symbol, status=reply.status)
+            with suppress(NoSuchAddressError):  # a mirror that has no such address: nobody says
+                open_page(reply.body, symbol=symbol, status=reply.status)
 
     def _renames(self, identifier: str) -> Sequence[Rename]:
         path = f"/vX/reference/tickers/{quoted(identifier)}/events"

@@ -23,6 +23,7 @@ from tickerlake.sources.frames import epoch_ns
 from tickerlake.sources.listed import symbol_of
 from tickerlake.sources.massive_reference import REFERENCE
 from tickerlake.sources.massive_refusals import refusal
+from tickerlake.sources.refusals import page_words
 from tickerlake.sources.us_market import instants
 
 __all__ = [
@@ -161,9 +162,8 @@ def open_page(
             page, adjusted=envelope.adjusted, next_url=envelope.next_url or None
         )
     except (ValueError, RecursionError, OverflowError, pa.ArrowException) as error:
-        text = body[:4000].decode(errors="replace").lower()
-        page_says = "too many requests" if "too many requests" in text else ""
-        raise refusal(status, None, page_says, symbol) or _malformed(body, error) from error
+        said = refusal(status, None, page_words(body), symbol)
+        raise said or _malformed(body, error) from error
 
 
 def _names(raw: bytes) -> set[str]:

@@ -10,7 +10,6 @@ from tickerlake.errors import (
     NotFoundError,
     RateLimitedError,
     TickerlakeError,
-    UnreachableError,
 )
 from tickerlake.sources.refusals import Rule
 from tickerlake.sources.refusals import refusal as told_refusal
@@ -23,7 +22,9 @@ def refusal(
 ) -> TickerlakeError | None:
     """The error that an answer tells by HTTP's status, its own `status`, and its words."""
     text = " ".join(part for part in (word, message) if part and word not in _GOOD)
-    found = told_refusal(_RULES, status=status, text=text, symbol=symbol, expected="data")
+    found = told_refusal(
+        _RULES, provider="Massive", status=status, text=text, symbol=symbol, expected="data"
+    )
     if found is not None or not text:
         return found
     return MalformedError(
@@ -51,8 +52,4 @@ _RULES: Final = (
     Rule(NotFoundError, "Massive does not know {name}.",
           "check the spelling of the symbol: capital and small letters differ",
           statuses=(404,), words=("not_found",)),
-    Rule(UnreachableError, "Massive cannot answer at the moment.", "try again later",
-          statuses=range(499, 600)),
-    Rule(MalformedError, "Massive refuses this request.", "report it, with what was found",
-          statuses=range(400, 499)),
 )  # fmt: skip

@@ -22,12 +22,10 @@ from tickerlake import clock
 from tickerlake.calendars import calendar_for
 from tickerlake.errors import (
     ConfigError,
-    MalformedError,
     NotFoundError,
     RangeError,
     RateLimitedError,
     TickerlakeError,
-    UnreachableError,
 )
 from tickerlake.sources.answers import joined, received_of, require_symbol
 from tickerlake.sources.base import About, Answer, BarsRequest, Limits, empty_answer
@@ -80,13 +78,7 @@ _RULES: Final = (
          words=("__verify", "proof-of-work", "proof of work", "sha-256", "crypto.subtle",
                 "get_apikey", "captcha", "apikey", "enable javascript", "requires javascript"),
          statuses=(401, 403)),
-    Rule(UnreachableError, "Stooq cannot answer at the moment.", "try again later",
-         statuses=range(500, 600)),
-    Rule(UnreachableError, "Stooq sends us to a page for people.", "try again later",
-         statuses=range(300, 400)),
     Rule(NotFoundError, "Stooq does not know {name}.", "check the spelling", statuses=(404,)),
-    Rule(MalformedError, "Stooq refuses this request.", "report it, with what was found",
-         statuses=range(400, 500)),
 )  # fmt: skip
 
 
@@ -254,7 +246,14 @@ def _refused(told: Recorded, symbol: str | None) -> TickerlakeError | None:
             todo="check the spelling: aapl.us, vod.uk, ^spx, eurusd; Polish shares have no suffix",
         )
     words = told.body[:20_000].decode(errors="replace")
-    error = refusal(_RULES, status=told.status, text=words, symbol=symbol, expected="days as CSV")
+    error = refusal(
+        _RULES,
+        provider=_NAME,
+        status=told.status,
+        text=words,
+        symbol=symbol,
+        expected="days as CSV",
+    )
     if error is None and (is_page or not _HEADER.search(told.body)):
         return malformed(_NAME, "", "days as CSV", text)
     return error

@@ -21,11 +21,9 @@ import pyarrow.compute as pc
 from tickerlake.calendars import calendar_for
 from tickerlake.errors import (
     ConfigError,
-    MalformedError,
     NotFoundError,
     RateLimitedError,
     TickerlakeError,
-    UnreachableError,
 )
 from tickerlake.sources.answers import joined
 from tickerlake.sources.base import About, Answer, Hit, empty_answer
@@ -89,12 +87,6 @@ _RULES: Final = (
          statuses=(402, 403), words=("do not have permission", "not entitled")),
     Rule(NotFoundError, "Tiingo does not know {name}.",
          "check the spelling; class shares are written BRK-A", statuses=(404,)),
-    Rule(UnreachableError, "Tiingo cannot answer at the moment.", "try again later",
-         statuses=range(500, 600)),
-    Rule(UnreachableError, "Tiingo sends us to a page for people.", "try again later",
-         statuses=range(300, 400)),
-    Rule(MalformedError, "Tiingo refuses this request.", "report it, with what was found",
-         statuses=range(400, 500)),
 )  # fmt: skip
 
 
@@ -112,7 +104,14 @@ def refused(told: Recorded, symbol: str | None) -> TickerlakeError | None:
         text = str(detail or text)
     elif told.status == 200 and start == b"<":
         return None  # a page for people: no words of it say anything
-    return refusal(_RULES, status=told.status, text=text, symbol=symbol, expected="prices")
+    return refusal(
+        _RULES,
+        provider=_NAME,
+        status=told.status,
+        text=text,
+        symbol=symbol,
+        expected="prices",
+    )
 
 
 def _tells_only_an_error(document: Mapping[str, Any]) -> bool:

@@ -22,6 +22,8 @@ from tickerlake.errors import (
     UnreachableError,
 )
 from tickerlake.sources.recordings import Recorded
+from tickerlake.sources.refusals import Rule
+from tickerlake.sources.refusals import refusal as told_refusal
 
 __all__ = [
     "Opened",
@@ -133,55 +135,46 @@ def refusal(status: int, body: object, symbol: str | None) -> TickerlakeError | 
     return _refused(status, code, text, symbol)
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """An answer that has one of these statuses, codes or words means this error."""
-
-    error: type[TickerlakeError]
-    problem: str
-    todo: str
-    statuses: tuple[int, ...] | range = ()
-    codes: tuple[str, ...] = ()
-    words: tuple[str, ...] = ()
-
-    def fits(self, status: int, code: str, text: str) -> bool:
-        return status in self.statuses or code in self.codes or any(w in text for w in self.words)
-
-
 #: The first that fits counts: words say more than codes, and codes more than statuses.
 _RULES = (
-    _Rule(RateLimitedError, "Yahoo asks us to come back later.", "wait some minutes",
+    Rule(RateLimitedError, "Yahoo asks us to come back later.", "wait some minutes",
           statuses=(429,), words=("too many requests",)),
-    _Rule(RangeError, "Yahoo has no bars of {name} in this range.", "ask for another range",
+    Rule(RangeError, "Yahoo has no bars of {name} in this range.", "ask for another range",
           words=("data doesn't exist", "timestamp data missing")),
-    _Rule(RangeError, "Yahoo does not give {name} for this interval and range.",
+    Rule(RangeError, "Yahoo does not give {name} for this interval and range.",
           "ask for a later or shorter range, or a longer interval",
           statuses=(422,), codes=("Unprocessable Entity",),
           words=("must be within the last", "invalid input - interval")),
-    _Rule(NotFoundError, "Yahoo does not know {name}.", "check the spelling of the symbol",
-          statuses=(404,), codes=("Not Found",)),
-    _Rule(UnreachableError, "Yahoo refuses to answer us.", "try again later",
+    Rule(NotFoundError, "Yahoo does not know {name}.", "check the spelling of the symbol",
+          codes=("Not Found",)),
+    Rule(UnreachableError, "Yahoo refuses to answer us.", "try again later",
           statuses=(401, 403), codes=("Unauthorized", "Forbidden")),
-    _Rule(UnreachableError, "Yahoo cannot answer at the moment.", "try again later",
-          statuses=range(500, 600), codes=("internal-error", "Internal Server Error"),
+    Rule(UnreachableError, "Yahoo cannot answer at the moment.", "try again later",
+          codes=("internal-error", "Internal Server Error"),
           words=("will be right back",)),
-    _Rule(UnreachableError, "Yahoo sends us to a page for people.", "try again later",
-          statuses=range(300, 400), words=("consent.yahoo", "guce.yahoo", "collectconsent")),
-    _Rule(MalformedError, "Yahoo refuses this request.", "report it, with what was found",
-          statuses=range(400, 500)),
+    Rule(UnreachableError, "Yahoo sends us to a page for people.", "try again later",
+          words=("consent.yahoo", "guce.yahoo", "collectconsent")),
 )  # fmt: skip
 
 
 def _refused(status: int, code: str, text: str, symbol: str | None) -> TickerlakeError | None:
-    rule = next((rule for rule in _RULES if rule.fits(status, code, text.lower())), None)
-    if rule is None and not code:
-        return None
-    rule = rule or _RULES[-1]
-    return rule.error(
-        rule.problem.format(name=symbol or "this symbol"),
+    told = f"{code} {text[:4000]}".strip()
+    found = told_refusal(
+        _RULES,
+        provider="Yahoo",
+        status=status,
+        text=told,
+        symbol=symbol,
         expected="price history",
-        found=" ".join(part for part in (f"HTTP {status}", code, text[:120]) if part),
-        todo=rule.todo,
+        code=code,
+    )
+    if found is not None or not code:
+        return found
+    return MalformedError(
+        "Yahoo refuses this request.",
+        expected="price history",
+        found=f"HTTP {status}: {told[:200]}",
+        todo="report it, with what was found",
     )
 
 
