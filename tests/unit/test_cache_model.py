@@ -42,6 +42,7 @@ class CacheMachine(RuleBasedStateMachine):
         self.cache = CachedSource(self.source, self.folder)
         self.before = os.environ.get("TICKERLAKE_NOW")
         self.now = START
+        self.wishes: list[BarsRequest] = []
 
     @initialize(hour=st.integers(0, 24 * 7))
     def begin(self, hour: int) -> None:
@@ -88,6 +89,17 @@ class CacheMachine(RuleBasedStateMachine):
         first = self.now.date() - timedelta(days=back)
         last = None if is_open else first + timedelta(days=length)
         request = BarsRequest(symbol, interval, first, last)
+        self.wishes.append(request)
+        self._fetch(request)
+
+    @precondition(lambda self: self.wishes)
+    @rule(number=st.integers(0, 99))
+    def fetch_once_more(self, number: int) -> None:
+        """What was asked for before: nothing new but the age of what is held can make a request."""
+        self._fetch(self.wishes[number % len(self.wishes)])
+
+    def _fetch(self, request: BarsRequest) -> None:
+        symbol = request.symbol
         planned = self.cache.plan([request])
         before = len(self.source.asked)
         try:
