@@ -347,6 +347,7 @@ class Workspace:
             known=partial(known_bars, self.lake, self.stream),
             known_actions=partial(known_actions, self.lake, self.stream),
             on_event=told,
+            on_answer=partial(self.symbols.note_about, source),
         )
 
     def deliver(

@@ -275,14 +275,14 @@ def test_nothing_there_is_believed_the_third_time(now: Now, tmp_path: Path) -> N
 
 
 def test_nothing_of_the_last_two_days_is_not_believed(now: Now, tmp_path: Path) -> None:
-    """An empty answer says nothing of sessions that may not be told yet."""
+    """An empty answer says nothing of sessions that may not be told yet: asked a minute later."""
     stock = Stock(missing_days={date(2024, 3, 7)})
     cached = CachedSource(stock, tmp_path)
     request = BarsRequest("ACME", "1d", date(2024, 3, 7), date(2024, 3, 7))
     now("2024-03-07T22:00:00Z")
     assert cached.bars(request).bars.num_rows == 0
     stock.missing_days = set()
-    now("2024-03-08T10:00:00Z")
+    now("2024-03-07T22:02:00Z")
     assert cached.bars(request).bars.num_rows == 1
 
 

@@ -15,7 +15,8 @@ import pytest
 
 import tickerlake
 from command import tickerlake as run
-from tickerlake import clock
+from tickerlake import clock, config
+from tickerlake.cli import main
 from tickerlake.errors import NewerVersionError, UnreachableError, UsageError
 from tickerlake.search import SearchSettings, SymbolIndex, SymbolSearch
 from tickerlake.sources import Hit, Limits, Source
@@ -28,6 +29,7 @@ from tickerlake.testing.provider import (
     provider_server,
 )
 from tickerlake.web import WebSettings
+from yahoo_double import chart
 
 APPLE = {"symbol": "AAPL", "shortname": "Apple Inc.", "quoteType": "EQUITY", "exchange": "NMS"}
 FRUIT = {
@@ -244,6 +246,33 @@ def test_a_damaged_index_is_begun_anew_and_a_newer_one_left_alone(
     index.close()
     with pytest.raises(NewerVersionError):
         search.search("apple")
+
+
+@pytest.mark.parametrize("verb", ["fetch", "publish"])
+def test_a_currency_that_no_search_tells_is_known_of_what_was_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """Bars of MUV2.DE came in EUR: its hit says so, from one request for the text and no other."""
+    rows = {"2024-01-09T08:00": (10.0, 11.0, 9.0, 10.0, 100.0)}
+    bars = chart(
+        rows, symbol="MUV2.DE", currency="EUR", exchangeName="GER", longName="Münchener Rück",
+        exchangeTimezoneName="Europe/Berlin", regular=("2024-01-09T08:00", "2024-01-09T16:30"),
+    )  # fmt: skip
+
+    def both(request: ProviderRequest) -> ProviderAnswer:
+        return ProviderAnswer(bars) if "chart" in request.path else yahoo(request)
+
+    monkeypatch.setenv("TICKERLAKE_NOW", "2024-01-12T22:00:00Z")
+    with provider_server(both) as server:
+        monkeypatch.setenv("TICKERLAKE_SOURCES_YAHOO_BASE_URL", server.base_url)
+        workspace, _ = config.make_workspace(tmp_path / "w")
+        words = ["MUV2.DE", "--source", "yahoo", "--start", "2024-01-09", "--end", "2024-01-09"]
+        assert main([verb, *words, "--workspace", str(workspace)]) == 0
+        asked = server.count()
+        with tickerlake.open(workspace) as opened:
+            (found,) = opened.search("münchener", sources=["yahoo"])
+        assert (found.symbol, found.currency) == ("MUV2.DE", "EUR")
+        assert server.count() == asked + 1
 
 
 def test_the_verb_prints_hits_and_asks_once(server: ProviderServer, tmp_path: Path) -> None:

@@ -61,12 +61,15 @@ class Publisher:
         known: KnownBars,
         known_actions: KnownActions,
         on_event: Callable[[Event], None] | None = None,
+        on_answer: Callable[[str, Answer], None] = lambda *_: None,
     ) -> None:
+        """`on_answer` is told of each answer of the source, with the symbol that was asked for."""
         self._source = source
         self._stream = stream
         self._known = known
         self._known_actions = known_actions
         self._on_event = on_event
+        self._on_answer = on_answer
 
     def publish(
         self,
@@ -102,6 +105,7 @@ class Publisher:
                 if isinstance(answer, TickerlakeError):
                     run.fail(symbol, answer)
                 else:
+                    self._on_answer(symbol, answer)
                     run.answer(answer)
                     if answer.stale:
                         run.mark_stale(symbol)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tickerlake.search.following import Followed, SymbolChanges
 from tickerlake.search.index import SymbolIndex
 from tickerlake.search.search import Found, Mode, SymbolSearch
 from tickerlake.search.settings import SearchSettings
-from tickerlake.sources import Answer, Hit, Lists, Renames, Searches, Source
+from tickerlake.sources import About, Answer, Hit, Lists, Renames, Searches, Source
 from tickerlake.sources.registry import names as every_name
 from tickerlake.sources.registry import source_class
 from tickerlake.sources.vault import with_secrets
@@ -42,6 +42,7 @@ class Symbols:
         """`provider(name)` opens a source; `settings_of(name)` is what is set of it."""
         self._index = SymbolIndex(index)
         self._settings = settings
+        self._noted: dict[tuple[str, str], About] = {}
         # Each is opened once: a page that is served for weeks asks it again and again.
         # Others than those who publish: a source is used by one thread at a time.
         self._provider = functools.cache(provider)
@@ -99,8 +100,14 @@ class Symbols:
         return days[0] if days else None
 
     def note_about(self, source: str, symbol: str, answer: Answer) -> None:
-        """Remember what an answer says about its instrument: searches find it from now on."""
-        about = answer.about
+        """Remember what an answer says about its instrument: searches find it from now on.
+
+        So a currency that no search tells is known of whatever was fetched or published.
+        """
+        about = replace(answer.about, as_of=None, url=None)
+        if self._noted.get((source, symbol)) == about:
+            return  # who follows asks again and again
+        self._noted[source, symbol] = about
         if about.name or about.exchange or about.listed:
             hit = Hit(
                 symbol=symbol,
