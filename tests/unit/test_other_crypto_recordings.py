@@ -99,17 +99,16 @@ def test_what_is_no_number_is_refused() -> None:
         parsed("binance", [kline(MS, DAY_MS, "NaN", "1", "1", "1", "1")], symbol="ACMEUSDT")
 
 
-@pytest.mark.parametrize(
-    ("name", "document"),
-    [
-        ("binance", [{"a": 1, "p": "1", "q": "1", "T": MS, "m": None}]),
-        ("coinbase", [{"trade_id": 1, "price": "1", "size": "1", "time": "2024-01-01T00:00:00Z",
-                       "side": None}]),
-    ],
-)  # fmt: skip
-def test_a_side_that_nobody_tells_is_none(name: str, document: object) -> None:
-    """It is not taken for a purchase, nor for a sale."""
-    trades = parsed(name, document, symbol="ACME-USD").ticks["trade"]
+@pytest.mark.parametrize("side", [None, {}, ["sell"], 7])
+@pytest.mark.parametrize("name", ["binance", "coinbase"])
+def test_a_side_that_nobody_tells_is_none(name: str, side: object) -> None:
+    """It is not taken for a purchase, nor for a sale, whatever stands in its place."""
+    trade = {
+        "binance": {"a": 1, "p": "1", "q": "1", "T": MS, "m": side},
+        "coinbase": {"trade_id": 1, "price": "1", "size": "1", "time": "2024-01-01T00:00:00Z",
+                     "side": side},
+    }[name]  # fmt: skip
+    trades = parsed(name, [trade], symbol="ACME-USD").ticks["trade"]
     assert trades["conditions"].to_pylist() == [None]
 
 

@@ -212,6 +212,6 @@ def _trades(rows: list[Any], told: Told) -> Answer:
         sizes=sizes,
         times=shape.nanoseconds(times, told.title, "the time of a trade"),
         # The buyer was there first: whoever came then sold.
-        sides=[{True: "sell", False: "buy"}.get(maker) for maker in makers],
+        sides=crypto.sides(makers, {True: "sell", False: "buy"}),
     )
     return dataclasses.replace(empty_answer(), ticks={"trade": table})

@@ -167,7 +167,7 @@ def _trades(rows: list[Any], told: Told) -> Answer:
         sizes=sizes,
         times=stamps.to_numpy(),
         # The maker sold: so the taker bought.
-        sides=[_TAKERS.get(side) for side in sides],
+        sides=crypto.sides(sides, _TAKERS),
     )
     in_order = table.take(pa.array(range(table.num_rows - 1, -1, -1), pa.int64()))
     return dataclasses.replace(empty_answer(), ticks={"trade": in_order})

@@ -50,6 +50,7 @@ __all__ = [
     "reaches",
     "records",
     "require_trades",
+    "sides",
     "trades",
     "with_trades",
     "within",
@@ -278,6 +279,11 @@ def trades(
         },
         len(times),
     )
+
+
+def sides(told: Sequence[Any], takers: Mapping[Any, str]) -> list[str | None]:
+    """What the takers did, by what the exchange says; null where it says something else."""
+    return [takers.get(one) if isinstance(one, str | bool) else None for one in told]
 
 
 def require_trades(request: TicksRequest, provider: str) -> None:

@@ -224,7 +224,7 @@ def _trades(rows: list[Any], told: Told) -> Answer:
         prices=prices,
         sizes=sizes,
         times=seconds_ns(times, title),
-        sides=[{"s": "sell", "b": "buy"}.get(side) for side in sides],
+        sides=crypto.sides(sides, {"s": "sell", "b": "buy"}),
     )
     return dataclasses.replace(empty_answer(), ticks={"trade": table})
 
