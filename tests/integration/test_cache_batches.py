@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from alpaca_double import Alpaca, alpaca_server, weekdays
+from alpaca_double import Alpaca, alpaca_server, bar, weekdays
 from tickerlake import clock
 from tickerlake.cache import CachedSource
 from tickerlake.errors import NotFoundError, UnreachableError
@@ -149,4 +149,23 @@ def test_a_plan_of_pages_over_a_batch_holds_what_the_server_counts(tmp_path: Pat
         # A request for many is one request, told when all of it is kept.
         assert len(told) == 2
         assert cached.plan([dataclasses.replace(request, symbol="S7")]).requests_max == 0
+        cached.close()
+
+
+def test_ranges_that_end_now_go_together_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """While a session runs, each look is a little later than the one before: one moment counts."""
+    monkeypatch.setenv("TICKERLAKE_NOW", "2024-01-03T16:00:00Z")
+    bars = {name: [bar(f"2024-01-03T14:{minute}:00Z") for minute in (44, 45)] for name in "ABC"}
+    with alpaca_server(Alpaca(bars)) as (source, server):
+        cached = CachedSource(source, tmp_path)
+        request = BarsRequest("", "1m", datetime(2024, 1, 3, 14, 30, tzinfo=UTC), None)
+        requests = [dataclasses.replace(request, symbol=name) for name in bars]
+        assert [item.requests_max for item in cached.plan(requests).items] == [1, 0, 0]
+        found = cached.bars_of(list(bars), request)
+        assert [getattr(found[name], "bars", pa.table({})).num_rows for name in bars] == [2, 2, 2]
+        assert server.count() == 1
+        cached.bars_of(list(bars), request)
+        assert server.count() == 1
         cached.close()

@@ -8,6 +8,8 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+from tickerlake import clock
+from tickerlake.cache.axis import instant, micros
 from tickerlake.cache.flight import flight
 from tickerlake.cache.plan import Plan, Planned
 from tickerlake.errors import NotFoundError, TickerlakeError
@@ -54,8 +56,8 @@ def bars_of(
     folder: Path,
     requests: Sequence[BarsRequest],
     *,
-    plan: Callable[[Sequence[BarsRequest]], Plan],
-    through: Callable[[BarsRequest, Source, OnAsk], Answer],
+    plan: Callable[[Sequence[BarsRequest], int], Plan],
+    through: Callable[[BarsRequest, Source, OnAsk, int], Answer],
     on_ask: OnAsk,
 ) -> dict[str, Answer | Exception]:
     """Ask for what several symbols lack alike at once, then let each symbol's own way go on.
@@ -66,20 +68,21 @@ def bars_of(
         source: The provider.
         folder: The cache's.
         requests: One a symbol, of one interval and range.
-        plan: What each lacks.
-        through: The cache's way for one symbol over whatever source it is handed.
+        plan: What each lacks at one moment (microseconds).
+        through: The cache's way for one symbol over whatever source it is handed, as of a moment.
         on_ask: Told of each request; of one for several symbols when all that came is kept.
     """
     assert isinstance(source, Source)  # noqa: S101 - whoever batches is a source
-    handed = _Handed(source)
     asked: list[BarsRequest] = []
-
-    def on_ask_alone(request: BarsRequest) -> None:
-        if not handed.has_given:
-            on_ask(request)
-
     with flight(folder, f"batch {source.name} {requests[0].interval}"):
-        for group in _alike(plan(requests).items, source.limits.symbols_per_request):
+        now = micros(clock.now())
+        handed = _Handed(source, instant(now))
+
+        def on_ask_alone(request: BarsRequest) -> None:
+            if not handed.has_given:
+                on_ask(request)
+
+        for group in _alike(plan(requests, now).items, source.limits.symbols_per_request):
             symbols = [item.request.symbol for item in group]
             for ask in group[0].asks:
                 asked.append(group[0].request)
@@ -93,7 +96,7 @@ def bars_of(
         answers: dict[str, Answer | Exception] = {}
         for request in requests:
             try:
-                answers[request.symbol] = through(request, handed, on_ask_alone)
+                answers[request.symbol] = through(request, handed, on_ask_alone, now)
             except TickerlakeError as error:
                 answers[request.symbol] = error
     for request in asked:
@@ -118,10 +121,14 @@ def _alike(items: Sequence[Planned], size: int) -> Iterator[list[Planned]]:
 
 
 class _Handed:
-    """A source that has some answers already; each is handed out once, the rest is asked for."""
+    """A source that has some answers already; each is handed out once, the rest is asked for.
 
-    def __init__(self, source: Source) -> None:
+    They are as of the moment at which they were asked for, though a hundred pages take a while.
+    """
+
+    def __init__(self, source: Source, at: datetime) -> None:
         self._source = source
+        self._at = at
         #: Whether the last answer was one of those that it had already.
         self.has_given = False
         self._given: dict[str, list[tuple[BarsRequest, Answer | Exception]]] = {}
@@ -146,7 +153,9 @@ class _Handed:
                 del given[at]
                 if isinstance(answer, Exception):
                     raise answer
-                return dataclasses.replace(answer, bars=select(answer.bars, request))
+                as_of = min(answer.about.as_of or self._at, self._at)
+                about = dataclasses.replace(answer.about, as_of=as_of)
+                return dataclasses.replace(answer, bars=select(answer.bars, request), about=about)
         self.has_given = False
         return self._source.bars(request)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from tickerlake.cache.axis import instant
+from tickerlake import clock
+from tickerlake.cache.axis import instant, micros
 from tickerlake.cache.batches import bars_of, counted_once
 from tickerlake.cache.coverage import Coverage
 from tickerlake.cache.fetching import Fetching
@@ -100,7 +102,7 @@ class CachedSource:
                 self._source,
                 self._store.folder,
                 requests,
-                plan=self.plan,
+                plan=self._plan,
                 through=self._bars,
                 on_ask=self._on_ask,
             )
@@ -113,7 +115,11 @@ class CachedSource:
         return answers
 
     def _bars(
-        self, request: BarsRequest, source: Source, on_ask: Callable[[BarsRequest], None]
+        self,
+        request: BarsRequest,
+        source: Source,
+        on_ask: Callable[[BarsRequest], None],
+        now: int | None = None,
     ) -> Answer:
         self._require(request)
         if self._offline:
@@ -121,13 +127,14 @@ class CachedSource:
         if self.limits.local:
             return keep_copy(self._store, source, request)
         moment = self._store.index.moment()
-        look = self._look(request)
+        look = self._look(request, now)
         if not look.missing:
             answer = self._served(look)
             if answer is not None and self._still(look, moment):
                 return answer
         with flight(self._store.folder, look.flight):
-            fetching = Fetching(self._store, source, self._settings, self._look, on_ask=on_ask)
+            look_now = functools.partial(self._look, now=now)
+            fetching = Fetching(self._store, source, self._settings, look_now, on_ask=on_ask)
             return fetching.bars(request)
 
     def cached(self, request: BarsRequest) -> Answer:
@@ -162,8 +169,7 @@ class CachedSource:
         Raises:
             RangeError: The source does not have an interval.
         """
-        planned = [self._planned(request) for request in requests]
-        return Plan(counted_once(planned, self._source))
+        return self._plan(requests, micros(clock.now()))
 
     def requests(self, request: BarsRequest) -> int:
         """How many requests `bars` would send now, at most.
@@ -197,7 +203,12 @@ class CachedSource:
                 "A symbol is missing.", expected="a symbol", found="nothing", todo="name one"
             )
 
-    def _look(self, request: BarsRequest) -> Look:
+    def _plan(self, requests: Sequence[BarsRequest], now: int) -> Plan:
+        """All of one moment: those that end at it lack the same, then."""
+        planned = [self._planned(request, now) for request in requests]
+        return Plan(counted_once(planned, self._source))
+
+    def _look(self, request: BarsRequest, now: int | None = None) -> Look:
         return look_at(
             self._store,
             request,
@@ -205,6 +216,7 @@ class CachedSource:
             limits=self.limits,
             settings=self._settings,
             extended=self._extended,
+            now=now,
         )
 
     def _served(self, look: Look) -> Answer | None:
@@ -228,9 +240,9 @@ class CachedSource:
         again = self._look(look.request)
         return (again.series, again.actions) == (look.series, look.actions)
 
-    def _planned(self, request: BarsRequest) -> Planned:
+    def _planned(self, request: BarsRequest, now: int) -> Planned:
         self._require(request)
-        look = self._look(request)
+        look = self._look(request, now)
         covered = look.series.held.coverage.within(*look.wanted)
         planned = Planned(request, self.name, self._host, cached=parts_of(covered))
         if self._offline or self.limits.local:

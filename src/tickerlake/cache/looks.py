@@ -103,8 +103,12 @@ def look_at(
     limits: Limits,
     settings: CacheSettings,
     extended: bool,
+    now: int | None = None,
 ) -> Look:
-    """Look a request up; reads no rows, and asks for no calendar unless something is missing."""
+    """Look a request up; reads no rows, and asks for no calendar unless something is missing.
+
+    `now` is the clock's, unless several looks are to be of one moment.
+    """
     intraday = is_intraday(request.interval)
     session = "extended" if extended and intraday else "regular"
     symbol = request.symbol.strip()
@@ -115,7 +119,7 @@ def look_at(
     if request.interval == "1d":
         action_key = Key(source, symbol, "corporate_action", "", "regular")
         actions = store.index.current(action_key) or Series(action_key)
-    now = micros(clock.now())
+    now = micros(clock.now()) if now is None else now
     range_ = wanted(request, series.zone, series.lead)
     look_back = limits.look_back_days.get(request.interval)
     span = limits.span_days.get(request.interval)
