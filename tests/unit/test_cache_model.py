@@ -47,8 +47,8 @@ class CacheMachine(RuleBasedStateMachine):
     @initialize(hour=st.integers(0, 24 * 7), back=st.integers(1, 30))
     def begin(self, hour: int, back: int) -> None:
         self._go_to(START + timedelta(hours=hour, minutes=7))
-        for interval in ("1d", "1h"):
-            self.fetch("AAA", interval, back, 30, is_open=True)
+        for interval in ("1d", "1h"):  # up to today: later only what is due is asked for
+            self.fetch("AAA", interval, back, back, is_open=False)
 
     @rule(
         minutes=st.sampled_from([0, 2, 40, 61, 200, 24 * 60, 3 * 24 * 60, 12 * 24 * 60]),
