@@ -172,3 +172,13 @@ def test_a_row_that_is_left_out_ends_no_page() -> None:
         bars = source.bars(BarsRequest("ACMEUSDT", "1m", day, day)).bars
     assert bars.num_rows == 1440 - 2
     assert bars["ts"][-1].as_py().isoformat() == "2024-01-02T23:59:00+00:00"
+
+
+def test_an_excerpt_without_its_subscription_says_so_once() -> None:
+    """Bitfinex's numbers mean nothing without it: one sentence for all frames of such channels."""
+    frames = [[19111, "te", [n, 1574694478808, 0.5, 7245.3]] for n in range(50)]
+    answer = parsed("bitfinex", "\n".join(map(json.dumps, frames)))
+    assert not answer.tables()
+    assert answer.notes == (
+        "frames of channels whose subscription is not among these were left out",
+    )

@@ -225,7 +225,9 @@ class BitfinexTalk:
         self._count(frame, document[payload_at + 1 :], said)
         channel = self._channels.get(document[0]) if type(document[0]) is int else None
         if channel is None:
-            if word != "hb":
+            if word != "hb" and type(document[0]) is int:
+                said.note("frames of channels whose subscription is not among these were left out")
+            elif word != "hb":
                 said.odd(frame.data)
             return
         if channel.kind is None or word == "hb" or word == "cs":  # noqa: PLR1714
