@@ -16,7 +16,15 @@ from tickerlake.records import KEYS, Kind
 from tickerlake.sources.base import Answer, BarsRequest
 from tickerlake.sources.http import Reply
 
-__all__ = ["each_once", "joined", "latest_of_key", "received_of", "require_symbol", "widened"]
+__all__ = [
+    "each_once",
+    "first_day",
+    "joined",
+    "latest_of_key",
+    "received_of",
+    "require_symbol",
+    "widened",
+]
 
 #: Clocks of a provider and ours within this count as the same.
 _SKEW: Final = timedelta(seconds=60)
@@ -40,10 +48,10 @@ def widened(request: BarsRequest) -> BarsRequest:
         return request
     start = request.start.astimezone(UTC) if isinstance(request.start, datetime) else request.start
     day = start.date() if isinstance(start, datetime) else start
-    return replace(request, start=_first_day(day, request.interval))
+    return replace(request, start=first_day(day, request.interval))
 
 
-def _first_day(day: date, interval: str) -> date:
+def first_day(day: date, interval: str) -> date:
     """The first day of a week, month or quarter; days are their own."""
     if interval == "1wk":
         return day - timedelta(days=day.weekday())

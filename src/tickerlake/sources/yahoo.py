@@ -19,7 +19,7 @@ import pyarrow as pa
 from tickerlake import clock
 from tickerlake.errors import MalformedError, RangeError, TickerlakeError
 from tickerlake.records import Kind
-from tickerlake.sources.answers import joined, received_of, require_symbol, widened
+from tickerlake.sources.answers import first_day, joined, received_of, require_symbol, widened
 from tickerlake.sources.base import Answer, BarsRequest, Hit, Limits, empty_answer, select
 from tickerlake.sources.captures import is_capture, parse_capture
 from tickerlake.sources.http import HttpSettings, Reply, Session, paced
@@ -34,7 +34,6 @@ from tickerlake.sources.yahoo_recording import (
     other_note,
     without_crumb,
 )
-from tickerlake.sources.yahoo_rows import anchor
 from tickerlake.sources.yahoo_search import parse_quotes, parse_search, reference_notes
 from tickerlake.sources.yahoo_stream import YahooTalk, is_pricing
 
@@ -339,10 +338,10 @@ def _check_anchors(bars: pa.Table, request: BarsRequest) -> None:
     if request.interval not in ("1wk", "1mo", "3mo"):
         return
     for day in bars["session_date"].to_pylist()[1:]:  # the first may be the day of the listing
-        if anchor(day, request.interval) != day:
+        if first_day(day, request.interval) != day:
             raise MalformedError(
                 f"Yahoo's {request.interval} bars of {request.symbol} are off their anchor.",
-                expected=anchor(day, request.interval).isoformat(),
+                expected=first_day(day, request.interval).isoformat(),
                 found=day.isoformat(),
                 todo="ask for 1d",
             )

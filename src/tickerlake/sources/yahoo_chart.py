@@ -16,10 +16,11 @@ from tickerlake import clock
 from tickerlake.errors import MalformedError
 from tickerlake.records import INTERVALS, SCHEMAS
 from tickerlake.sources.actions import actions_table
+from tickerlake.sources.answers import first_day
 from tickerlake.sources.base import Answer
 from tickerlake.sources.yahoo_market import Market, about, state_of
 from tickerlake.sources.yahoo_recording import Recording
-from tickerlake.sources.yahoo_rows import Cleaning, Dates, Period, anchor, read_rows, runs
+from tickerlake.sources.yahoo_rows import Cleaning, Dates, Period, read_rows, runs
 from tickerlake.sources.yahoo_shape import epoch, mapping, misshapen, text
 
 __all__ = ["parse_chart"]
@@ -176,7 +177,7 @@ def _intraday_states(
 
 def _last_day(first: date, interval: str) -> date:
     days = {"5d": 7, "1wk": 7, "1mo": 31, "3mo": 92}[interval]
-    after = anchor(first + timedelta(days=days), interval)
+    after = first_day(first + timedelta(days=days), interval)
     return after - timedelta(days=1)
 
 

@@ -15,10 +15,11 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from tickerlake.sources.answers import first_day
 from tickerlake.sources.yahoo_market import Market, closed_days
 from tickerlake.sources.yahoo_shape import STAMPS, epoch, items, mapping, misshapen
 
-__all__ = ["Cleaning", "Dates", "Rows", "anchor", "read_rows", "runs"]
+__all__ = ["Cleaning", "Dates", "Rows", "read_rows", "runs"]
 
 _PRICES: Final = ("open", "high", "low", "close")
 _MINUTES: Final = {"1m": 1, "2m": 2, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "90m": 90}
@@ -139,17 +140,6 @@ def _live(stamps: npt.NDArray[np.int64], market: Market, interval: str) -> npt.N
     return live
 
 
-def anchor(day: date, interval: str) -> date:
-    """The first day of the week, month or quarter; days are their own."""
-    if interval == "1wk":
-        return day - timedelta(days=day.weekday())
-    if interval == "1mo":
-        return day.replace(day=1)
-    if interval == "3mo":
-        return day.replace(month=day.month - (day.month - 1) % 3, day=1)
-    return day
-
-
 class Cleaning:
     """One pass over the rows of an answer, step by step, with its notes."""
 
@@ -265,7 +255,7 @@ class Cleaning:
         is_weekly = self._interval in ("5d", "1wk")
         if is_weekly and before is not None and timedelta(0) <= day - before < timedelta(days=7):
             return before  # Yahoo starts weeks on Monday, unless asked from another day on
-        return anchor(day, self._interval)
+        return first_day(day, self._interval)
 
     def _intraday_dates(self) -> Dates:
         stamps = self.rows.stamps
