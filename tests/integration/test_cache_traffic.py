@@ -116,6 +116,19 @@ def test_minutes_are_covered_as_they_end(now: Now, tmp_path: Path) -> None:
     assert counts == [(31, 1), (31, 1), (36, 2), (390, 3), (390, 3), (390, 3)]
 
 
+def test_an_hour_that_runs_is_not_covered(now: Now, tmp_path: Path) -> None:
+    """A range that ends with the running hour: once that is over, it is asked for again."""
+    stock = Stock()
+    cached = CachedSource(stock, tmp_path)
+    start = datetime(2024, 3, 7, 14, 30, tzinfo=UTC)
+    request = BarsRequest("ACME", "1h", start, start + timedelta(hours=2))
+    states = []
+    for moment in ("15:45", "16:45"):
+        now(f"2024-03-07T{moment}:00Z")
+        states.append(cached.bars(request).bars["state"].to_pylist())
+    assert states == [["provisional", "forming"], ["provisional", "provisional"]]
+
+
 def test_long_ranges_are_cut_and_what_is_too_old_is_listed(now: Now, tmp_path: Path) -> None:
     """Seven days a request, thirty days back with an hour's margin; the rest is named."""
     stock = Stock()

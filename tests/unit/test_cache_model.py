@@ -172,6 +172,8 @@ class CacheMachine(RuleBasedStateMachine):
         Rows keep the values that they came with; reading converts them all to the newest basis.
         """
         factor = 1.0
+        if row["split_basis"] is None:
+            return factor  # nothing proves it, and an answer says so: as it was told
         for split in self.exchange.splits:
             opened = next(s.open for s in self.exchange.sessions if s.date == split.ex_date)
             since = row["fetched_at"] < opened and split.ex_date <= row["split_basis"]
