@@ -169,3 +169,9 @@ def test_ranges_that_end_now_go_together_too(
         cached.bars_of(list(bars), request)
         assert server.count() == 1
         cached.close()
+        # Another process, whose clock begins anew at that time.
+        monkeypatch.setenv("TICKERLAKE_NOW", "2024-01-03T15:59:58Z")
+        cached = CachedSource(source, tmp_path)
+        cached.bars_of(list(bars), request)
+        assert server.count() == 1
+        cached.close()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from tickerlake.cache.axis import DAY, is_intraday, length, period_after
+from tickerlake.cache.axis import DAY, SECOND, is_intraday, length, period_after
 from tickerlake.cache.coverage import Coverage
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ __all__ = ["OVERLAP_BARS", "Ask", "Bars", "Held", "Recheck", "Rules", "Sketch", 
 
 #: Settled bars that a gap shares with older coverage.
 OVERLAP_BARS: Final = 5
+#: A clock that goes back by no more than this was not wrong before.
+_STEP: Final = 60 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,9 @@ class Held:
     """What is held of one series.
 
     `quiet` = (from, until, since): beyond `from` all is told until then, for whoever asks after
-    `since`. Before that our clock was wrong when it was said, and it counts for nothing.
+    `since`. More than a step before that our clock was wrong when it was said, and it counts for
+    nothing. Clocks that are set right take steps, and one that TICKERLAKE_NOW sets begins anew in
+    each process.
     """
 
     coverage: Coverage = field(default_factory=Coverage)
@@ -96,7 +100,7 @@ class Sketch:
 def gaps(held: Held, wanted: tuple[int, int], now: int) -> Coverage:
     """What is wanted and not held, or due; needs no calendar."""
     known = held.coverage
-    if held.quiet is not None and held.quiet[2] <= now < held.quiet[1]:
+    if held.quiet is not None and held.quiet[2] - _STEP <= now < held.quiet[1]:
         known |= Coverage.of([(held.quiet[0], max(held.quiet[0], wanted[1]))])
     missing = Coverage.of([wanted]) - known
     return missing | Coverage.of(
