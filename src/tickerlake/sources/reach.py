@@ -9,7 +9,7 @@ last trade on.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -28,6 +28,8 @@ _MARGIN: Final = timedelta(seconds=5)
 _BAR_MARGIN: Final = timedelta(minutes=3)
 #: Clocks differ; a time further ahead is nonsense, and would hide what is missing.
 _SKEW_MAX: Final = timedelta(minutes=1)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Series(msgspec.Struct, frozen=True, array_like=True):
@@ -56,34 +58,43 @@ class Reach:
         self._kinds = tuple(kinds)
         self._delay = timedelta(seconds=delay_seconds)
         self._symbols = () if "*" in symbols else tuple(symbols)
-        self._newest: dict[Series, datetime | None] = dict(newest or {})
+        #: Times are µs since 1970.
+        self._newest: dict[Series, int | None] = {}
         #: What came before it was never listened to.
-        self._oldest: dict[Series, datetime] = {}
-        #: How far the provider's clock is before ours.
-        self._ahead = timedelta(0)
+        self._oldest: dict[Series, int] = {}
+        #: How far the provider's clock is before ours, in µs.
+        self._ahead = 0
+        self.learn(newest or {})
 
     def take(self, kind: Kind, table: pa.Table, received_at: datetime) -> None:
         """Records have come."""
         by = ["symbol", "interval"] if kind == "bar" else ["symbol"]
         found = table.group_by(by).aggregate([("ts", "min"), ("ts", "max")])
-        latest = received_at + _SKEW_MAX
-        for row in found.to_pylist():
-            if row["ts_max"] is None or row["symbol"] is None:
+        received = _micros(received_at)
+        latest = received + _SKEW_MAX // _MICROSECOND
+        symbols = found["symbol"].to_pylist()
+        intervals = found["interval"].to_pylist() if kind == "bar" else [None] * len(symbols)
+        # As numbers: a time of Python's for each symbol of a whole market would be dear.
+        times = (found[name].cast(pa.int64()).to_pylist() for name in ("ts_min", "ts_max"))
+        for symbol, interval, oldest, newest in zip(symbols, intervals, *times, strict=True):
+            if newest is None or symbol is None:
                 continue
-            series = Series(kind, row["symbol"], row.get("interval"))
-            at, before = min(row["ts_max"], latest), self._newest.get(series)
+            series, at = Series(kind, symbol, interval), min(newest, latest)
+            before = self._newest.get(series)
             if before is None:
-                self._oldest[series] = min(row["ts_min"], latest)
-            self._newest[series] = at if before is None else max(at, before)
-            self._ahead = max(self._ahead, at - received_at)
+                self._oldest[series] = min(oldest, latest)
+            if before is None or at > before:
+                self._newest[series] = at
+                self._ahead = max(self._ahead, at - received)
 
     def learn(self, newest: Mapping[Series, datetime | None]) -> None:
         """What came before this run; what this one has heard itself stands."""
-        self._newest = {**newest, **self._newest}
+        earlier = {one: None if at is None else _micros(at) for one, at in newest.items()}
+        self._newest = {**earlier, **self._newest}
 
     def series(self) -> dict[Series, datetime | None]:
         """Every series, and the time of its newest record; None where none has come."""
-        found = dict(self._newest)
+        found = {one: None if at is None else _instant(at) for one, at in self._newest.items()}
         # Some providers tell symbols in other letters than they are asked in.
         met = {(series.kind, series.symbol.casefold()) for series in found}
         for kind in self._kinds:
@@ -95,7 +106,7 @@ class Reach:
 
     def holes(self, after: datetime, until: datetime, why: str) -> list[Hole]:
         """One a series: what came is known up to its newest record, and nothing from `after` on."""
-        until += self._ahead
+        until += timedelta(microseconds=self._ahead)
         return [
             Hole(
                 series.symbol,
@@ -137,4 +148,13 @@ class Reach:
             start = min(newest, until) - _BAR_MARGIN
         else:
             start = max(earliest, min(newest, until) - _MARGIN)
-        return max(start, min(self._oldest.get(series, start), until))
+        oldest = self._oldest.get(series)
+        return start if oldest is None else max(start, min(_instant(oldest), until))
+
+
+def _micros(at: datetime) -> int:
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def _instant(micros: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=micros)
