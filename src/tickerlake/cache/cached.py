@@ -205,10 +205,17 @@ class CachedSource:
 
     def _plan(self, requests: Sequence[BarsRequest], now: int) -> Plan:
         """All of one moment: those that end at it lack the same, then."""
-        planned = [self._planned(request, now) for request in requests]
+        planned: list[Planned] = []
+        told: set[str] = set()
+        for request in requests:
+            symbol = request.symbol.strip().upper()
+            # Bars of another interval, asked for before, will have told where the symbol trades:
+            # any zone makes as many requests as the true one.
+            planned.append(self._planned(request, now, zone="UTC" if symbol in told else None))
+            told.add(symbol)
         return Plan(counted_once(planned, self._source))
 
-    def _look(self, request: BarsRequest, now: int | None = None) -> Look:
+    def _look(self, request: BarsRequest, now: int | None = None, zone: str | None = None) -> Look:
         return look_at(
             self._store,
             request,
@@ -217,6 +224,7 @@ class CachedSource:
             settings=self._settings,
             extended=self._extended,
             now=now,
+            zone=zone,
         )
 
     def _served(self, look: Look) -> Answer | None:
@@ -240,9 +248,9 @@ class CachedSource:
         again = self._look(look.request)
         return (again.series, again.actions) == (look.series, look.actions)
 
-    def _planned(self, request: BarsRequest, now: int) -> Planned:
+    def _planned(self, request: BarsRequest, now: int, zone: str | None) -> Planned:
         self._require(request)
-        look = self._look(request, now)
+        look = self._look(request, now, zone)
         covered = look.series.held.coverage.within(*look.wanted)
         planned = Planned(request, self.name, self._host, cached=parts_of(covered))
         if self._offline or self.limits.local:

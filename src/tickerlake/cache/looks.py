@@ -104,10 +104,12 @@ def look_at(
     settings: CacheSettings,
     extended: bool,
     now: int | None = None,
+    zone: str | None = None,
 ) -> Look:
     """Look a request up; reads no rows, and asks for no calendar unless something is missing.
 
-    `now` is the clock's, unless several looks are to be of one moment.
+    `now` is the clock's, unless several looks are to be of one moment; `zone` is taken for the
+    exchange's while nobody knows that.
     """
     intraday = is_intraday(request.interval)
     session = "extended" if extended and intraday else "regular"
@@ -120,7 +122,7 @@ def look_at(
         action_key = Key(source, symbol, "corporate_action", "", "regular")
         actions = store.index.current(action_key) or Series(action_key)
     now = micros(clock.now()) if now is None else now
-    range_ = wanted(request, series.zone, series.lead)
+    range_ = wanted(request, series.zone or zone, series.lead)
     look_back = limits.look_back_days.get(request.interval)
     span = limits.span_days.get(request.interval)
     edge = None if look_back is None else _edge(now - round(look_back * DAY), request.interval)
