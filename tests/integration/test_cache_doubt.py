@@ -182,6 +182,19 @@ def test_a_missing_session_is_looked_for_twice(now: Now, tmp_path: Path) -> None
     assert counts == [1, 2, 2, 2, 3, 3]
 
 
+def test_a_forming_bar_that_is_taken_back_is_gone(now: Now, tmp_path: Path) -> None:
+    """A provider shows a live bar, and a minute later none: what never was is not kept."""
+    stock = Stock()
+    cached = CachedSource(stock, tmp_path)
+    now("2024-03-06T16:00:00Z")
+    assert date(2024, 3, 6) in closes(cached.bars(DAYS))
+    stock.missing_days = {date(2024, 3, 6)}
+    now("2024-03-06T16:02:00Z")
+    found = closes(cached.bars(DAYS))
+    assert date(2024, 3, 6) not in found
+    assert date(2024, 3, 5) in found
+
+
 def test_another_instrument_under_the_same_symbol(now: Now, tmp_path: Path) -> None:
     """META was a fund, pence became pounds: old rows are kept apart, nothing is revised."""
     stock = Stock()
