@@ -148,8 +148,9 @@ class Service(ABC):
         return self.start()
 
     def pause(self) -> None:
-        """SIGSTOP: its connections stay open, nothing answers."""
+        """SIGSTOP: its connections stay open, nothing answers; it stands still on return."""
         self._signal(signal.SIGSTOP)
+        wait_until(lambda: all(map(_stands_still, self._family())))
 
     def resume(self) -> None:
         """SIGCONT."""
@@ -225,6 +226,16 @@ class Service(ABC):
                 for children in Path(f"/proc/{pid}/task").glob("*/children"):
                     family += map(int, children.read_text().split())
         return family
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether no thread of it runs any more. A signal is taken a moment after it was sent."""
+    for status in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):  # that thread, or all of it, has ended since
+            # `17 (a name) T …`: stopped, traced, or dead
+            if status.read_text().rpartition(")")[2].split()[0] not in "TtZX":
+                return False
+    return True
 
 
 def _dying_with_us() -> list[str]:
