@@ -16,6 +16,7 @@ pytest_plugins = [
     "services",
     "lakes",
     "kinesis_double",
+    "pretended_time",
 ]  # brokers, stores, catalogs; what is over them
 COLUMNS = ("killed", "with uncommitted records", "with rows in its hands")
 

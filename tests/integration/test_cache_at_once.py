@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from pretended_time import Now
 from stock_double import Stock, values
-from tickerlake import clock
 from tickerlake.cache import CacheCare, CachedSource
 from tickerlake.cli import main
 from tickerlake.sources import Answer as Told
@@ -25,16 +25,6 @@ from yahoo_double import environment as yahoo_environment
 
 DAYS = BarsRequest("ACME", "1d", date(2024, 1, 2))
 SECONDS_MAX = 60
-Now = Callable[[str], None]
-
-
-@pytest.fixture
-def now(monkeypatch: pytest.MonkeyPatch) -> Now:
-    def set_now(text: str) -> None:
-        monkeypatch.setenv("TICKERLAKE_NOW", text)
-        clock._offset.cache_clear()
-
-    return set_now
 
 
 class Meeting(Stock):

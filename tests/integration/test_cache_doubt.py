@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
+from pretended_time import Now
 from stock_double import Stock, values
 from tickerlake import clock
 from tickerlake.cache import CachedSource
@@ -22,16 +22,6 @@ from tickerlake.errors import (
 from tickerlake.sources import Answer, BarsRequest, Limits
 
 DAYS = BarsRequest("ACME", "1d", date(2024, 1, 2))
-Now = Callable[[str], None]
-
-
-@pytest.fixture
-def now(monkeypatch: pytest.MonkeyPatch) -> Now:
-    def set_now(text: str) -> None:
-        monkeypatch.setenv("TICKERLAKE_NOW", text)
-        clock._offset.cache_clear()
-
-    return set_now
 
 
 def closes(answer: Answer) -> dict[date, float]:

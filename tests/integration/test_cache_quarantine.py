@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
 import pyarrow.parquet
 import pytest
 
+from pretended_time import Now
 from stock_double import Stock, values
-from tickerlake import clock
 from tickerlake.cache import CacheCare, CachedSource
 from tickerlake.cli import main
 from tickerlake.sources import BarsRequest
 
 DAYS = BarsRequest("ACME", "1d", date(2024, 1, 2))
-Now = Callable[[str], None]
-
-
-@pytest.fixture
-def now(monkeypatch: pytest.MonkeyPatch) -> Now:
-    def set_now(text: str) -> None:
-        monkeypatch.setenv("TICKERLAKE_NOW", text)
-        clock._offset.cache_clear()
-
-    return set_now
 
 
 @pytest.fixture

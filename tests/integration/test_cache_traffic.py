@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from pretended_time import Now
 from stock_double import Stock, told, values
 from tickerlake import clock
 from tickerlake.cache import CachedSource, CacheSettings
@@ -17,16 +17,6 @@ from tickerlake.sources import BarsRequest, Limits, open_source
 from yahoo_double import Answer, at, chart, encoded, yahoo_server
 
 DAYS = BarsRequest("ACME", "1d", date(2024, 1, 2))
-Now = Callable[[str], None]
-
-
-@pytest.fixture
-def now(monkeypatch: pytest.MonkeyPatch) -> Now:
-    def set_now(text: str) -> None:
-        monkeypatch.setenv("TICKERLAKE_NOW", text)
-        clock._offset.cache_clear()
-
-    return set_now
 
 
 def test_twice_is_once_and_a_later_day_costs_what_is_new(now: Now, tmp_path: Path) -> None:

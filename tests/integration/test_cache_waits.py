@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from pretended_time import Now
 from stock_double import Stock, told
 from tickerlake import clock
 from tickerlake.cache import CacheCare, CachedSource
@@ -20,16 +20,6 @@ from tickerlake.sources import Answer, BarsRequest
 
 DAYS = BarsRequest("ACME", "1d", date(2024, 1, 2))
 NOTHING = RangeError("acme has no bars of ACME in this range.", todo="another")
-Now = Callable[[str], None]
-
-
-@pytest.fixture
-def now(monkeypatch: pytest.MonkeyPatch) -> Now:
-    def set_now(text: str) -> None:
-        monkeypatch.setenv("TICKERLAKE_NOW", text)
-        clock._offset.cache_clear()
-
-    return set_now
 
 
 def asks(stock: Stock, cached: CachedSource, request: BarsRequest) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Callable
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -13,8 +12,9 @@ from pathlib import Path
 import pytest
 
 import tickerlake
+from pretended_time import Now
 from stock_double import Stock
-from tickerlake import clock, config
+from tickerlake import config
 from tickerlake.cache import CachedSource, CacheSettings
 from tickerlake.cli import main
 from tickerlake.cli.output import Output
@@ -25,17 +25,6 @@ from tickerlake.query.known import known_actions, known_bars
 from tickerlake.sources import Answer, BarsRequest
 from yahoo_double import Answer as Reply
 from yahoo_double import chart, encoded, yahoo_server
-
-Now = Callable[[str], None]
-
-
-@pytest.fixture
-def now(monkeypatch: pytest.MonkeyPatch) -> Now:
-    def set_now(text: str) -> None:
-        monkeypatch.setenv("TICKERLAKE_NOW", text)
-        clock._offset.cache_clear()
-
-    return set_now
 
 
 def test_fetch_says_stale(

@@ -6,14 +6,14 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
+from pretended_time import Now
 from stock_double import Stock, values
-from tickerlake import clock
 from tickerlake.cache import CacheCare, CachedSource
 from tickerlake.cli import main
 from tickerlake.sources import BarsRequest, open_source
@@ -22,7 +22,6 @@ from yahoo_double import Answer, YahooServer, at, chart, encoded, environment, y
 KILLS = 100
 HERE = Path(__file__).parent
 ALL = BarsRequest("ACME", "1d", date(2023, 6, 1))
-Now = Callable[[str], None]
 
 
 def weekdays(symbol: str, query: dict[str, str]) -> Answer:
@@ -43,15 +42,6 @@ def weekdays(symbol: str, query: dict[str, str]) -> Answer:
 def yahoo() -> Iterator[YahooServer]:
     with yahoo_server(weekdays) as server:
         yield server
-
-
-@pytest.fixture
-def now(monkeypatch: pytest.MonkeyPatch) -> Now:
-    def set_now(text: str) -> None:
-        monkeypatch.setenv("TICKERLAKE_NOW", text)
-        clock._offset.cache_clear()
-
-    return set_now
 
 
 def workspace_in(folder: Path) -> Path:
