@@ -20,6 +20,7 @@ from tickerlake.errors import (
     UnreachableError,
 )
 from tickerlake.sources import Answer, BarsRequest, Limits
+from tickerlake.testing.exchange import Exchange, ExchangeSource, Split
 
 DAYS = BarsRequest("ACME", "1d", date(2024, 1, 2))
 
@@ -183,6 +184,23 @@ def test_a_forming_bar_that_is_taken_back_is_gone(now: Now, tmp_path: Path) -> N
     found = closes(cached.bars(DAYS))
     assert date(2024, 3, 6) not in found
     assert date(2024, 3, 5) in found
+
+
+def test_two_splits_of_one_ratio_are_told_apart(now: Now, tmp_path: Path) -> None:
+    """The second explains the new prices: the first is not taken for one that was missing."""
+    exchange = Exchange(first=date(2024, 1, 2), last=date(2024, 6, 28))
+    cached = CachedSource(ExchangeSource(exchange), tmp_path)
+    exchange.splits.append(Split("AAA", date(2024, 3, 6), 4.0))
+    now("2024-03-18T07:29:00Z")
+    cached.bars(BarsRequest("AAA", "1d", date(2024, 2, 22), date(2024, 3, 5)))
+    exchange.splits.append(Split("AAA", date(2024, 3, 19), 4.0))
+    now("2024-03-22T07:29:00Z")
+    cached.bars(BarsRequest("AAA", "1h", date(2024, 3, 18)))  # tells of the second
+    older = BarsRequest("AAA", "1d", date(2024, 2, 9), date(2024, 2, 28))
+    found, truth = closes(cached.bars(older)), closes(ExchangeSource(exchange).bars(older))
+    assert found.keys() == truth.keys()
+    for day, price in truth.items():
+        assert found[day] == pytest.approx(price, rel=2e-6), day
 
 
 def test_another_instrument_under_the_same_symbol(now: Now, tmp_path: Path) -> None:

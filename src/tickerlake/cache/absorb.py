@@ -122,7 +122,9 @@ def absorb(case: Case, answer: Answer, *, insist: bool) -> Absorbed:
     basis = days_of(verdict.held, "split_basis")
     if verdict.readjusted and limits.price_basis == "splits":
         whole, _ = case.store.rows(series)
-        rows_before, basis = disproved(whole, verdict.held, verdict.ratio, Splits.of(events.rows))
+        rows_before, basis = disproved(
+            whole, verdict.held, verdict.ratio, Splits.of(events.rows), opened // DAY
+        )
     if limits.price_basis != "raw" and new.num_rows:
         overlap = (days_of(verdict.held, "session_date"), basis, verdict.ratio)
         new = proven(new, Splits.of(events.rows), opened // DAY, overlap if len(basis) else None)

@@ -109,17 +109,19 @@ def explained(held: pa.Table, ratio: Floats, splits: Splits, until: int) -> bool
 
 
 def disproved(
-    rows: pa.Table, held: pa.Table, ratio: Floats, splits: Splits
+    rows: pa.Table, held: pa.Table, ratio: Floats, splits: Splits, until: int
 ) -> tuple[pa.Table, Days]:
     """Held rows whose basis claims a split that, as the ratio now shows, was not in their prices.
 
-    A provider that lost a split for days says its prices are as of today, and they are not.
+    A provider that lost a split for days says its prices are as of today, and they are not. Where
+    splits after their basis explain the ratio, nothing is said of those before it.
 
     Args:
         rows: All rows of the series.
         held: Those of the overlap.
         ratio: New over held, of each of these.
         splits: All that are known.
+        until: The day up to which the new prices should have all splits.
 
     Returns:
         All rows with the basis that they had, and that of the overlap in days.
@@ -127,8 +129,10 @@ def disproved(
     basis, own = days_of(rows, "split_basis"), days_of(held, "split_basis")
     dates, own_dates = days_of(rows, "session_date"), days_of(held, "session_date")
     fetched, own_fetched = _fetched(rows), _fetched(held)
+    came_since = np.isclose(ratio, splits.factor(own_dates, own, until), rtol=10 * NOISE, atol=0)
     for ex_date, factor in zip(splits.dates, splits.factors, strict=True):
         was_not = (own_dates < ex_date) & (own >= ex_date) & np.isclose(ratio, factor, rtol=1e-5)
+        was_not &= ~came_since
         if was_not.any():
             last = own_fetched[was_not].max()
             basis[(dates < ex_date) & (basis >= ex_date) & (fetched <= last)] = ex_date - 1
