@@ -186,6 +186,18 @@ def test_a_forming_bar_that_is_taken_back_is_gone(now: Now, tmp_path: Path) -> N
     assert date(2024, 3, 5) in found
 
 
+def test_what_was_fetched_before_the_open_is_settled_by_that_day(now: Now, tmp_path: Path) -> None:
+    """Thursday's bar, seen on Friday before the open, is looked at again after Friday's close."""
+    exchange = Exchange(first=date(2024, 1, 2), last=date(2024, 6, 28))
+    source = ExchangeSource(exchange)
+    cached = CachedSource(source, tmp_path)
+    thursday = BarsRequest("AAA", "1d", date(2024, 3, 7), date(2024, 3, 7))
+    now("2024-03-08T14:07:00Z")
+    assert cached.bars(thursday).bars["state"].to_pylist() == ["provisional"]
+    now("2024-03-09T14:07:00Z")
+    assert cached.bars(thursday).bars["state"].to_pylist() == ["final"]
+
+
 def test_two_splits_of_one_ratio_are_told_apart(now: Now, tmp_path: Path) -> None:
     """The second explains the new prices: the first is not taken for one that was missing."""
     exchange = Exchange(first=date(2024, 1, 2), last=date(2024, 6, 28))

@@ -126,7 +126,8 @@ def test_a_flipped_byte_never_brings_the_reader_down(place: int, flip: int, coun
     rows = decode("bar", messages)
     assert rows.num_rows == count
     rows.validate(full=True)
-    assert decode("bar", messages, coded=True).cast(rows.schema).equals(rows)
+    coded = decode("bar", messages, coded=True).cast(rows.schema)
+    assert repr(coded.to_pydict()) == repr(rows.to_pydict())  # NaN is no other than NaN
 
 
 def test_rows_do_not_depend_on_what_is_decoded_with_them() -> None:

@@ -122,7 +122,8 @@ def rechecks_after(
     kept = [r for old in held.rechecks for r in _outside(old, start, end, as_of)]
     provisional = rows.rows.filter(pc.equal(rows.rows["state"], "provisional"))
     at = stamps(provisional)
-    days = np.maximum(at // DAY, as_of // DAY)
+    # Whatever is older than yesterday waits for the same close: today's may be still to come.
+    days = np.maximum(at // DAY, as_of // DAY - 1)
     for day in np.unique(days).tolist():
         due = market.settled_at(day * DAY, as_of)
         own = at[days == day]
