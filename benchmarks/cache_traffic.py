@@ -291,6 +291,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="40 queries")
     parser.add_argument("--only", default=",".join(CLIENTS))
     arguments = parser.parse_args()
+    unknown = set(arguments.only.split(",")) - set(CLIENTS)
+    if unknown:
+        parser.error(f"--only takes {', '.join(CLIENTS)}, not {', '.join(sorted(unknown))}")
     exchange = Exchange(SYMBOLS, first=date(2023, 12, 1), last=date(2024, 6, 28))
     queries = story(exchange, 40 if arguments.quick else QUERIES)
     for client in arguments.only.split(","):
