@@ -20,6 +20,7 @@ from tickerlake.lake.registry import open_lake
 from tickerlake.lake.settings import LakeSettings
 from tickerlake.testing.invariants import findings, lake_offsets
 from tickerlake.testing.sample_records import sample_bars
+from tickerlake.testing.services.process import wait_until
 from tickerlake.testing.shares import Shares
 from tickerlake.testing.sparse_stream import SparseStream
 
@@ -215,3 +216,19 @@ def test_without_a_committer_each_helps_itself(team: Team) -> None:
     team.assert_sound()
     table = team.lake.table("bars_log")
     assert table.requests.all() == []
+
+
+def test_who_is_alone_settles_what_others_left(team: Team) -> None:
+    """Bob handed over and no committer came: who gets all partitions commits it, and tidies up."""
+    team.publish(100)
+    team.shares.give(bob="1 2")
+    team.start("bob", flush_seconds=0.1, committer="handover", handover_seconds=60)
+    table = team.lake.table("bars_log")
+    wait_until(lambda: table.requests.all() != [])
+    team.shares.give(ann=" ".join(team.topic.partitions()))
+    team.start("ann", flush_seconds=0.1, committer="handover")
+    team.wait_for_all()
+    team.end()
+    team.assert_sound()
+    assert table.requests.all() == []
+    assert team.rows("bob") > 0

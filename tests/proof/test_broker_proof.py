@@ -35,7 +35,10 @@ def proven(
         possible, logs=logs, lakes=lakes, folder=folder, seed=seed, path=None, keep=keep
     )
     done = series.run(runs, lambda _: None, lambda: False)
-    assert [(e.fault, e.seed, e.lost, e.duplicated, e.findings) for e in done if not e.sound] == []
+    unsound = [
+        (e.fault, e.seed, e.lost, e.duplicated, e.findings, e.errors) for e in done if not e.sound
+    ]
+    assert unsound == []
     assert sum(e.struck for e in done) == runs
     assert {e.fault for e in done if e.struck} == {fault.name for fault in possible}
 

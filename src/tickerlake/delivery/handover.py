@@ -66,9 +66,12 @@ class Commits:
         self._hands_over = crowded and not alone
         leads = not alone and self._settings.committer != "direct" and names[0] in share
         if leads and self._committer is None:
-            self._committer = _Committer(self._table, self._settings, self._direct, self._heard)
+            self._committer = self._new_committer()
+            self._committer.start()
         elif not leads:
             self.close()
+        if alone:
+            self._settle_what_was_left()
 
     def commit(self, unit: Unit) -> int | None:
         """The snapshot in which the unit stands; null: others moved on, it is void."""
@@ -80,6 +83,14 @@ class Commits:
         if not special and self._hands_over:
             return self._handed(unit)
         return self._direct.commit(unit)
+
+    def _settle_what_was_left(self) -> None:
+        """What others handed over before they died or left: no committer comes after us."""
+        if requests := self._table.requests.all():
+            self._new_committer().settle([_asked(request) for request in requests])
+
+    def _new_committer(self) -> _Committer:
+        return _Committer(self._table, self._settings, self._direct, self._heard)
 
     def close(self) -> None:
         """Commit for nobody any more."""
@@ -134,6 +145,9 @@ class _Committer:
         self._own: list[_Asked] = []
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=f"committer of {table.name}")
+
+    def start(self) -> None:
+        """Begin to look for what others hand over."""
         self._thread.start()
 
     def commit(self, unit: Unit) -> int | None:
@@ -155,10 +169,10 @@ class _Committer:
         look_seconds = _LOOK_SECONDS
         while (own := self._next(look_seconds)) is not None:
             try:
-                others = [_Asked(_unit(request), request.path) for request in self._waiting()]
+                others = [_asked(request) for request in self._table.requests.all()]
                 idle = not own and not others
                 look_seconds = min(2 * look_seconds, _LOOK_SECONDS_MAX) if idle else _LOOK_SECONDS
-                self._settle([*own, *others])
+                self.settle([*own, *others])
             except BaseException as error:
                 for each in own:
                     if not each.answer.done():
@@ -176,10 +190,7 @@ class _Committer:
             own, self._own = self._own, []
             return None if self._closed and not own else own
 
-    def _waiting(self) -> list[Request]:
-        return self._table.requests.all()
-
-    def _settle(self, asked: Sequence[_Asked]) -> None:
+    def settle(self, asked: Sequence[_Asked]) -> None:
         """7 to 9 for all: on one loaded metadata, in as few snapshots as can be."""
         deadline_seconds = clock.monotonic_seconds() + self._settings.commit_seconds_max
         pause_seconds = self._settings.commit_pause_seconds
@@ -230,6 +241,10 @@ class _Committer:
         paths = [each.path for each in asked if each.path is not None]
         if paths:
             self._table.requests.remove(paths)
+
+
+def _asked(request: Request) -> _Asked:
+    return _Asked(_unit(request), request.path)
 
 
 def _together(asked: Sequence[_Asked]) -> list[_Asked]:

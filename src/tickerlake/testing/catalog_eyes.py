@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from pyarrow.fs import AwsStandardS3RetryStrategy
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.io import FileIO
@@ -21,6 +22,13 @@ from sqlalchemy.exc import DBAPIError
 from tickerlake.lake.settings import LakeSettings
 
 __all__ = ["CatalogEyes", "catalog_eyes"]
+
+
+class Patient(AwsStandardS3RetryStrategy):  # type: ignore[misc]
+    """Asks again for some ten seconds: a store that was just started has its 500s too."""
+
+    def __init__(self) -> None:
+        super().__init__(max_attempts=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,7 @@ def catalog_eyes(catalog_url: str, *, workspace: Path, settings: LakeSettings) -
     found: dict[str, str | None] = {
         "s3.endpoint": settings.s3.endpoint_url,
         "s3.region": settings.s3.region,
+        "s3.retry-strategy-impl": f"{__name__}.{Patient.__name__}",
     }
     if kind == "sqlite":
         path = workspace.resolve() / (rest.removeprefix("//") or "catalog.db")
