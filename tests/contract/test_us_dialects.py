@@ -63,7 +63,7 @@ class TestMassive(DialectSuite):
         json.dumps([MASSIVE_MINUTE, {**MASSIVE_MINUTE, "ev": "A"}]),
         json.dumps([{"ev": "LULD", "T": "ACME", "h": 12, "l": 8, "t": 1704207600000000000}]),
     )
-    records: ClassVar = {"trade": 2, "quote": 1, "bar": 1}
+    records: ClassVar = {"trade": 2, "quote": 1, "bar": 2}
     refusals = (
         '[{"ev":"status","status":"auth_failed","message":"authentication failed"}]',
         '[{"ev":"status","status":"error","message":"not authorized for Q.ACME"}]',

@@ -56,6 +56,21 @@ def test_a_service_answers_until_it_is_killed_and_again_after_a_restart(tmp_path
     assert not pages.folder.exists()
 
 
+def test_a_port_is_nobody_elses_while_it_is_kept() -> None:
+    """Neither another call nor another process gets it before its server has begun to listen."""
+    among = range(8_210, 8_216)
+    chooses = "from tickerlake.testing.services.process import free_ports as free"
+    elsewhere = [sys.executable, "-c", f"{chooses}; print(*free(1, among=range(8_210, 8_216)))"]
+    ports = free_ports(5, among=among)
+    (last,) = set(among) - set(ports)
+    told = subprocess.run(elsewhere, capture_output=True, text=True, check=True).stdout
+    assert told.split() == [str(last)]
+    given_back = ports.pop()
+    number = int(given_back)
+    del given_back
+    assert set(free_ports(2, among=among)) == {last, number}
+
+
 def test_a_service_is_healed_whatever_was_done_to_it(tmp_path: Path) -> None:
     """Paused or killed: it answers again."""
     with Pages(tmp_path / "pages") as pages:

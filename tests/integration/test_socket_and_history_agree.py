@@ -164,10 +164,23 @@ def massive_bar(n: int) -> dict[str, Any]:
     return at | {"o": 10 + n, "h": 12 + n, "l": 9, "c": 11 + n, "v": 100.5}
 
 
-def massive_live_bar(n: int) -> object:
-    bar = {"ev": "AM", "sym": "ACME", "v": 101, "dv": "100.5", "av": 9000, "op": 10.1, "vw": 10.2}
+def massive_live_bar(n: int, event: str = "AM") -> object:
+    bar = {"ev": event, "sym": "ACME", "v": 101, "dv": "100.5", "av": 9000, "op": 10.1, "vw": 10.2}
     bar |= {"o": 10 + n, "h": 12 + n, "l": 9, "c": 11 + n, "a": 10.2, "z": 60}
     return [bar | {"s": minute(n) * 1000, "e": minute(n) * 1000 + 60_000}]
+
+
+def second(number: int) -> int:
+    return int(NOW.timestamp() - 3) * 1000 + number * 1000
+
+
+def massive_second(n: int) -> dict[str, Any]:
+    return massive_bar(n) | {"t": second(n)}
+
+
+def massive_live_second(n: int) -> object:
+    (bar,) = massive_live_bar(n, "A")  # type: ignore[misc]
+    return [bar | {"s": second(n), "e": second(n) + 1000}]
 
 
 def binance_trade(n: int) -> dict[str, Any]:
@@ -272,6 +285,8 @@ CASES = [
     Case("massive", "ACME", "trade", massive_live_trade, massive_answers(massive_trade), **MASSIVE),
     Case("massive", "ACME", "quote", massive_live_quote, massive_answers(massive_quote), **MASSIVE),
     Case("massive", "ACME", "bar", massive_live_bar, massive_answers(massive_bar), **MASSIVE),
+    Case("massive", "ACME", "bar", massive_live_second, massive_answers(massive_second),
+         opening=MASSIVE["opening"], settings=MASSIVE["settings"] | {"live_intervals": ["1s"]}),
     Case("binance", "ACMEUSDT", "trade", binance_live_trade, binance_answers),
     Case("binance", "ACMEUSDT", "bar", binance_live_bar, binance_answers),
     Case("binance_us", "ACMEUSDT", "trade", binance_live_trade, binance_answers),

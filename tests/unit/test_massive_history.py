@@ -96,6 +96,26 @@ def test_minutes_are_asked_for_in_milliseconds() -> None:
     assert told == ["regular", "regular", "regular", "extended"]  # 9:00 to 10:00 holds the open
 
 
+def test_seconds_are_bars_too() -> None:
+    """Of the session's edges, those that begin within it are regular; 50,000 stand on a page."""
+    day = date(2024, 7, 1)
+    clocks = (time(9, 29, 59), time(9, 30), time(15, 59, 59), time(16))
+    massive = Massive({"ACME": [bar(milliseconds(day, at)) for at in clocks]})
+    request = BarsRequest("ACME", "1s", datetime(2024, 7, 1, 13, tzinfo=UTC), day)
+    with massive_server(massive) as (source, server):
+        bars = source.bars(request).bars
+        assert source.requests(request) == 2  # 13:00 to 24:00 are 54,000 seconds at most
+    assert "/range/1/second/" in server.requests[0].path
+    assert bars["session"].to_pylist() == ["extended", "regular", "regular", "extended"]
+    assert bars["state"].to_pylist() == ["final"] * 4
+    told = {"ticker": "ACME", "results": massive.bars["ACME"][1:2] * 1, "adjusted": False}
+    assert parsed(told, interval="1s").bars["ts"].to_pylist() == [
+        datetime(2024, 7, 1, 13, 30, tzinfo=UTC)
+    ]
+    apart = {**told, "results": [bar(milliseconds(day, time(10, 0, n))) for n in (0, 1, 5)]}
+    assert parsed(apart).bars["interval"].to_pylist() == ["1s"] * 3
+
+
 def test_the_basis_is_what_the_answer_says() -> None:
     """As traded: each bar's own day; adjusted: the day of the answer."""
     rows = [bar(milliseconds(date(2024, 1, 2)))]

@@ -24,6 +24,7 @@ class AcmeSettings:
     pace_seconds: float | None = None
     strict: bool = False
     columns: dict[str, str] = field(default_factory=dict)
+    lengths: tuple[str, ...] = ()
 
 
 class AcmeSource:
@@ -89,10 +90,13 @@ def test_texts_become_what_the_field_asks() -> None:
         "pace_seconds": "0.5",
         "strict": "off",
         "columns": "open=Px, volume=Qty",
+        "lengths": "1m, 1s",
     }
     assert settings_from(AcmeSettings, texts, source="acme") == AcmeSettings(
-        "http://x", 7, 0.5, False, {"open": "Px", "volume": "Qty"}
+        "http://x", 7, 0.5, False, {"open": "Px", "volume": "Qty"}, ("1m", "1s")
     )
+    listed = settings_from(AcmeSettings, {"lengths": ["1m"]}, source="acme")
+    assert listed == AcmeSettings(lengths=("1m",))
     assert settings_from(AcmeSettings, {"pace_seconds": "none"}, source="acme") == AcmeSettings()
 
 
@@ -105,6 +109,8 @@ def test_texts_become_what_the_field_asks() -> None:
         ({"strict": "perhaps"}, "wrong type"),
         ({"base_url": 5}, "wrong type"),
         ({"columns": "open"}, "wrong type"),
+        ({"lengths": [1]}, "wrong type"),
+        ({"lengths": 1}, "wrong type"),
     ],
 )
 def test_a_wrong_setting_is_named(values: dict[str, object], message: str) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from tickerlake.errors import ConfigError
 from tickerlake.records import dead_reasons
 from tickerlake.sources import Answer, Frame, Live, open_source
 from tickerlake.sources.captures import capture_line
+from tickerlake.sources.massive import MassiveSettings, MassiveSource
 from us_frames import (
     ALPACA_BAR,
     ALPACA_TRADE,
@@ -19,6 +21,7 @@ from us_frames import (
     MASSIVE_QUOTE,
     MASSIVE_TRADE,
     MS,
+    frames,
 )
 
 
@@ -104,19 +107,55 @@ def test_the_unit_of_a_time_is_told_by_its_size() -> None:
 
 
 def test_what_has_no_record_is_counted_and_floods_nothing() -> None:
-    """A thousand price bands and seconds are one note of each, and how many they were."""
+    """A thousand price bands are one note, and how many they were."""
     bands = {"ev": "LULD", "T": "ACME", "h": 12.5, "l": 8.5, "i": [15], "z": 3, "q": 4}
-    seconds = {**MASSIVE_MINUTE, "ev": "A"}
-    events = [{**bands, "t": MS + n} for n in range(1000)] + [
-        {**seconds, "s": MS + 1000 * n} for n in range(500)
-    ]
+    events = [{**bands, "t": MS + n} for n in range(1000)]
     notes = parsed("massive", *events, {**MASSIVE_TRADE, "t": -1}, MASSIVE_TRADE).notes
-    assert len(notes) == 6
-    assert set(notes[-3:]) == {
+    assert len(notes) == 4
+    assert set(notes[-2:]) == {
         "left out: 1,000 price bands (LULD)",
-        "left out: 500 bars of a second (A)",
         "left out: 1 events without a time",
     }
+
+
+def test_bars_of_seconds_beside_their_minute() -> None:
+    """A and AM of one symbol in one frame are bars of two lengths."""
+    second = {**MASSIVE_MINUTE, "ev": "A"}
+    start = MASSIVE_MINUTE["s"]
+    close = int(datetime(2024, 1, 2, 21, tzinfo=UTC).timestamp() * 1000)
+    answer = parsed("massive", second, MASSIVE_MINUTE, *({**second, "s": s} for s in (
+        start + 1000, start + 59_000, close - 1000, close,
+    )))  # fmt: skip
+    bars = answer.bars
+    assert bars["interval"].to_pylist() == ["1s"] * 5 + ["1m"]
+    assert bars["session"].to_pylist() == ["regular"] * 4 + ["extended", "regular"]
+    assert bars["ts"][0] == bars["ts"][-1]
+    assert dead_reasons(bars, "bar").null_count == 6
+    assert answer.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("intervals", "topics"),
+    [
+        (("1m",), "T.ACME,AM.ACME"),
+        (("1s",), "T.ACME,A.ACME"),
+        (("1m", "1s"), "T.ACME,AM.ACME,A.ACME"),
+    ],
+)
+def test_what_bars_come_live_is_a_setting(intervals: Any, topics: str) -> None:
+    """Massive is asked for the lengths that were chosen, and for nothing else."""
+    settings = MassiveSettings(api_key="key", live_intervals=intervals)
+    talk = MassiveSource(settings).dialect(["ACME"], ["trade", "bar"])
+    replies = talk.read(frames([{"ev": "status", "status": "auth_success"}])).replies
+    assert [json.loads(reply)["params"] for reply in replies] == [topics]
+
+
+@pytest.mark.parametrize("intervals", [(), ("5m",), ("1m", "2s")])
+def test_a_length_of_bars_that_does_not_come_live(intervals: Any) -> None:
+    """Nothing would come, without end: that is said before."""
+    source = MassiveSource(MassiveSettings(api_key="key", live_intervals=intervals))
+    with pytest.raises(ConfigError, match="live_intervals"):
+        source.dialect(["ACME"], ["bar"])
 
 
 def test_decimal_texts_are_exact_where_numbers_are_rounded() -> None:

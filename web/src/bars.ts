@@ -144,6 +144,7 @@ export function column(
 }
 
 export const INTERVALS = [
+  "1s",
   "1m",
   "2m",
   "5m",
@@ -160,7 +161,7 @@ export const INTERVALS = [
 ] as const;
 
 export function isIntraday(interval: string): boolean {
-  return /[mh]$/.test(interval);
+  return /[smh]$/.test(interval);
 }
 
 export interface Range {

@@ -33,7 +33,7 @@ SECOND: Final = 1_000_000
 DAY: Final = 86_400 * SECOND
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_SECONDS: Final = {"m": 60, "h": 3600}
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 _DAYS: Final = {"1d": 1, "5d": 7, "1wk": 7, "1mo": 31, "3mo": 92}
 #: Session dates are local: no zone on earth is further from UTC, on either side.
 _EAST: Final = 14 * 3600 * SECOND

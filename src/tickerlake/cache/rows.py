@@ -19,7 +19,9 @@ __all__ = ["CHUNKS", "between", "chunked", "newest", "require_anchors", "stamps"
 
 _EVER: Final = (-(2**62), 2**62)
 #: How many months one file holds. Days and longer, and corporate actions, are one file in all.
-CHUNKS: Final = {"1m": 1, "2m": 1, "5m": 3, "15m": 12, "30m": 12, "1h": 12, "90m": 12, "4h": 12}
+CHUNKS: Final = {
+    "1s": 1, "1m": 1, "2m": 1, "5m": 3, "15m": 12, "30m": 12, "1h": 12, "90m": 12, "4h": 12,
+}  # fmt: skip
 
 
 def stamps(rows: pa.Table) -> npt.NDArray[np.int64]:

@@ -50,7 +50,7 @@ TABLES: Final[dict[Kind, str]] = {kind: f"{topic}_log" for kind, topic in TOPICS
 
 #: Every bar interval that we know, shortest first.
 INTERVALS: Final[tuple[str, ...]] = (
-    "1m", "2m", "5m", "15m", "30m", "1h", "90m", "4h", "1d", "5d", "1wk", "1mo", "3mo",
+    "1s", "1m", "2m", "5m", "15m", "30m", "1h", "90m", "4h", "1d", "5d", "1wk", "1mo", "3mo",
 )  # fmt: skip
 
 #: A bar's life: the newest by (rank, fetched_at, event_id) wins. `revised` ranks with `final`.

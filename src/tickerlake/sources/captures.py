@@ -161,7 +161,7 @@ def parse_capture(
     return Answer(
         bars=joined.pop("bar", nothing.bars),
         actions=joined.pop("corporate_action", nothing.actions),
-        notes=_few(list(dict.fromkeys(notes)) or ([] if joined else ["no frame holds a record"])),
+        notes=_few(list(dict.fromkeys(notes)) or ([] if tables else ["no frame holds a record"])),
         ticks=joined,
     )
 

@@ -59,7 +59,7 @@ from tickerlake.sources.massive_answers import (
 )
 from tickerlake.sources.massive_recorded import bars_of, parse_recorded
 from tickerlake.sources.massive_reference import Reference, actions_of, hits_of, renames_of
-from tickerlake.sources.massive_talk import MassiveTalk
+from tickerlake.sources.massive_talk import LIVE_INTERVALS, MassiveTalk
 from tickerlake.sources.recordings import plain, recorded
 from tickerlake.sources.refusals import NoSuchAddressError
 from tickerlake.sources.tagged import has_tag
@@ -99,6 +99,8 @@ class MassiveSettings(HttpSettings):
     history_days: int | None = None
     #: With days, ask for splits and dividends too: two requests more.
     corporate_actions: bool = True
+    #: How long the bars are that come live: 1m, 1s, or both.
+    live_intervals: tuple[str, ...] = ("1m",)
     #: No frame for so long while the exchange is open (30 times that while it is closed), and the
     #: line is dead; seldom traded symbols need more.
     silence_seconds: float = 120.0
@@ -258,13 +260,21 @@ class MassiveSource:
             return self._renames(figis[-1])
 
     def dialect(self, symbols: Sequence[str], kinds: Sequence[Kind]) -> Dialect:
-        """Trades, quotes and minute bars; `*` stands for all symbols.
+        """Trades, quotes and bars (`live_intervals`); `*` stands for all symbols.
 
         Raises:
             RangeError: Another kind.
-            ConfigError: The key is missing.
+            ConfigError: The key is missing, or no length of bars is chosen.
         """
         require_kinds(kinds, self.limits.live, "Massive")
+        lengths = self._settings.live_intervals
+        if "bar" in kinds and not (lengths and set(lengths) <= set(LIVE_INTERVALS)):
+            raise ConfigError(
+                "[sources.massive] live_intervals names no bars that come live.",
+                expected=" or ".join(LIVE_INTERVALS),
+                found=", ".join(lengths) or "an empty list",
+                todo="choose of these, or leave bar out of --kinds",
+            )
         patience(1.0)  # loads the calendar, which the socket's reader must not wait for
         return self._talk(symbols, kinds, self.key())
 
@@ -318,6 +328,7 @@ class MassiveSource:
             kinds,
             provider=self.name,
             silence_seconds=settings.silence_seconds,
+            intervals=settings.live_intervals,
         )
 
     def _answer(

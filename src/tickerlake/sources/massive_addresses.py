@@ -10,18 +10,21 @@ from zoneinfo import ZoneInfo
 
 from tickerlake.sources.base import BarsRequest
 from tickerlake.sources.massive_reference import Reference
-from tickerlake.sources.us_market import MINUTES, NEW_YORK
+from tickerlake.sources.us_market import NEW_YORK, SECONDS
 
 __all__ = ["BASE_BARS", "EVENTS", "ROWS_PER_PAGE", "SPANS", "bars_path", "nanoseconds", "quoted"]
 
 SPANS: Final = {
-    **{ours: (minutes, "minute") for ours, minutes in MINUTES.items()},
+    "1s": (1, "second"),
+    **{ours: (n // 60, "minute") for ours, n in SECONDS.items() if n >= 60},
     "1h": (1, "hour"), "4h": (4, "hour"),
     "1d": (1, "day"), "1wk": (1, "week"), "1mo": (1, "month"), "3mo": (1, "quarter"),
 }  # fmt: skip
-#: A page's limit counts base bars: minutes for minutes and hours, days for the rest.
+#: A page's limit counts base bars: minutes for minutes and hours, days for longer ones. That of
+#: seconds is not documented: taken for seconds.
 BASE_BARS: Final = 50_000
-_BASE: Final = {**MINUTES, "1d": 1, "1wk": 7, "1mo": 31, "3mo": 92}
+_MINUTES: Final = {name: max(1, seconds // 60) for name, seconds in SECONDS.items()}
+_BASE: Final = {**_MINUTES, "1d": 1, "1wk": 7, "1mo": 31, "3mo": 92}
 #: Bars a page, by interval.
 ROWS_PER_PAGE: Final = {name: BASE_BARS // base for name, base in _BASE.items()}
 EVENTS: Final[Mapping[Reference, tuple[str, tuple[str, ...]]]] = {
@@ -34,7 +37,7 @@ EVENTS: Final[Mapping[Reference, tuple[str, tuple[str, ...]]]] = {
 def bars_path(request: BarsRequest, first: datetime, last: datetime) -> str:
     """The path of bars from the first to the last instant, both included."""
     number, unit = SPANS[request.interval]
-    if request.interval in MINUTES:
+    if request.interval in SECONDS:
         edges = [str(nanoseconds(edge) // 1_000_000) for edge in (first, last)]
     else:  # days are asked for by their dates, whatever the time of day
         zone = ZoneInfo(NEW_YORK)

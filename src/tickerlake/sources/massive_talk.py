@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -22,9 +23,11 @@ from tickerlake.sources.live import Frame, Heard
 from tickerlake.sources.tagged import Pile, TaggedFrames, column, texts
 from tickerlake.sources.us_market import bars_as_told, instants, patience
 
-__all__ = ["MassiveTalk"]
+__all__ = ["LIVE_INTERVALS", "MassiveTalk"]
 
-_CHANNELS: Final[Mapping[Kind, str]] = {"trade": "T", "quote": "Q", "bar": "AM"}
+_TICKS: Final[Mapping[Kind, str]] = {"trade": "T", "quote": "Q"}
+_BARS: Final = {"1s": "A", "1m": "AM"}
+LIVE_INTERVALS: Final = tuple(_BARS)
 
 
 class _Told(msgspec.Struct, tag_field="ev", gc=False):
@@ -56,7 +59,7 @@ class _Quote(_Told, tag="Q", rename={"ask_size": "as"}):
     ask_size: float | None = None
 
 
-class _Minute(_Told, tag="AM"):
+class _Bar(_Told):
     sym: str
     s: int
     o: float | None = None
@@ -67,7 +70,11 @@ class _Minute(_Told, tag="AM"):
     dv: str | None = None
 
 
-class _Second(_Minute, tag="A"):
+class _Second(_Bar, tag="A"):
+    pass
+
+
+class _Minute(_Bar, tag="AM"):
     pass
 
 
@@ -78,7 +85,6 @@ class _Bands(_Told, tag="LULD"):
     l: float | None = None  # noqa: E741 - the vendor's name
 
 
-_SECONDS: Final = "bars of a second (A)"
 _BANDS: Final = "price bands (LULD)"
 _FRAMES: Final = TaggedFrames(_Trade | _Quote | _Minute | _Second | _Bands | _Status, "ev")
 
@@ -97,13 +103,18 @@ class MassiveTalk:
         *,
         provider: str,
         silence_seconds: float,
+        intervals: Sequence[str] = ("1m",),
     ) -> None:
+        """`intervals`: of bars, where they are among the kinds; 1s and 1m."""
         self.url = url
         self.headers: Mapping[str, str] = {}
         self._silence_seconds = silence_seconds
         self._provider = provider
-        self._left_out: set[str] = set()
-        topics = ",".join(f"{_CHANNELS[kind]}.{symbol}" for kind in kinds for symbol in symbols)
+        self._has_left_out = False
+        channels = [_TICKS[kind] for kind in kinds if kind in _TICKS]
+        if "bar" in kinds:
+            channels += [_BARS[interval] for interval in intervals]
+        topics = ",".join(f"{channel}.{symbol}" for channel in channels for symbol in symbols)
         self._login = msgspec.json.encode({"action": "auth", "params": key}).decode()
         self._subscribe = msgspec.json.encode({"action": "subscribe", "params": topics}).decode()
 
@@ -125,12 +136,17 @@ class MassiveTalk:
         return ()
 
     def read(self, frames: Sequence[Frame]) -> Heard:
-        """Trades, quotes and minute bars; seconds and price bands are counted.
+        """Trades, quotes, bars of seconds and minutes; price bands are counted.
 
         The first of these on a connection is told in the notes, as it was.
         """
-        trades, quotes, bars = Pile(), Pile(), Pile()
-        piles: dict[type, Pile] = {_Trade: trades, _Quote: quotes, _Minute: bars}
+        trades, quotes, seconds, minutes = Pile(), Pile(), Pile(), Pile()
+        piles: dict[type, Pile] = {
+            _Trade: trades,
+            _Quote: quotes,
+            _Second: seconds,
+            _Minute: minutes,
+        }
         notes: list[str] = []
         left_out: Counter[str] = Counter()
         replies: list[str | bytes] = []
@@ -147,22 +163,22 @@ class MassiveTalk:
                     ready = ready or _is_subscribed(event)
                     replies += self._reply(event)
                 else:
-                    what = _SECONDS if isinstance(event, _Second) else _BANDS
-                    if what not in self._left_out:
-                        self._left_out.add(what)
+                    if not self._has_left_out:
+                        self._has_left_out = True
                         notes.append(_left_out(event))
-                    left_out[what] += 1
-        tables: dict[Kind, pa.Table] = {}
+                    left_out[_BANDS] += 1
+        tables: dict[Kind, list[pa.Table]] = {"trade": [], "quote": [], "bar": []}
         for kind, pile, made in (
             ("trade", trades, self._trades),
             ("quote", quotes, self._quotes),
-            ("bar", bars, self._bars),
+            ("bar", seconds, partial(self._bars, interval="1s")),
+            ("bar", minutes, partial(self._bars, interval="1m")),
         ):
             sound = _sound(pile, notes, left_out)
             if sound.events:
-                tables[kind] = made(sound, frames)  # type: ignore[index]
+                tables[kind].append(made(sound, frames))  # type: ignore[index]
         return Heard(
-            tables=tables,
+            tables={kind: pa.concat_tables(parts) for kind, parts in tables.items() if parts},
             replies=replies,
             error=error,
             ready=ready,
@@ -207,8 +223,8 @@ class MassiveTalk:
             currency="USD",
         )
 
-    def _bars(self, pile: Pile, frames: Sequence[Frame]) -> pa.Table:
-        rows: list[_Minute] = pile.events
+    def _bars(self, pile: Pile, frames: Sequence[Frame], *, interval: str) -> pa.Table:
+        rows: list[_Bar] = pile.events
         names = {"o": "open", "h": "high", "l": "low", "c": "close"}
         columns = {
             "symbol": pa.array([row.sym for row in rows]),
@@ -219,7 +235,7 @@ class MassiveTalk:
         return bars_as_told(
             columns,
             provider=self._provider,
-            interval="1m",
+            interval=interval,
             received_at=pile.received(frames),
             state="provisional",
         )
@@ -240,7 +256,7 @@ def _exact(rounded: pa.Array, decimals: Sequence[str | None]) -> pa.Array:
 
 def _sound(pile: Pile, notes: list[str], left_out: Counter[str]) -> Pile:
     """Without events whose time is none."""
-    stamps = [event.s if isinstance(event, _Minute) else event.t for event in pile.events]
+    stamps = [event.s if isinstance(event, _Bar) else event.t for event in pile.events]
     keep = [0 < stamp < 1 << 63 for stamp in stamps]
     if all(keep):
         return pile
@@ -249,9 +265,7 @@ def _sound(pile: Pile, notes: list[str], left_out: Counter[str]) -> Pile:
     return pile.where(keep)
 
 
-def _left_out(event: _Second | _Bands) -> str:
-    if isinstance(event, _Second):
-        return f"{event.sym}: bars of a second were left out: ours begin with a minute"
+def _left_out(event: _Bands) -> str:
     return f"{event.T}: price bands {event.l} to {event.h} at {_shown(event.t)} were left out"
 
 

@@ -51,9 +51,10 @@ def _converted(value: Any, hint: Any, where: str) -> Any:  # noqa: ANN401 - any 
     try:
         return _as(value, typing.get_origin(wanted) or wanted)
     except (TypeError, ValueError) as error:
+        is_list = typing.get_origin(wanted) is tuple
         raise ConfigError(
             f"{where} has the wrong type.",
-            expected=str(getattr(wanted, "__name__", wanted)),
+            expected="a list of texts" if is_list else str(getattr(wanted, "__name__", wanted)),
             found=repr(value),
             todo="write a value of this type",
         ) from error
@@ -75,6 +76,12 @@ def _as(value: Any, wanted: Any) -> Any:  # noqa: ANN401 - any value, any type
             raise TypeError(value)
         pairs = value.items() if isinstance(value, Mapping) else _pairs(value)
         return {str(key): str(item) for key, item in pairs}
+    if wanted is tuple:
+        # "1m,1s" in an environment variable or a flag.
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
+            raise TypeError(value)
+        return tuple(part.strip() for part in parts if part.strip())
     if not isinstance(value, wanted):
         raise TypeError(value)
     return value

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = [
-    "MINUTES",
     "NEW_YORK",
+    "SECONDS",
     "bars_as_told",
     "bars_at_most",
     "guess_interval",
@@ -40,8 +40,9 @@ __all__ = [
 
 NEW_YORK: Final = "America/New_York"
 #: Lengths of intraday bars.
-MINUTES: Final[Mapping[str, int]] = {
-    "1m": 1, "2m": 2, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "90m": 90, "4h": 240,
+SECONDS: Final[Mapping[str, int]] = {
+    "1s": 1, "1m": 60, "2m": 120, "5m": 300, "15m": 900, "30m": 1800, "1h": 3600, "90m": 5400,
+    "4h": 14_400,
 }  # fmt: skip
 
 _CALENDAR: Final = "XNYS"
@@ -50,7 +51,8 @@ _DAY: Final = timedelta(days=1)
 _CLOSED_DAYS_MAX: Final = 14
 #: Nobody trades at night, and that is no dead line.
 _CLOSED_PATIENCE: Final = 30
-_OPEN_MINUTE, _CLOSE_MINUTE = 9 * 60 + 30, 16 * 60
+#: On New York's wall, in seconds of the day.
+_OPEN, _CLOSE = (9 * 60 + 30) * 60, 16 * 3600
 _MICROS_OF_DAY: Final = 86_400_000_000
 _UTC: Final = pa.timestamp("us", tz="UTC")
 
@@ -137,8 +139,8 @@ def bars_as_told(
     """As `us_bars`, but all of them, in their order, of one state, each received by itself."""
     starts, count = columns["start"].cast(_UTC), len(columns["start"])
     dates = new_york_date(starts)
-    if interval in MINUTES:
-        ts, words = starts, _session_words(starts, MINUTES[interval])
+    if interval in SECONDS:
+        ts, words = starts, _session_words(starts, SECONDS[interval])
     else:
         dates = _anchors(dates, interval)
         ts = dates.cast(pa.timestamp("us")).cast(_UTC)
@@ -182,9 +184,9 @@ def bars_at_most(first: datetime, last: datetime, interval: str) -> int:
     """How many bars of one symbol may lie between two instants: trading is from 4:00 to 20:00."""
     days = (last - first).days + 1
     weekdays = days * 5 // 7 + 2
-    if interval in MINUTES:
-        hours = min(weekdays * 16.0, (last - first).total_seconds() / 3600)
-        return int(hours * 60 / MINUTES[interval]) + 1
+    if interval in SECONDS:
+        seconds = min(weekdays * 16 * 3600.0, (last - first).total_seconds())
+        return int(seconds / SECONDS[interval]) + 1
     return weekdays if interval == "1d" else days // _LONG_DAYS[interval] + 2
 
 
@@ -201,11 +203,13 @@ def guess_interval(starts: pa.Array, *, provider: str) -> str:
     local = _local(pa.array(micros).cast(_UTC)).cast(pa.int64()).to_numpy()
     if not (local % _MICROS_OF_DAY).any():
         return _guess_long(local // _MICROS_OF_DAY)
-    steps = np.diff(micros) // 60_000_000
+    steps = np.diff(micros) // 1_000_000
     shortest = int(steps.min()) if len(steps) else 0
-    found = {minutes: name for name, minutes in MINUTES.items()}.get(shortest)
+    found = {seconds: name for name, seconds in SECONDS.items()}.get(shortest)
     if found is None:
-        raise unnamed_interval(provider, f"{shortest} minutes" if shortest else None)
+        minutes, seconds = divmod(shortest, 60)
+        told = f"{seconds} seconds" if seconds else f"{minutes} minutes"
+        raise unnamed_interval(provider, told if shortest else None)
     return found
 
 
@@ -266,8 +270,8 @@ def _states(ts: pa.Array, dates: pa.Array, interval: str, as_of: datetime) -> pa
     closed = max(_number(session.date) for session in near if session.close <= as_of)
     upcoming = min(_number(session.date) for session in near if session.close > as_of)
     over = last < upcoming
-    if interval in MINUTES:
-        ends = ts.cast(pa.int64()).to_numpy() + MINUTES[interval] * 60_000_000
+    if interval in SECONDS:
+        ends = ts.cast(pa.int64()).to_numpy() + SECONDS[interval] * 1_000_000
         over = ends <= int(as_of.timestamp() * 1_000_000)
     words = np.where(last < closed, "final", np.where(over, "provisional", "forming"))
     return pa.array(words, pa.string())
@@ -277,28 +281,28 @@ def _number(day: date) -> int:
     return (day - date(1970, 1, 1)).days
 
 
-def _session_words(starts: pa.Array, minutes: int) -> pa.Array:
+def _session_words(starts: pa.Array, length_seconds: int) -> pa.Array:
     """`regular` where any part of the bar lies between open and close, else `extended`."""
     if not len(starts):
         return pa.array([], pa.string())
     local = _local(starts).cast(pa.int64()).to_numpy()
-    days, minute = local // _MICROS_OF_DAY, local % _MICROS_OF_DAY // 60_000_000
-    closes = np.full(len(days), _CLOSE_MINUTE)
+    days, second = local // _MICROS_OF_DAY, local % _MICROS_OF_DAY // 1_000_000
+    closes = np.full(len(days), _CLOSE)
     first, last = (date(1970, 1, 1) + int(day) * _DAY for day in (days.min(), days.max()))
-    if (minute >= 12 * 60).any():
+    if (second >= 12 * 3600).any():
         for day, close in _early_closes(first, last).items():
             closes[days == day] = close
-    regular = (minute + minutes > _OPEN_MINUTE) & (minute < closes)
+    regular = (second + length_seconds > _OPEN) & (second < closes)
     return pa.array(np.where(regular, "regular", "extended"), pa.string())
 
 
 def _early_closes(first: date, last: date) -> dict[int, int]:
-    """Days that close before 16:00, and the minute when: none outside the calendar's bounds."""
+    """Days that close before 16:00, and the second when: none outside the calendar's bounds."""
     known = sessions(_CALENDAR, first, last)
     ends = pa.array([session.close for session in known if session.close - session.open < _DAY])
     if not len(ends):
         return {}
     local = _local(ends.cast(_UTC)).cast(pa.int64()).to_numpy()
-    days, minute = local // _MICROS_OF_DAY, local % _MICROS_OF_DAY // 60_000_000
-    early = minute < _CLOSE_MINUTE
-    return dict(zip(days[early].tolist(), minute[early].tolist(), strict=True))
+    days, second = local // _MICROS_OF_DAY, local % _MICROS_OF_DAY // 1_000_000
+    early = second < _CLOSE
+    return dict(zip(days[early].tolist(), second[early].tolist(), strict=True))

@@ -30,7 +30,7 @@ ENDPOINTS = (
         "/chart/{symbol}",
         "Bars of one symbol, oldest first, the newest state of each.",
         {
-            "interval": "1m … 3mo; 1d unless given",
+            "interval": "1s … 3mo; 1d unless given",
             "start": "a session date (included), or a timestamp with a zone",
             "end": "a session date (included), or a timestamp with a zone (excluded)",
             "provider": "whose bars; the freshest unless given",

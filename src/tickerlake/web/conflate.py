@@ -21,6 +21,7 @@ __all__ = ["BARS_PER_FRAME_MAX", "INTERVAL_SPANS", "Bar", "conflate"]
 
 #: How long one bar of each interval lasts at most.
 INTERVAL_SPANS: Final[dict[str, timedelta]] = {
+    "1s": timedelta(seconds=1),
     "1m": timedelta(minutes=1),
     "2m": timedelta(minutes=2),
     "5m": timedelta(minutes=5),

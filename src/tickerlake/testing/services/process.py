@@ -251,18 +251,37 @@ def _kill_all() -> None:
             service.kill9()
 
 
+class _Port(int):
+    """A port that `free_ports` gives to nobody else, in any process, while this number is kept.
+
+    Between a port's choice and its server's start there may be seconds, and a server that was
+    killed comes back to its port. The same number of UDP, which no server here uses, says so.
+    """
+
+    _marks: contextlib.ExitStack
+
+    def __del__(self) -> None:
+        self._marks.close()
+
+
 def free_ports(count: int, *, among: range = PORTS, also: int = 0) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on now, nor on those `also` higher."""
-    with contextlib.ExitStack() as held:
-        ports: set[int] = set()
-        while len(ports) < count:
-            port = random.choice(among)
-            with contextlib.suppress(OSError), contextlib.ExitStack() as tried:
-                for number in {port, port + also}:
-                    tried.enter_context(socket.socket()).bind((LOOPBACK, number))
-                held.push(tried.pop_all())
-                ports.add(port)
-        return list(ports)
+    """Ports of 127.0.0.1 that nobody listens on now, nor on those `also` higher.
+
+    Nobody else is given them as long as the numbers themselves are kept.
+    """
+    ports: list[int] = []
+    while len(ports) < count:
+        number = random.choice(among)
+        with contextlib.suppress(OSError), contextlib.ExitStack() as marks:
+            for each in {number, number + also}:
+                mark = marks.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+                mark.bind((LOOPBACK, each))
+                with socket.socket() as probe:
+                    probe.bind((LOOPBACK, each))
+            port = _Port(number)
+            port._marks = marks.pop_all()  # noqa: SLF001 - our own
+            ports.append(port)
+    return ports
 
 
 def answers(port: int) -> bool:
