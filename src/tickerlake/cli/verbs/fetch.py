@@ -278,9 +278,4 @@ def _tell(
     if not fetched.rows:  # the first one is the error that the verb ends with
         alike.pop(next(map(str, fetched.failures.values()), ""), None)
     for text, symbols in alike.items():
-        output.error(f"{_few(symbols)}: {text}")
-
-
-def _few(symbols: Sequence[str]) -> str:
-    more = f" and {len(symbols) - 5} more" if len(symbols) > 5 else ""
-    return ", ".join(symbols[:5]) + more
+        output.error(f"{', '.join(symbols)}: {text}")
