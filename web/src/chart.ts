@@ -78,7 +78,9 @@ export class Chart {
     this.candles.applyOptions({
       priceFormat: { type: "price", precision: digits, minMove: 10 ** -digits },
     });
-    this.chart.applyOptions({ timeScale: { timeVisible: isIntraday(interval) } });
+    this.chart.applyOptions({
+      timeScale: { timeVisible: isIntraday(interval), secondsVisible: interval.endsWith("s") },
+    });
     const seen = days === null ? this.chart.timeScale().getVisibleRange() : null;
     this.candles.setData(bars.map(candle));
     this.volumes.setData(bars.map((bar) => column(bar, this.columns)));

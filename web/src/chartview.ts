@@ -6,7 +6,6 @@ import {
   fromLive,
   fromStored,
   INTERVALS,
-  isIntraday,
   type LiveBar,
   rangesOf,
   Series,
@@ -267,8 +266,8 @@ export class ChartView {
 
   private paintQuote(): void {
     const { first, newest } = this.series;
-    this.start.placeholder = first ? barTime(first.time, false) : "";
-    this.end.placeholder = newest ? barTime(newest.time, false) : "";
+    this.start.placeholder = first ? barTime(first.time, "1d") : "";
+    this.end.placeholder = newest ? barTime(newest.time, "1d") : "";
     if (!newest) {
       this.quote.replaceChildren();
       return;
@@ -296,7 +295,7 @@ export class ChartView {
       ["V", volume(bar.volume)],
     ];
     this.legend.replaceChildren(
-      h("span", { class: "when" }, barTime(bar.time, isIntraday(this.interval))),
+      h("span", { class: "when" }, barTime(bar.time, this.interval)),
       ...values.map(([name, text]) => h("span", {}, h("b", {}, name), text)),
     );
   }

@@ -41,6 +41,7 @@ test("durations use the unit that says enough", () => {
 
 test("a daily bar has a date, a shorter one a minute and its zone", () => {
   const seconds = Date.UTC(2013, 2, 1, 14, 30) / 1000;
-  expect(barTime(seconds, false)).toBe("2013-03-01");
-  expect(barTime(seconds, true)).toBe("2013-03-01 14:30 UTC");
+  expect(barTime(seconds, "1d")).toBe("2013-03-01");
+  expect(barTime(seconds, "1m")).toBe("2013-03-01 14:30 UTC");
+  expect(barTime(seconds + 7, "1s")).toBe("2013-03-01 14:30:07 UTC");
 });

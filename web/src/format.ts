@@ -1,5 +1,7 @@
 /** Numbers and times for people: short, aligned, never wrong. */
 
+import { isIntraday } from "./bars";
+
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
@@ -56,8 +58,9 @@ export function duration(seconds: number | null | undefined): string {
   return `${Math.floor(seconds / 86_400)} d`;
 }
 
-/** The day of a bar, and its minute where bars are shorter than a day; UTC, as stored. */
-export function barTime(seconds: number, isIntraday: boolean): string {
+/** The day of a bar, and its minute or second where bars are as short as that; UTC, as stored. */
+export function barTime(seconds: number, interval: string): string {
   const text = new Date(seconds * 1000).toISOString();
-  return isIntraday ? `${text.slice(0, 10)} ${text.slice(11, 16)} UTC` : text.slice(0, 10);
+  if (!isIntraday(interval)) return text.slice(0, 10);
+  return `${text.slice(0, 10)} ${text.slice(11, interval.endsWith("s") ? 19 : 16)} UTC`;
 }
