@@ -69,3 +69,13 @@ def test_what_is_no_list_says_so(tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(MalformedError, match="no text"):
         wanted([f"@{tmp_path / 'b'}"], read_stdin=nothing)
+
+
+def test_a_files_name_is_no_symbol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No provider is asked for `bars.csv`: its bars have an option, its symbols a sign."""
+    monkeypatch.chdir(tmp_path)
+    assert wanted(["bars.csv"], read_stdin=nothing) == [Wanted("bars.csv")]
+    Path("bars.csv").write_text("symbol\nAAPL\n")
+    with pytest.raises(UsageError, match=r"--file bars\.csv.*@bars\.csv"):
+        wanted(["AAPL", "bars.csv"], read_stdin=nothing)
+    assert wanted(["@bars.csv"], read_stdin=nothing) == [Wanted("AAPL")]

@@ -49,7 +49,7 @@ def wanted(words: Sequence[str], *, read_stdin: Callable[[], str]) -> list[Wante
     Raises:
         NotFoundError: A file that is not there.
         MalformedError: A line that cannot be read; names file and line.
-        UsageError: A list without any symbol.
+        UsageError: A list without any symbol; a file's name where a symbol is meant.
     """
     found: dict[str, Wanted] = {}
     for word in words:
@@ -85,6 +85,13 @@ def _of_word(word: str, read_stdin: Callable[[], str]) -> Iterable[Wanted]:
     if word == "-":
         return read_list(read_stdin(), name="standard input")
     if len(word) < 2 or not word.startswith("@"):
+        if Path(word).suffix and Path(word).is_file():
+            raise UsageError(
+                f"{word} is a file, not a symbol.",
+                expected="symbols",
+                found=word,
+                todo=f"for its bars: publish --file {word}; for the symbols in it: @{word}",
+            )
         return [Wanted(word)]
     path = Path(word[1:]).expanduser()
     try:
