@@ -25,7 +25,7 @@ class Pages(Service):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        (self.port,) = free_ports(1)
+        (self.port,) = free_ports(1, owner=self)
 
     def command(self) -> list[str]:
         return [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(self.port)]
@@ -56,19 +56,19 @@ def test_a_service_answers_until_it_is_killed_and_again_after_a_restart(tmp_path
     assert not pages.folder.exists()
 
 
-def test_a_port_is_nobody_elses_while_it_is_kept() -> None:
+def test_a_port_is_nobody_elses_while_its_owner_lives(tmp_path: Path) -> None:
     """Neither another call nor another process gets it before its server has begun to listen."""
     among = range(8_210, 8_216)
     chooses = "from tickerlake.testing.services.process import free_ports as free"
     elsewhere = [sys.executable, "-c", f"{chooses}; print(*free(1, among=range(8_210, 8_216)))"]
-    ports = free_ports(5, among=among)
+    owner = Pages(tmp_path / "pages")
+    ports = free_ports(5, owner=owner, among=among)
     (last,) = set(among) - set(ports)
     told = subprocess.run(elsewhere, capture_output=True, text=True, check=True).stdout
     assert told.split() == [str(last)]
-    given_back = ports.pop()
-    number = int(given_back)
-    del given_back
-    assert set(free_ports(2, among=among)) == {last, number}
+    assert free_ports(1, among=among) == [last]
+    del owner
+    assert set(free_ports(6, among=among)) == set(among)
 
 
 def test_a_service_is_healed_whatever_was_done_to_it(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class HttpServer:
         port: int | None = None,
         **given: Any,  # noqa: ANN401 - whatever the handler wants
     ) -> None:
-        self.port = port if port is not None else free_ports(1)[0]
+        self.port = port if port is not None else free_ports(1, owner=self)[0]
         self._handler = type("Handler", (handler,), given)
         self._server: ThreadingHTTPServer | None = None
 

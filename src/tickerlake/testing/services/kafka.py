@@ -72,7 +72,7 @@ class KafkaNode(Service):
         self.number = number
         self.name = f"Kafka's node {number}"
         self.heap = heap
-        self.port, self.inside_port, self.controller_port = free_ports(3)
+        self.port, self.inside_port, self.controller_port = free_ports(3, owner=self)
         self.proxy = TcpProxy(self.port) if proxied else None
         self.jvm: Sequence[str] = (*_SHORT_RUN, f"-XX:SharedArchiveFile={_kafka() / _ARCHIVE}")
 

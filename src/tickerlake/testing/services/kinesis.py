@@ -28,7 +28,7 @@ class Kinesis(Service):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.port, self._tls_port = free_ports(2)
+        self.port, self._tls_port = free_ports(2, owner=self)
 
     @property
     def url(self) -> str:

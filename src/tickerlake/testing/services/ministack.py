@@ -19,7 +19,7 @@ class Ministack(Service):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        (self.port,) = free_ports(1)
+        (self.port,) = free_ports(1, owner=self)
 
     @property
     def url(self) -> str:

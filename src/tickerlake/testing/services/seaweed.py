@@ -38,7 +38,7 @@ class Seaweed(Service):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        ports = free_ports(6, among=_PORTS, also=_GRPC)
+        ports = free_ports(6, owner=self, among=_PORTS, also=_GRPC)
         self.s3_port, self.rest_port, *self._inner_ports = ports
 
     @property

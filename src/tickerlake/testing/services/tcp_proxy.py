@@ -35,7 +35,7 @@ class TcpProxy:
 
     def __init__(self, upstream_port: int, port: int | None = None) -> None:
         self.upstream_port = upstream_port
-        self.port = port if port is not None else free_ports(1)[0]
+        self.port = port if port is not None else free_ports(1, owner=self)[0]
         #: Each piece of bytes waits so long, in each direction.
         self.latency_seconds = 0.0
         #: Of each connection and direction; None: as fast as it goes.
