@@ -278,6 +278,8 @@ def test_a_refused_key_ends_the_flow_and_is_told_nowhere(caplog: pytest.LogCaptu
         assert len(server.paths) == 1
         assert KEY not in str(raised.value)
         assert "key" in str(raised.value)
+        if steps == [Refuse(401)]:
+            assert "check the key in TICKERLAKE_SOURCES_FINNHUB_API_KEY" in raised.value.todo
     ours = [record for record in caplog.records if "server" not in record.name]
     assert not [record for record in ours if KEY in record.getMessage()]
 

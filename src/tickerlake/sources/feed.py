@@ -29,6 +29,7 @@ from tickerlake.sources.base import Source
 from tickerlake.sources.holes import Filled, Filler, Hole, gap_records
 from tickerlake.sources.live import Dialect, Frame, Heard, Live
 from tickerlake.sources.reach import Reach
+from tickerlake.sources.settings import variable_of_key
 from tickerlake.sources.sockets import Connection, Dropped, Line, SocketSettings
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class Feed:
             )
         self._source, self._live = source, source
         self._recorded = source if isinstance(source, Recorded) else None
+        self._key = variable_of_key(source.name) if source.limits.needs_key else None
         self._provider = source.name if self._recorded is None else self._recorded.provider
         self._symbols, self._kinds = tuple(symbols), tuple(kinds or source.limits.live)
         #: Empty: all that comes, also what a recording holds beside what is sent live.
@@ -152,7 +154,7 @@ class Feed:
             while not stop.is_set():
                 try:
                     talk = self._live.dialect(self._symbols, self._kinds)
-                    line = Line(talk, self._settings)
+                    line = Line(talk, self._settings, key=self._key)
                 except UsageError:
                     raise
                 except TickerlakeError as error:

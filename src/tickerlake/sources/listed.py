@@ -26,6 +26,7 @@ from tickerlake.records import SCHEMAS
 from tickerlake.sources.answers import each_once, joined
 from tickerlake.sources.base import Answer, BarsRequest, PriceBasis, empty_answer, select
 from tickerlake.sources.columns import malformed, table_of, unnamed_interval
+from tickerlake.sources.settings import variable_of_key
 
 __all__ = [
     "INTRADAY_SECONDS",
@@ -345,7 +346,7 @@ def key_of(key: str | None, source: str, where: str) -> str:
         ConfigError: There is none; names the variable.
     """
     if not key:
-        variable = f"TICKERLAKE_SOURCES_{source.upper()}_API_KEY"
+        variable = variable_of_key(source)
         raise ConfigError(
             f"The source {source!r} needs a key.",
             expected=f"{variable}, {variable}_FILE, or sources.{source}.api_key in the keyring",

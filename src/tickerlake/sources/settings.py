@@ -11,12 +11,17 @@ from typing import Any, TypeVar
 
 from tickerlake.errors import ConfigError
 
-__all__ = ["settings_from"]
+__all__ = ["settings_from", "variable_of_key"]
 
 _Settings = TypeVar("_Settings")
 
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
+
+
+def variable_of_key(source: str) -> str:
+    """The environment variable of a source's key."""
+    return f"TICKERLAKE_SOURCES_{source.upper()}_API_KEY"
 
 
 def settings_from(

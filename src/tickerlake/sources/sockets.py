@@ -116,8 +116,10 @@ class Line:
     read beyond the cap; `Taken.dropped` tells.
     """
 
-    def __init__(self, dialect: Dialect, settings: SocketSettings) -> None:
-        """Connect, say hello, and begin to read.
+    def __init__(
+        self, dialect: Dialect, settings: SocketSettings, *, key: str | None = None
+    ) -> None:
+        """Connect, say hello, and begin to read. `key` names the variable of a key, if one is sent.
 
         Raises:
             ConfigError: The address is none, or the provider turns us away for good.
@@ -135,7 +137,7 @@ class Line:
         self._dropping: Dropped | None = None
         self._why: str | None = None
         self._opened = ExitStack()
-        self._socket = _connected(dialect, settings, self._opened)
+        self._socket = _connected(dialect, settings, key, self._opened)
         self._reader = threading.Thread(target=self._read, name="socket reader", daemon=True)
         try:
             self.send(dialect.hello())
@@ -252,7 +254,9 @@ def _size(frame: Frame) -> int:
     return len(frame.data) + _FRAME_BYTES
 
 
-def _connected(dialect: Dialect, settings: SocketSettings, opened: ExitStack) -> ClientConnection:
+def _connected(
+    dialect: Dialect, settings: SocketSettings, key: str | None, opened: ExitStack
+) -> ClientConnection:
     import logging
 
     from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
@@ -284,7 +288,7 @@ def _connected(dialect: Dialect, settings: SocketSettings, opened: ExitStack) ->
             )
         )
     except InvalidStatus as error:
-        raise _turned_away(shown, error.response.status_code) from error
+        raise _turned_away(shown, error.response.status_code, key) from error
     except InvalidURI as error:
         raise _no_address(shown) from error
     except (OSError, InvalidHandshake, EOFError, ValueError) as error:
@@ -315,7 +319,7 @@ def _no_address(url: str) -> ConfigError:
     )
 
 
-def _turned_away(url: str, status: int) -> TickerlakeError:
+def _turned_away(url: str, status: int, key: str | None) -> TickerlakeError:
     """What an HTTP status in place of a socket means, at every provider."""
     found = f"HTTP {status} at the handshake"
     if status == 429:
@@ -329,11 +333,14 @@ def _turned_away(url: str, status: int) -> TickerlakeError:
         return UnreachableError(
             f"{url} cannot be reached.", expected="a socket", found=found, todo="try again later"
         )
+    todo = "check socket_url"
+    if key is not None:
+        todo = f"check the key in {key}, its plan, and socket_url"
+    if status == 451:
+        todo = "the provider refuses this place; choose another source"
     return ConfigError(
         f"{url} turns us away.",
         expected="a socket",
         found=found,
-        todo="check the source's api_key, its plan, and socket_url"
-        if status != 451
-        else "the provider refuses this place; choose another source",
+        todo=todo,
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from tickerlake.errors import ConfigError, hide
 from tickerlake.sources.registry import settings_type
+from tickerlake.sources.settings import variable_of_key
 
 __all__ = ["with_secrets"]
 
@@ -47,6 +48,6 @@ def _kept(source: str, keys: Iterable[str]) -> dict[str, str]:
             "The system's keyring cannot be read.",
             expected=f"to find sources.{source}.api_key there, or that it is not there",
             found=f"{type(error).__name__}: {error}",
-            todo=f"unlock it, or export TICKERLAKE_SOURCES_{source.upper()}_API_KEY=…",
+            todo=f"unlock it, or export {variable_of_key(source)}=…",
         ) from error
     return {key: secret for key, secret in kept.items() if secret is not None}
