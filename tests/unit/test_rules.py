@@ -50,7 +50,7 @@ def test_a_sound_record_of_every_kind_passes(kind: Kind) -> None:
         ("bar", {"state": "done"}, "state is none of forming provisional final revised"),
         ("bar", {"state": None}, "state is missing"),
         ("bar", {"session": "night"}, "session is none of regular extended (session=night)"),
-        ("bar", {"interval": "7m"}, "interval is none of 1m"),
+        ("bar", {"interval": "7m"}, "interval is none of 1s 1m"),
         ("bar", {"kind": "trade"}, "this topic holds records of kind bar (kind=trade)"),
         ("bar", {"symbol": None}, "symbol is missing"),
         ("bar", {"symbol": ""}, "symbol is missing"),
