@@ -281,6 +281,13 @@ def test_massive_intervals_without_a_name_are_no_others(span: str) -> None:
         parsed("massive", wrapped(f"{AGGS}ACME/range/{span}/2024-01-02/2024-01-03", document))
 
 
+def test_massive_seconds_are_bars() -> None:
+    """A second is an interval with a name, and the address says that it is one."""
+    document = {"ticker": "ACME", "results": [BAR], "status": "OK"}
+    told = wrapped(f"{AGGS}ACME/range/1/second/2024-01-02/2024-01-03", document)
+    assert parsed("massive", told).bars["interval"].to_pylist() == ["1s"]
+
+
 def test_massive_coins_have_days_of_utc() -> None:
     """The day that begins at midnight in London is not New York's day before."""
     rows = [{**BAR, "t": 1704153600000}, {**BAR, "t": 1704240000000}]
