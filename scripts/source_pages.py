@@ -117,6 +117,8 @@ def facts(source: Source, limits: Limits) -> Iterator[tuple[str, str]]:
     yield "delay of the newest bars", f"{limits.delay_seconds:,g} s"
     yield "history", kinds(limits.history)
     yield "live", kinds(limits.live)
+    if limits.live_by_name:
+        yield "live where `--kinds` names it", kinds(limits.live_by_name)
     yield "identifiers that its search knows", " ".join(limits.identifiers) or "none"
     able = {"search": Searches, "list all symbols": Lists, "tell renames": Renames}
     able |= {"batches": Batches, "trades and quotes of the past": Ticks, "live": Live}

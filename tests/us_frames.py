@@ -24,6 +24,9 @@ ALPACA_BAR = {
     "T": "b", "S": "ACME", "o": 10, "h": 11, "l": 9, "c": 10.5, "v": 100, "n": 5, "vw": 10.2,
     "t": "2024-01-02T15:00:00Z",
 }  # fmt: skip
+ALPACA_BANDS = {
+    "T": "l", "S": "ACME", "u": 12.5, "d": 8.5, "i": "B", "t": STAMP, "z": "C",
+}  # fmt: skip
 MASSIVE_TRADE = {
     "ev": "T", "sym": "ACME", "x": 4, "i": "7", "z": 3, "p": 10.5, "s": 3, "c": [0, 12], "t": MS,
     "q": 9,
@@ -35,6 +38,10 @@ MASSIVE_QUOTE = {
 MASSIVE_MINUTE = {
     "ev": "AM", "sym": "ACME", "v": 4111, "av": 9000, "op": 10.1, "vw": 10.2, "o": 10, "c": 10.5,
     "h": 11, "l": 9, "a": 10.2, "z": 60, "s": 1704207600000, "e": 1704207660000,
+}  # fmt: skip
+MASSIVE_BANDS = {
+    "ev": "LULD", "T": "ACME", "h": 12.5, "l": 8.5, "i": [15, 22], "z": 3, "t": MS * 1_000_000,
+    "q": 11,
 }  # fmt: skip
 
 

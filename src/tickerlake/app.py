@@ -297,7 +297,7 @@ class Workspace:
         patient: bool = False,
         remember: bool = False,
     ) -> Feed:
-        """Live records of a source that has a socket; without `kinds`, all that it sends.
+        """Live records of a source that has a socket; without `kinds`, its `limits.live_unnamed`.
 
         Args:
             source: Its name.

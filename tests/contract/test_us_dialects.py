@@ -11,10 +11,12 @@ from tickerlake.errors import UnreachableError, UsageError
 from tickerlake.sources import Frame, Live, open_source
 from tickerlake.testing.dialect_suite import SECRET, DialectSuite
 from us_frames import (
+    ALPACA_BANDS,
     ALPACA_BAR,
     ALPACA_QUOTE,
     ALPACA_TRADE,
     AT,
+    MASSIVE_BANDS,
     MASSIVE_MINUTE,
     MASSIVE_QUOTE,
     MASSIVE_TRADE,
@@ -30,7 +32,7 @@ def live(name: str, **settings: Any) -> Live:
 
 
 class TestAlpaca(DialectSuite):
-    """Arrays of trades, quotes, bars and their revisions, corrections and cancels."""
+    """Arrays of trades, quotes, price bands, bars and their revisions."""
 
     symbols = ("ACME",)
     frames = (
@@ -40,8 +42,9 @@ class TestAlpaca(DialectSuite):
         json.dumps([ALPACA_TRADE, ALPACA_QUOTE, {**ALPACA_TRADE, "i": 8, "x": "Q"}]),
         json.dumps([ALPACA_BAR, {"T": "s", "S": "ACME", "sc": "H"}]),
         json.dumps([{**ALPACA_BAR, "T": "u", "v": 101}, {**ALPACA_TRADE, "i": 9}]),
+        json.dumps([ALPACA_BANDS]),
     )
-    records: ClassVar = {"trade": 3, "quote": 1, "bar": 2}
+    records: ClassVar = {"trade": 3, "quote": 1, "price_band": 1, "bar": 2}
     refusals = tuple(
         json.dumps([{"T": "error", "code": code, "msg": "no"}]) for code in (402, 405, 409, 410)
     )
@@ -52,7 +55,7 @@ class TestAlpaca(DialectSuite):
 
 
 class TestMassive(DialectSuite):
-    """Arrays of T, Q, AM and status."""
+    """Arrays of T, Q, A, AM, LULD and status."""
 
     symbols = ("ACME", "BRK.B")
     frames = (
@@ -61,9 +64,9 @@ class TestMassive(DialectSuite):
         '[{"ev":"status","status":"success","message":"subscribed to: T.ACME"}]',
         json.dumps([MASSIVE_TRADE, MASSIVE_QUOTE, {**MASSIVE_TRADE, "i": "8"}]),
         json.dumps([MASSIVE_MINUTE, {**MASSIVE_MINUTE, "ev": "A"}]),
-        json.dumps([{"ev": "LULD", "T": "ACME", "h": 12, "l": 8, "t": 1704207600000000000}]),
+        json.dumps([MASSIVE_BANDS, {**MASSIVE_BANDS, "T": "BRK.B", "t": 1704207600000}]),
     )
-    records: ClassVar = {"trade": 2, "quote": 1, "bar": 2}
+    records: ClassVar = {"trade": 2, "quote": 1, "price_band": 2, "bar": 2}
     refusals = (
         '[{"ev":"status","status":"auth_failed","message":"authentication failed"}]',
         '[{"ev":"status","status":"error","message":"not authorized for Q.ACME"}]',

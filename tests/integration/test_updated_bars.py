@@ -78,11 +78,11 @@ def test_the_revision_is_shown_and_both_are_kept(house: House) -> None:
     report = published(
         house,
         [bar("ACME", 100), bar("BETA", 500)],
-        [bar("ACME", 110, updated=True), {"T": "s", "S": "ACME"}, {"T": "l", "S": "ACME"}],
-        [*twice, bar("ZED", 200, updated=True), {"T": "l", "S": "ZED"}],
+        [bar("ACME", 110, updated=True), {"T": "s", "S": "ACME"}, {"T": "i", "S": "ACME"}],
+        [*twice, bar("ZED", 200, updated=True), {"T": "i", "S": "ZED"}],
         records=7,
     )
-    assert dict(report.left_out) == {"trading statuses": 1, "price bands": 2}
+    assert dict(report.left_out) == {"trading statuses": 1, "imbalances": 2}
     with closing(open_engine("duckdb", lake=house.lake, stream=house.stream)) as engine:
         shown = engine.sql("select symbol, volume, close from bars order by symbol").table
         kept = engine.sql("select symbol, volume from bars_history order by symbol, volume").table

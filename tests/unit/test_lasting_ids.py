@@ -48,7 +48,10 @@ def test_equal_trades_without_ids_are_all_kept() -> None:
     assert mixed.schema == SCHEMAS["trade"]
 
 
-def test_quotes_and_bars() -> None:
+def test_quotes_bands_and_bars() -> None:
     """The same quote of the same moment says nothing new; a bar's values may return."""
+    bands = {"lower": 1.0, "upper": 2.0, "indicators": "15"}
+    assert len(set(ids("price_band", bands, bands | {"fetched_at": LATER}))) == 1
+    assert len(set(ids("price_band", bands, bands | {"indicators": "17"}))) == 2
     assert len(set(ids("quote", {"bid": 1.0}, {"bid": 1.0, "fetched_at": LATER}))) == 1
     assert len(set(ids("bar", {"close": 1.0}, {"close": 1.0, "fetched_at": LATER}))) == 2

@@ -18,6 +18,8 @@ SOUND: dict[Kind, dict[str, Any]] = {
     | {"open": 2.0, "high": 3.0, "low": 1.0, "close": 2.5, "volume": 7.0},
     "trade": HEAD | {"kind": "trade", "price": 2.0, "size": 1.0, "ts_ns": 1},
     "quote": HEAD | {"kind": "quote", "bid": 2.0, "ask": 2.1, "ts_ns": 1},
+    "price_band": HEAD
+    | {"kind": "price_band", "lower": 2.0, "upper": 3.0, "indicators": "15,22", "ts_ns": 1},
     "corporate_action": HEAD
     | {"kind": "corporate_action", "action": "dividend", "ex_date": date(2013, 3, 1)}
     | {"amount": 0.5},
@@ -63,6 +65,9 @@ def test_a_sound_record_of_every_kind_passes(kind: Kind) -> None:
         ("trade", {"size": -1.0}, "size is negative"),
         ("quote", {"ask": -0.1}, "ask is negative"),
         ("quote", {"ts_ns": None}, "ts_ns is missing"),
+        ("price_band", {"ts_ns": None}, "ts_ns is missing"),
+        ("price_band", {"lower": -0.1}, "lower is negative"),
+        ("price_band", {"upper": float("inf")}, "upper is not a finite number"),
         ("corporate_action", {"action": "merger"}, "action is none of split"),
         ("corporate_action", {"amount": None}, "a dividend needs amount"),
         ("corporate_action", {"action": "split"}, "a split needs numerator and denominator"),
@@ -94,12 +99,15 @@ def test_each_broken_rule_is_named_and_harms_no_neighbour(
         ("bar", {"open": 0.0, "high": 0.0, "low": 0.0, "close": 0.0}),
         ("quote", {"bid": 2.2, "ask": 2.1}),
         ("quote", {"bid": None, "bid_size": None}),
+        ("price_band", {"lower": 2.0, "upper": 0.0}),
+        ("price_band", {"lower": None, "indicators": None}),
         ("trade", {"venue": None, "trade_id": None, "size": None}),
         ("gap", {"gap_kind": "trade", "interval": None}),
+        ("gap", {"gap_kind": "price_band", "interval": None}),
     ],
 )
 def test_what_only_looks_odd_passes(kind: Kind, change: dict[str, Any]) -> None:
-    """Nulls as given, rounding of 32-bit floats, crossed quotes and zeros are no errors."""
+    """Nulls as given, rounding of 32-bit floats, crossed prices and zeros are no errors."""
     assert judge(kind, change) == [None]
 
 

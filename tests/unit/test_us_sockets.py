@@ -14,9 +14,11 @@ from tickerlake.sources import Answer, Frame, Live, open_source
 from tickerlake.sources.captures import capture_line
 from tickerlake.sources.massive import MassiveSettings, MassiveSource
 from us_frames import (
+    ALPACA_BANDS,
     ALPACA_BAR,
     ALPACA_TRADE,
     AT,
+    MASSIVE_BANDS,
     MASSIVE_MINUTE,
     MASSIVE_QUOTE,
     MASSIVE_TRADE,
@@ -76,13 +78,13 @@ def test_bars_are_provisional_and_a_running_day_is_forming() -> None:
 
 
 def test_statuses_are_told_and_cost_no_trade() -> None:
-    """Halts, price bands and imbalances are no records of ours, nor is what nobody knows."""
-    others = [{"T": kind, "S": "ACME"} for kind in "sli"]
+    """Halts and imbalances are no records of ours, nor is what nobody knows."""
+    others = [{"T": kind, "S": "ACME"} for kind in "sii"]
     answer = parsed("alpaca", *others, {"T": "new"}, {**ALPACA_TRADE, "p": "ten"}, ALPACA_TRADE)
     assert answer.ticks["trade"].num_rows == 1
-    assert len([note for note in answer.notes if not note.startswith("left out: ")]) == 5
+    assert len([note for note in answer.notes if not note.startswith("left out: ")]) == 4
     assert {note for note in answer.notes if note.startswith("left out: ")} == {
-        "left out: 1 trading statuses", "left out: 1 price bands", "left out: 1 imbalances",
+        "left out: 1 trading statuses", "left out: 2 imbalances",
     }  # fmt: skip
     answer = parsed("alpaca", {**ALPACA_TRADE, "t": "noon"}, ALPACA_TRADE)
     assert answer.ticks["trade"].num_rows == 1
@@ -98,24 +100,45 @@ def test_the_unit_of_a_time_is_told_by_its_size() -> None:
         MS * 1_000_000 + 456_000,
         MS * 1_000_000 + 456_789,
     ]
-    bands = {"ev": "LULD", "T": "ACME", "h": 12.5, "l": 8.5, "i": [15], "z": 3, "q": 4}
-    told = parsed("massive", {**bands, "t": 1704207600000000000}, MASSIVE_TRADE).notes
-    assert told == (
-        "ACME: price bands 8.5 to 12.5 at 2024-01-02T15:00:00Z were left out",
-        "left out: 1 price bands (LULD)",
+    answer = parsed("massive", *({**MASSIVE_BANDS, "t": stamp} for stamp in stamps))
+    assert answer.ticks["price_band"]["ts_ns"].to_pylist() == [row["ts_ns"] for row in found]
+
+
+def test_what_is_left_out_is_counted_and_floods_nothing() -> None:
+    """A thousand price bands without a time are one note, and how many they were."""
+    events = [{**MASSIVE_BANDS, "t": -n} for n in range(1000)]
+    answer = parsed("massive", *events, {**MASSIVE_TRADE, "t": -1}, MASSIVE_TRADE, MASSIVE_BANDS)
+    assert {kind: table.num_rows for kind, table in answer.ticks.items()} == {
+        "trade": 1, "price_band": 1,
+    }  # fmt: skip
+    assert answer.notes == (
+        "events without a time that we can read were left out",
+        "left out: 1,001 events without a time",
     )
 
 
-def test_what_has_no_record_is_counted_and_floods_nothing() -> None:
-    """A thousand price bands are one note, and how many they were."""
-    bands = {"ev": "LULD", "T": "ACME", "h": 12.5, "l": 8.5, "i": [15], "z": 3, "q": 4}
-    events = [{**bands, "t": MS + n} for n in range(1000)]
-    notes = parsed("massive", *events, {**MASSIVE_TRADE, "t": -1}, MASSIVE_TRADE).notes
-    assert len(notes) == 4
-    assert set(notes[-2:]) == {
-        "left out: 1,000 price bands (LULD)",
-        "left out: 1 events without a time",
-    }
+@pytest.mark.parametrize(
+    ("name", "bands", "codes"),
+    [
+        ("massive", MASSIVE_BANDS, "15,22"),
+        ("massive", {**MASSIVE_BANDS, "i": 17}, "17"),
+        ("massive", {**MASSIVE_BANDS, "i": None}, None),
+        ("alpaca", ALPACA_BANDS, "B"),
+        ("alpaca", {**ALPACA_BANDS, "i": ["B", "C"]}, "B,C"),
+    ],
+)
+def test_price_bands_are_records(name: str, bands: dict[str, Any], codes: str | None) -> None:
+    """Between which prices trades may lie, since when, and the vendor's codes as they came."""
+    answer = parsed(name, bands)
+    table = answer.ticks["price_band"]
+    assert dead_reasons(table, "price_band").null_count == 1
+    (row,) = table.to_pylist()
+    assert (row["symbol"], row["currency"]) == ("ACME", "USD")
+    assert (row["lower"], row["upper"], row["indicators"]) == (8.5, 12.5, codes)
+    ms, ns = divmod(row["ts_ns"], 1_000_000)
+    assert (ms, ns) == (MS, 456_789 if name == "alpaca" else 0)
+    assert row["ts"] == datetime(2024, 1, 2, 15, 0, 0, 123_456 if ns else 123_000, tzinfo=UTC)
+    assert answer.notes == ()
 
 
 def test_bars_of_seconds_beside_their_minute() -> None:

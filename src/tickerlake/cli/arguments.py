@@ -39,6 +39,7 @@ __all__ = [
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_LIVE: tuple[Kind, ...] = ("trade", "quote", "bar", "price_band")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -83,15 +84,14 @@ def duration_seconds(text: str) -> float:
 
 
 def kinds_of(text: str) -> tuple[Kind, ...]:
-    """Kinds of records that come live, between commas."""
+    """Kinds of records that come live, between commas; one or many: trade, trades."""
     wanted = [word.strip() for word in text.split(",") if word.strip()]
-    kinds: dict[str, Kind] = {"trade": "trade", "quote": "quote", "bar": "bar"}
-    kinds |= {"trades": "trade", "quotes": "quote", "bars": "bar"}
+    kinds = {word: kind for kind in _LIVE for word in (kind, f"{kind}s")}
     unknown = [word for word in wanted if word not in kinds]
     if unknown or not wanted:
         raise UsageError(
             f"{text!r} are no kinds of live records.",
-            expected="trade, quote, bar, with commas between",
+            expected=f"{', '.join(_LIVE)}, with commas between",
             found=text,
         )
     return tuple(dict.fromkeys(kinds[word] for word in wanted))

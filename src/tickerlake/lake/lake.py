@@ -53,6 +53,10 @@ class Lake:
             there = {identifier[-1] for identifier in tables}
         return [name for name in SPECS if name in there]
 
+    def has(self, name: str) -> bool:
+        """Whether the table exists; asking creates none."""
+        return name in self._tables or name in self.names()
+
     def table(self, name: str) -> IcebergTable:
         """The table; created on first use.
 

@@ -93,7 +93,7 @@ _LATEST_SCHEMA: Final = pa.schema(
 )
 
 #: Kinds whose rows come in such numbers that a month is worth a partition.
-_PARTITIONED: Final = ("bar", "trade", "quote")
+_PARTITIONED: Final = ("bar", "trade", "quote", "price_band")
 
 SPECS: Final[dict[str, TableSpec]] = {
     **{

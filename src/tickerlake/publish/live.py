@@ -1,9 +1,9 @@
 """From a live feed onto the stream: nothing that was received is lost, and nothing doubled.
 
-The event id of a quote, and of a trade that has an id, is made of its key and values alone, not of
-when it came: the same trade again (a snapshot after a reconnection, history that fills a gap, a
-replayed capture) is the same event, which delivery drops. Bars keep their time in it, because a
-bar's values may return; trades without ids, because another one may equal them.
+The event id of a quote, of a price band, and of a trade that has an id, is made of its key and
+values alone, not of when it came: the same trade again (a snapshot after a reconnection, history
+that fills a gap, a replayed capture) is the same event, which delivery drops. Bars keep their time
+in it, because a bar's values may return; trades without ids, because another one may equal them.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ __all__ = ["LiveReport", "publish_feed", "with_lasting_ids"]
 #: A stream that cannot be reached is tried again, after pauses that double up to this.
 _PAUSE_SECONDS: Final = 0.5
 _PAUSE_SECONDS_MAX: Final = 30.0
+#: Kinds whose key and values say all of an event: told again, it is the same.
+_LASTING: Final[frozenset[Kind]] = frozenset({"trade", "quote", "price_band"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ def _put_news(
 
 
 def with_lasting_ids(table: pa.Table, kind: Kind) -> pa.Table:
-    """Fill `event_id`; those of quotes, and of trades that have an id, leave `fetched_at` out.
+    """Fill `event_id`; of kinds that last, trades with an id among them, without `fetched_at`.
 
     Equal trades without ids are real where the provider numbers none: each of one batch is taken
     for learned a microsecond after the one before, so none is dropped as a repeat of another.
@@ -140,7 +142,7 @@ def with_lasting_ids(table: pa.Table, kind: Kind) -> pa.Table:
         return pa.concat_tables([with_lasting_ids(numbered, kind), others])
     if kind == "bar":
         return with_event_ids(_one_after_the_other(table), kind)
-    if kind not in ("trade", "quote"):
+    if kind not in _LASTING:
         return with_event_ids(table, kind)
     fetched = table.column("fetched_at")
     undated = _fetched(table, pa.nulls(table.num_rows, fetched.type))

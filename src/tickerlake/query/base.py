@@ -23,6 +23,7 @@ VIEWS = (
     "bars_history",
     "trades",
     "quotes",
+    "price_bands",
     "corporate_actions",
     "gaps",
     "latest",

@@ -14,7 +14,7 @@ from tickerlake.adjust import Basis, steps
 from tickerlake.lake.derived import delivery_rows, latest_knows
 from tickerlake.lake.lake import Lake
 from tickerlake.lake.manifests import LiveFile
-from tickerlake.lake.tables import DELIVERIES, LATEST
+from tickerlake.lake.tables import DELIVERIES, LATEST, SPECS
 from tickerlake.query import adjusted, views
 from tickerlake.query.base import VIEWS
 from tickerlake.query.pruning import EVERYTHING, Wanted, wanted
@@ -32,7 +32,7 @@ _MACRO: Final = "bars_as_of"
 _LIVE: Final = "_live_deliveries"
 _STEPS: Final = "_steps_of_prices"
 #: Views in which a condition on ts takes or leaves all rows of a key.
-_KEYED_BY_TIME: Final = frozenset({"bars", "bars_history", "trades", "quotes"})
+_KEYED_BY_TIME: Final = frozenset({"bars", "bars_history", "trades", "quotes", "price_bands"})
 _KEYED_BY_SYMBOL: Final = frozenset({"corporate_actions", "gaps", "latest"})
 _FIRST: Final = -(2**63)
 _LAST: Final = 2**63 - 1
@@ -54,7 +54,8 @@ class Present:
         self._tail = tail
         self._as_of = as_of
         self._bases = bases
-        self._states: dict[Kind, Fresh] = {}
+        #: Null: neither stream nor lake has met the kind.
+        self._states: dict[Kind, Fresh | None] = {}
         #: Data files that the query may read.
         self.files: list[str] = []
 
@@ -85,6 +86,8 @@ class Present:
     def warnings(self) -> Iterator[str]:
         """What the reader of the answer should know."""
         for kind, state in self._states.items():
+            if state is None:
+                continue
             if state.unread:
                 yield (
                     f"At least {state.unread:,} more records of {TOPICS[kind]} lie in the stream "
@@ -127,21 +130,26 @@ class Present:
             return self._latest(needed)
         return views.DEFINITIONS[view](partial(self._rows, view, needed))
 
-    def _state(self, kind: Kind) -> Fresh:
-        state = self._states.get(kind)
-        if state is None:
-            table = self._lake.table(TABLES[kind])
-            if self._as_of is None:
-                state = self._tail.after(kind, table)
-            else:
-                # Offsets are not versioned, so the past has no tail.
-                state = Fresh(table.load(), lake_schema(kind).empty_table())
-            self._states[kind] = state
-        return state
+    def _state(self, kind: Kind) -> Fresh | None:
+        if kind not in self._states:
+            self._states[kind] = self._look(kind)
+        return self._states[kind]
+
+    def _look(self, kind: Kind) -> Fresh | None:
+        name = TABLES[kind]
+        if not self._lake.has(name) and not self._tail.has(kind):
+            return None  # opening a table makes it, and asking shall make nothing
+        table = self._lake.table(name)
+        if self._as_of is None:
+            return self._tail.after(kind, table)
+        # Offsets are not versioned, so the past has no tail.
+        return Fresh(table.load(), lake_schema(kind).empty_table())
 
     def _rows(self, view: str, wanted: Wanted, kind: Kind, *, after: int = 0) -> Rows:
         """Where the kind's rows lie; of the files only those of commits `after` that one."""
         state = self._state(kind)
+        if state is None:
+            return Rows(kind, wanted=wanted, as_of=self._as_of)
         files = self._lake.table(TABLES[kind]).live_files(
             state.loaded,
             symbols=None if wanted.symbols is None else sorted(wanted.symbols),
@@ -171,9 +179,11 @@ class Present:
         """Files of the table, and the name of what the live snapshots tell."""
         # The sources first: what expiry folds into the table meanwhile is then seen twice, and
         # united by its snapshot's id, not missed.
-        tables = [self._lake.table(name) for name in TABLES.values()]
+        there = set(self._lake.names())
+        tables = [self._lake.table(name) for name in TABLES.values() if name in there]
         live = [delivery_rows(table.name, table.snapshots(table.load())) for table in tables]
-        self._cursor.register(_LIVE, pa.concat_tables(live))
+        nothing = SPECS[DELIVERIES].schema.empty_table()
+        self._cursor.register(_LIVE, pa.concat_tables([nothing, *live]))
         folded = self._lake.table(DELIVERIES)
         return tuple(folded.files(folded.load())), _LIVE
 

@@ -117,16 +117,20 @@ class Tail:
                 # Delivery may have moved on and retention behind it, after the load.
                 return self._after(kind, table, table.load())
 
+    def has(self, kind: Kind) -> bool:
+        """Whether the kind has a topic; asking makes none."""
+        if kind not in self._there and kind in self._stream.kinds():
+            self._there.add(kind)
+        return kind in self._there
+
     def _lock_of(self, kind: Kind) -> threading.Lock:
         with self._locks_lock:
             return self._locks.setdefault(kind, threading.Lock())
 
     def _after(self, kind: Kind, table: LakeTable, loaded: Loaded) -> Fresh:
-        if kind not in self._there and kind not in self._stream.kinds():
-            # Opening a topic makes it, and asking shall make nothing.
+        if not self.has(kind):  # opening a topic makes it, and asking shall make nothing
             turned_back = self._is_turned_back(table, loaded)
             return Fresh(loaded, lake_schema(kind).empty_table(), turned_back=turned_back)
-        self._there.add(kind)
         topic = self._stream.topic(kind)
         stream_id = topic.identity().id
         if copy_is_open(loaded.properties, stream_id):

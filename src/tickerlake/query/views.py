@@ -127,7 +127,7 @@ def history(rows: Rows) -> str:
 
 
 def every_row(rows: Rows, columns: tuple[str, ...] | None = None) -> str:
-    """Every sound row, as it came: `trades`, `quotes`."""
+    """Every sound row, as it came: `trades`, `quotes`, `price_bands`."""
     shown = _list(columns or columns_of(rows.kind))
     everything = _relation(rows.kind, rows.files, rows.tail)
     return f"select {shown} from {everything} {_where(rows, 'dead_reason is null')}"
@@ -229,6 +229,7 @@ DEFINITIONS: Final[dict[str, Callable[[RowsOf], str]]] = {
     "bars_history": lambda rows: history(rows("bar")),
     "trades": lambda rows: every_row(rows("trade")),
     "quotes": lambda rows: every_row(rows("quote")),
+    "price_bands": lambda rows: every_row(rows("price_band")),
     "corporate_actions": lambda rows: newest(rows("corporate_action")),
     "gaps": lambda rows: newest(rows("gap")),
     "dead_letters": dead_letters,

@@ -34,6 +34,7 @@ _REQUIRED: Final[dict[Kind, tuple[str, ...]]] = {
     "bar": ("provider", "symbol", "ts", "fetched_at", "interval", "session", "state"),
     "trade": ("provider", "symbol", "ts", "fetched_at", "ts_ns", "price"),
     "quote": ("provider", "symbol", "ts", "fetched_at", "ts_ns"),
+    "price_band": ("provider", "symbol", "ts", "fetched_at", "ts_ns"),
     "corporate_action": ("provider", "symbol", "ts", "fetched_at", "action", "ex_date"),
     "gap": ("provider", "symbol", "ts", "fetched_at", "gap_kind", "to_ts"),
 }
@@ -42,6 +43,7 @@ _CHOICES: Final[dict[Kind, dict[str, tuple[str, ...]]]] = {
     "bar": {"interval": INTERVALS, "session": SESSIONS, "state": tuple(STATE_RANK)},
     "trade": {},
     "quote": {},
+    "price_band": {},
     "corporate_action": {"action": ACTIONS},
     "gap": {"gap_kind": KINDS},
 }
@@ -50,6 +52,7 @@ _PRICES: Final[dict[Kind, tuple[str, ...]]] = {
     "bar": ("open", "high", "low", "close"),
     "trade": ("price",),
     "quote": ("bid", "ask"),
+    "price_band": ("lower", "upper"),
     "corporate_action": (),
     "gap": (),
 }
@@ -58,6 +61,7 @@ _AMOUNTS: Final[dict[Kind, tuple[str, ...]]] = {
     "bar": ("volume",),
     "trade": ("size",),
     "quote": ("bid_size", "ask_size"),
+    "price_band": (),
     "corporate_action": ("amount",),
     "gap": (),
 }

@@ -32,15 +32,18 @@ __all__ = [
     "lake_schema",
 ]
 
-Kind = Literal["bar", "trade", "quote", "corporate_action", "gap"]
+Kind = Literal["bar", "trade", "quote", "price_band", "corporate_action", "gap"]
 
-KINDS: Final[tuple[Kind, ...]] = ("bar", "trade", "quote", "corporate_action", "gap")
+KINDS: Final[tuple[Kind, ...]] = (
+    "bar", "trade", "quote", "price_band", "corporate_action", "gap",
+)  # fmt: skip
 
 #: The topic of each kind inside a stream's namespace.
 TOPICS: Final[dict[Kind, str]] = {
     "bar": "bars",
     "trade": "trades",
     "quote": "quotes",
+    "price_band": "price_bands",
     "corporate_action": "corporate_actions",
     "gap": "gaps",
 }
@@ -117,6 +120,18 @@ SCHEMAS: Final[dict[Kind, pa.Schema]] = {
             *_TAIL,
         ]
     ),
+    "price_band": pa.schema(
+        [
+            *_HEAD,
+            ("lower", pa.float64()),  # no trade below it
+            ("upper", pa.float64()),  # no trade above it
+            ("indicators", pa.string()),  # the vendor's codes, with commas between
+            ("ts_ns", pa.int64()),
+            ("currency", pa.string()),
+            ("instrument_type", pa.string()),
+            *_TAIL,
+        ]
+    ),
     "corporate_action": pa.schema(
         [
             *_HEAD,
@@ -148,6 +163,7 @@ KEYS: Final[dict[Kind, tuple[str, ...]]] = {
     "bar": ("provider", "symbol", "interval", "session", "ts"),
     "trade": ("provider", "symbol", "venue", "trade_id", "ts_ns"),
     "quote": ("provider", "symbol", "ts_ns"),
+    "price_band": ("provider", "symbol", "ts_ns"),
     "corporate_action": ("provider", "symbol", "action", "ex_date"),
     "gap": ("provider", "symbol", "gap_kind", "interval", "ts", "to_ts"),
 }

@@ -110,7 +110,8 @@ class AlpacaSource:
             symbols_per_request=100,
             delay_seconds=delay if settings.delay_seconds is None else settings.delay_seconds,
             history=("bar", "trade", "quote", "corporate_action"),
-            live=("trade", "quote", "bar"),
+            live=("trade", "quote", "bar", "price_band"),
+            live_by_name=("price_band",),
         )
 
     def bars(self, request: BarsRequest) -> Answer:
@@ -243,7 +244,7 @@ class AlpacaSource:
             self._data.close()
 
     def dialect(self, symbols: Sequence[str], kinds: Sequence[Kind]) -> Dialect:
-        """Trades, quotes and minute bars; `*` stands for all symbols.
+        """Trades, quotes, minute bars, price bands; `*` stands for all symbols.
 
         Raises:
             RangeError: Another kind.

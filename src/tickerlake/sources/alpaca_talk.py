@@ -1,4 +1,4 @@
-"""What Alpaca says on its market data socket, v2: trades, quotes, bars, and what mends them.
+"""What Alpaca says on its market data socket, v2: records, and what mends them.
 
 Sources: the vendor's pages on streaming (read in 2026-07), its SDK of the same month, a transcript
 of 2023-04-06. No message carries a sequence, so no hole can be proven: a gap is a reconnection.
@@ -19,7 +19,7 @@ from tickerlake.records import Kind
 from tickerlake.sources.alpaca_settings import provider_of
 from tickerlake.sources.frames import text_ns, ticks
 from tickerlake.sources.live import Frame, Heard
-from tickerlake.sources.tagged import Pile, TaggedFrames, column, texts
+from tickerlake.sources.tagged import Pile, TaggedFrames, codes, column, texts
 from tickerlake.sources.us_market import bars_as_told, instants, patience
 
 __all__ = ["AlpacaTalk"]
@@ -28,6 +28,7 @@ _CHANNELS: Final[Mapping[Kind, tuple[str, ...]]] = {
     "trade": ("trades",),
     "quote": ("quotes",),
     "bar": ("bars", "updatedBars"),
+    "price_band": ("lulds",),
 }
 
 
@@ -110,8 +111,12 @@ class _Status(_Told, tag="s"):
     S: str = ""
 
 
-class _Luld(_Told, tag="l"):
-    S: str = ""
+class _Bands(_Told, tag="l"):
+    S: str
+    t: str
+    u: float | None = None
+    d: float | None = None
+    i: list[int | str] | int | str | None = None
 
 
 class _Imbalance(_Told, tag="i"):
@@ -120,12 +125,11 @@ class _Imbalance(_Told, tag="i"):
 
 _FRAMES: Final = TaggedFrames(
     _Trade | _Quote | _Bar | _UpdatedBar | _DailyBar | _Correction | _Cancel
-    | _Success | _Error | _Subscription | _Status | _Luld | _Imbalance,
+    | _Success | _Error | _Subscription | _Status | _Bands | _Imbalance,
     "T",
 )  # fmt: skip
 _KEPT_OUT: Final = {
     _Status: "trading statuses",
-    _Luld: "price bands",
     _Imbalance: "imbalances",
 }
 
@@ -181,10 +185,11 @@ class AlpacaTalk:
         """
         feed = frames[0].url.rpartition("/")[2] if frames else None
         self._provider = provider_of(feed, default=self._provider)  # a recording's own
-        trades, quotes, bars = Pile(), Pile(), Pile()
+        trades, quotes, bands, bars = Pile(), Pile(), Pile(), Pile()
         piles: dict[type, Pile] = {
             _Trade: trades,
             _Quote: quotes,
+            _Bands: bands,
             _Bar: bars,
             _UpdatedBar: bars,
             _DailyBar: bars,
@@ -216,6 +221,7 @@ class AlpacaTalk:
         for kind, pile, made in (
             ("trade", trades, self._trades),
             ("quote", quotes, self._quotes),
+            ("price_band", bands, self._bands),
             ("bar", bars, self._bars),
         ):
             sound = _timed(pile, notes, left_out)
@@ -264,6 +270,20 @@ class AlpacaTalk:
             bid_size=column(rows, "bs"),
             ask=column(rows, "ap"),
             ask_size=column(rows, "ask_size"),
+            currency="USD",
+        )
+
+    def _bands(self, pile: Pile, frames: Sequence[Frame]) -> pa.Table:
+        rows: list[_Bands] = pile.events
+        return ticks(
+            "price_band",
+            self._provider,
+            pile.received(frames),
+            symbol=texts(row.S for row in rows),
+            ts_ns=text_ns(pa.array([row.t for row in rows])),
+            lower=column(rows, "d"),
+            upper=column(rows, "u"),
+            indicators=codes(rows, "i"),
             currency="USD",
         )
 

@@ -140,6 +140,8 @@ class Limits:
     #: Kinds of which there is history, and kinds that come live.
     history: tuple[Kind, ...] = ("bar",)
     live: tuple[Kind, ...] = ()
+    #: Those of `live` that are sent only where they are asked for by name.
+    live_by_name: tuple[Kind, ...] = ()
     #: Its socket tells times of trades and quotes in so many ns, though its history is finer.
     live_unit_ns: int = 1
     #: What its search resolves beside names and symbols: isin, sedol, cusip, figi.
@@ -148,6 +150,11 @@ class Limits:
     local: bool = False
     #: Symbols in other letters are others: TpA and TPA. Else the cache holds them as one.
     case_matters: bool = False
+
+    @property
+    def live_unnamed(self) -> tuple[Kind, ...]:
+        """What comes live where no kind is named."""
+        return tuple(kind for kind in self.live if kind not in self.live_by_name)
 
     def require(self, interval: str, *, source: str) -> None:
         """Refuse an interval that the provider does not have.
@@ -201,7 +208,7 @@ class Answer:
 
     `notes` are sentences for the user: rows that were dropped and why. `missing` are the parts of
     the asked range that the provider cannot give; a verb that meets any is partly done (exit 3).
-    `ticks` holds trades, quotes and gaps by their kind, where there are any. `stale`: the provider
+    `ticks` holds trades, quotes and all other kinds, where there are any. `stale`: the provider
     could not be asked, and what was cached before is all there is.
     """
 

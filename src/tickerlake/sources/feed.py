@@ -114,7 +114,7 @@ class Feed:
         self._recorded = source if isinstance(source, Recorded) else None
         self._key = variable_of_key(source.name) if source.limits.needs_key else None
         self._provider = source.name if self._recorded is None else self._recorded.provider
-        self._symbols, self._kinds = tuple(symbols), tuple(kinds or source.limits.live)
+        self._symbols, self._kinds = tuple(symbols), tuple(kinds or source.limits.live_unnamed)
         #: Empty: all that comes, also what a recording holds beside what is sent live.
         self._chosen = frozenset(kinds)
         self._settings = settings or SocketSettings()

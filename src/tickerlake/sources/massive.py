@@ -136,7 +136,8 @@ class MassiveSource:
             rows_per_page=ROWS_PER_PAGE,
             delay_seconds=settings.delay_seconds,
             history=("bar", "trade", "quote", "corporate_action"),
-            live=("trade", "quote", "bar"),
+            live=("trade", "quote", "bar", "price_band"),
+            live_by_name=("price_band",),
             live_unit_ns=1_000_000,
             case_matters=True,
         )
@@ -260,7 +261,7 @@ class MassiveSource:
             return self._renames(figis[-1])
 
     def dialect(self, symbols: Sequence[str], kinds: Sequence[Kind]) -> Dialect:
-        """Trades, quotes and bars (`live_intervals`); `*` stands for all symbols.
+        """Trades, quotes, bars (`live_intervals`), price bands; `*` stands for all symbols.
 
         Raises:
             RangeError: Another kind.

@@ -7,8 +7,7 @@ Sources: the vendor's pages and SDK (2026-08), its published samples, frames cap
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -20,12 +19,12 @@ from tickerlake.errors import ConfigError, TickerlakeError, UnreachableError
 from tickerlake.records import Kind
 from tickerlake.sources.frames import epoch_ns, ticks
 from tickerlake.sources.live import Frame, Heard
-from tickerlake.sources.tagged import Pile, TaggedFrames, column, texts
+from tickerlake.sources.tagged import Pile, TaggedFrames, codes, column, texts
 from tickerlake.sources.us_market import bars_as_told, instants, patience
 
 __all__ = ["LIVE_INTERVALS", "MassiveTalk"]
 
-_TICKS: Final[Mapping[Kind, str]] = {"trade": "T", "quote": "Q"}
+_TICKS: Final[Mapping[Kind, str]] = {"trade": "T", "quote": "Q", "price_band": "LULD"}
 _BARS: Final = {"1s": "A", "1m": "AM"}
 LIVE_INTERVALS: Final = tuple(_BARS)
 
@@ -83,9 +82,9 @@ class _Bands(_Told, tag="LULD"):
     t: int
     h: float | None = None
     l: float | None = None  # noqa: E741 - the vendor's name
+    i: list[int | str] | int | str | None = None
 
 
-_BANDS: Final = "price bands (LULD)"
 _FRAMES: Final = TaggedFrames(_Trade | _Quote | _Minute | _Second | _Bands | _Status, "ev")
 
 
@@ -110,7 +109,6 @@ class MassiveTalk:
         self.headers: Mapping[str, str] = {}
         self._silence_seconds = silence_seconds
         self._provider = provider
-        self._has_left_out = False
         channels = [_TICKS[kind] for kind in kinds if kind in _TICKS]
         if "bar" in kinds:
             channels += [_BARS[interval] for interval in intervals]
@@ -136,17 +134,15 @@ class MassiveTalk:
         return ()
 
     def read(self, frames: Sequence[Frame]) -> Heard:
-        """Trades, quotes, bars of seconds and minutes; price bands are counted.
-
-        The first of these on a connection is told in the notes, as it was.
-        """
-        trades, quotes, seconds, minutes = Pile(), Pile(), Pile(), Pile()
-        piles: dict[type, Pile] = {
-            _Trade: trades,
-            _Quote: quotes,
-            _Second: seconds,
-            _Minute: minutes,
+        """Trades, quotes, price bands, bars of seconds and minutes."""
+        made: dict[type, tuple[Kind, Callable[[Pile, Sequence[Frame]], pa.Table]]] = {
+            _Trade: ("trade", self._trades),
+            _Quote: ("quote", self._quotes),
+            _Bands: ("price_band", self._bands),
+            _Second: ("bar", partial(self._bars, interval="1s")),
+            _Minute: ("bar", partial(self._bars, interval="1m")),
         }
+        piles = {form: Pile() for form in made}
         notes: list[str] = []
         left_out: Counter[str] = Counter()
         replies: list[str | bytes] = []
@@ -157,28 +153,18 @@ class MassiveTalk:
                 pile = piles.get(type(event))
                 if pile is not None:
                     pile.add(event, place)
-                elif isinstance(event, _Status):
+                else:
                     found = _status(event)
                     error = error or found
                     ready = ready or _is_subscribed(event)
                     replies += self._reply(event)
-                else:
-                    if not self._has_left_out:
-                        self._has_left_out = True
-                        notes.append(_left_out(event))
-                    left_out[_BANDS] += 1
-        tables: dict[Kind, list[pa.Table]] = {"trade": [], "quote": [], "bar": []}
-        for kind, pile, made in (
-            ("trade", trades, self._trades),
-            ("quote", quotes, self._quotes),
-            ("bar", seconds, partial(self._bars, interval="1s")),
-            ("bar", minutes, partial(self._bars, interval="1m")),
-        ):
-            sound = _sound(pile, notes, left_out)
+        tables: dict[Kind, list[pa.Table]] = {}
+        for form, (kind, table_of) in made.items():
+            sound = _sound(piles[form], notes, left_out)
             if sound.events:
-                tables[kind].append(made(sound, frames))  # type: ignore[index]
+                tables.setdefault(kind, []).append(table_of(sound, frames))
         return Heard(
-            tables={kind: pa.concat_tables(parts) for kind, parts in tables.items() if parts},
+            tables={kind: pa.concat_tables(parts) for kind, parts in tables.items()},
             replies=replies,
             error=error,
             ready=ready,
@@ -223,6 +209,20 @@ class MassiveTalk:
             currency="USD",
         )
 
+    def _bands(self, pile: Pile, frames: Sequence[Frame]) -> pa.Table:
+        rows: list[_Bands] = pile.events
+        return ticks(
+            "price_band",
+            self._provider,
+            pile.received(frames),
+            symbol=pa.array([row.T for row in rows]),
+            ts_ns=epoch_ns(pa.array([row.t for row in rows], pa.int64())),
+            lower=column(rows, "l"),
+            upper=column(rows, "h"),
+            indicators=codes(rows, "i"),
+            currency="USD",
+        )
+
     def _bars(self, pile: Pile, frames: Sequence[Frame], *, interval: str) -> pa.Table:
         rows: list[_Bar] = pile.events
         names = {"o": "open", "h": "high", "l": "low", "c": "close"}
@@ -263,17 +263,6 @@ def _sound(pile: Pile, notes: list[str], left_out: Counter[str]) -> Pile:
     notes.append("events without a time that we can read were left out")
     left_out["events without a time"] += keep.count(False)
     return pile.where(keep)
-
-
-def _left_out(event: _Bands) -> str:
-    return f"{event.T}: price bands {event.l} to {event.h} at {_shown(event.t)} were left out"
-
-
-def _shown(stamp: int) -> str:
-    if not 0 < stamp < 1 << 63:
-        return "no time"
-    ns = epoch_ns(pa.array([stamp], pa.int64()))[0].as_py()
-    return datetime.fromtimestamp(ns // 10**9, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _is_login(told: _Status) -> bool:

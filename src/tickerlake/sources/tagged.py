@@ -20,7 +20,7 @@ from tickerlake.records import SCHEMAS
 from tickerlake.sources.columns import LaxDecoder
 from tickerlake.sources.live import Frame
 
-__all__ = ["Pile", "TaggedFrames", "column", "has_tag", "texts"]
+__all__ = ["Pile", "TaggedFrames", "codes", "column", "has_tag", "texts"]
 
 _INSTANT: Final = SCHEMAS["trade"].field("fetched_at").type
 _RAWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -110,6 +110,12 @@ def column(events: Sequence[Any], name: str) -> pa.Array:
 def texts(values: Iterable[object]) -> pa.Array:
     """Numbers and texts as text."""
     return pa.array([None if value is None else str(value) for value in values], pa.string())
+
+
+def codes(events: Sequence[Any], name: str) -> pa.Array:
+    """One field of all events as text, where it is one code, several, or null; with commas."""
+    found = map(attrgetter(name), events)
+    return texts([",".join(map(str, one)) if type(one) is list else one for one in found])
 
 
 def has_tag(payload: bytes, tag: str) -> bool:

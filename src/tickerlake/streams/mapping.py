@@ -43,6 +43,7 @@ _SOUND: Final[dict[Kind, dict[str, Any]]] = {
     "bar": {"interval": "1d", "session": "regular", "state": "final"},
     "trade": {"price": 1.0, "ts_ns": 1},
     "quote": {"ts_ns": 1},
+    "price_band": {"ts_ns": 1},
     "corporate_action": {"action": "dividend", "ex_date": _NOON.date(), "amount": 1.0}
     | {"numerator": 1.0, "denominator": 1.0, "new_symbol": "y"},
     "gap": {"gap_kind": "trade", "interval": "1m", "to_ts": _NOON.replace(hour=13)},

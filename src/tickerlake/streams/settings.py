@@ -65,6 +65,7 @@ class StreamsSettings:
     bars: TopicSettings = field(default_factory=TopicSettings)
     trades: TopicSettings = field(default_factory=TopicSettings)
     quotes: TopicSettings = field(default_factory=TopicSettings)
+    price_bands: TopicSettings = field(default_factory=TopicSettings)
     corporate_actions: TopicSettings = field(default_factory=TopicSettings)
     gaps: TopicSettings = field(default_factory=TopicSettings)
     schema_registry: SchemaRegistrySettings = field(default_factory=SchemaRegistrySettings)
@@ -92,6 +93,7 @@ class StreamsSettings:
             "bar": self.bars,
             "trade": self.trades,
             "quote": self.quotes,
+            "price_band": self.price_bands,
             "corporate_action": self.corporate_actions,
             "gap": self.gaps,
         }[kind]

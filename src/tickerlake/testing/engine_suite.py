@@ -265,8 +265,13 @@ class EngineSuite:
         assert one(engine, "select count(distinct status) from dead_letters") == 3
 
     def test_trades_gaps_and_actions(self, house: House, engine: Engine) -> None:
-        """Trades are all shown; of gaps and corporate actions the newest word counts."""
+        """Trades and price bands are all shown; of gaps and actions the newest word counts."""
         house.publish(trade(1), trade(2), kind="trade")
+        bands = {
+            "provider": "suite", "symbol": "IBM", "ts": _DAY, "fetched_at": _DAY, "ts_ns": 1,
+            "upper": 12.0, "indicators": "17",
+        }  # fmt: skip
+        house.publish({**bands, "lower": 9.0}, {**bands, "lower": 10.0}, kind="price_band")
         gap = {
             "provider": "suite", "symbol": "IBM", "ts": _DAY, "interval": "1m", "gap_kind": "bar",
             "to_ts": _DAY + timedelta(hours=1),
@@ -281,6 +286,7 @@ class EngineSuite:
         }  # fmt: skip
         house.publish({**split, "fetched_at": _DAY}, kind="corporate_action")
         assert one(engine, "select count(*) from trades") == 2
+        assert one(engine, "select sum(upper - lower) from price_bands") == 5.0
         assert one(engine, "select filled from gaps") is True
         assert one(engine, "select numerator from corporate_actions") == 2.0
 

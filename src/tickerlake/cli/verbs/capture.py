@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     record.add_argument(
         "--source", type=source_name, metavar="NAME", required=True, help="such as finnhub"
     )
-    record.add_argument("--kinds", metavar="K,…", type=kinds_of, help="trade, quote, bar")
+    record.add_argument("--kinds", metavar="K,…", type=kinds_of, help="such as trade,quote")
     record.add_argument(
         "--output", metavar="F", type=Path, help="a new file (default: NAME-TIME.jsonl)"
     )

@@ -57,7 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kinds",
         metavar="K,…",
         type=kinds_of,
-        help="with --live: which of trade, quote and bar to listen to (default: all it sends)",
+        help="with --live: which of trade, quote, bar and price_band to listen to "
+        "(default: all it sends, but price bands by name only)",
     )
     parser.add_argument(
         "--poll",

@@ -53,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kinds",
         metavar="K,…",
         type=kinds_of,
-        help="which of trade, quote and bar to listen to, if the source has a socket "
-        "(default: all it sends)",
+        help="which of trade, quote, bar and price_band to listen to, if the source has a socket "
+        "(default: all it sends, but price bands by name only)",
     )
     add_address(parser)
 
