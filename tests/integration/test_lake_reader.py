@@ -101,7 +101,7 @@ def test_the_reader_follows_through_maintenance(lake: Lake, reader: Reader) -> N
     assert reader.sql(count) == [[101, 101]]
 
 
-def test_all_seven_tables_are_there_after_one_delivery(tmp_path: Path, reader: Reader) -> None:
+def test_all_tables_are_there_after_one_delivery(tmp_path: Path, reader: Reader) -> None:
     """A finished delivery leaves the derived tables as fresh as the logs, for every engine."""
     folder, _ = make_workspace(tmp_path / "one")
     with tickerlake.open(folder) as workspace:
