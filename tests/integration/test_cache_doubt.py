@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -213,6 +213,26 @@ def test_two_splits_of_one_ratio_are_told_apart(now: Now, tmp_path: Path) -> Non
     assert found.keys() == truth.keys()
     for day, price in truth.items():
         assert found[day] == pytest.approx(price, rel=2e-6), day
+
+
+def test_bars_of_an_unproven_basis_prove_nothing(now: Now, tmp_path: Path) -> None:
+    """Of hours before a young split nobody knows whether it is in them: older ones learn nothing.
+
+    They come with the same prices as those that are held, which is no sign that both lack it.
+    """
+    exchange = Exchange(first=date(2024, 1, 2), last=date(2024, 6, 28))
+    exchange.splits.append(Split("AAA", date(2024, 3, 11), 4.0))
+    cached = CachedSource(ExchangeSource(exchange), tmp_path)
+    now("2024-03-23T19:47:00Z")
+    cached.bars(BarsRequest("AAA", "1d", date(2024, 3, 4)))  # tells of the split
+    cached.bars(BarsRequest("AAA", "1h", date(2024, 3, 4), date(2024, 3, 8)))
+    more = BarsRequest("AAA", "1h", date(2024, 3, 1), date(2024, 3, 15))
+    at = datetime(2024, 3, 23, 19, 47, tzinfo=UTC)
+    truth = {row["ts"]: row["close"] for row in exchange.bars("AAA", "1h", at)}
+    found = cached.bars(more).bars.select(["ts", "close"]).to_pylist()
+    assert {row["ts"].date() for row in found} >= {date(2024, 3, 1), date(2024, 3, 15)}
+    for row in found:
+        assert row["close"] == pytest.approx(truth[row["ts"]], rel=2e-6), row
 
 
 def test_another_instrument_under_the_same_symbol(now: Now, tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def _overlap_says(
     if overlap is None:
         return None
     dates, held, ratio = overlap
-    before = dates < ex_date
+    before = (dates < ex_date) & (held != _NONE)  # what nothing proved proves nothing
     if not before.any():
         return None
     with_it = splits.factor(dates[before], held[before], ex_date)
@@ -204,7 +204,7 @@ def _prices_say(rows: pa.Table, dates: Days, ex_date: int, factor: float) -> boo
 
 def _fits(overlap: tuple[Days, Days, Floats], splits: Splits, dates: Days, claimed: Days) -> bool:
     """Whether known splits explain the ratio of every bar of the overlap."""
-    days, held, ratio = overlap
+    days, held, ratio = (column[overlap[1] != _NONE] for column in overlap)
     basis = claimed[np.searchsorted(dates, days).clip(0, len(dates) - 1)]
     expected = np.array(
         [
