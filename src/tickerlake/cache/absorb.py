@@ -103,16 +103,24 @@ def absorb(case: Case, answer: Answer, *, insist: bool) -> Absorbed:
     seen = (start, min(end, max(start, market.horizon(as_of, interval))))
     if answer.missing:
         seen = _between_bars(new, *seen)
-    events = _Events.of(case, answer, series, (start, min(end, as_of)))
+    opened = market.opened_before(as_of)
+    # Events are told from the open of their day on: so until its end they are known.
+    told = (seen[0], max(seen[1], min(opened + DAY, end)))
+    events = _Events.of(case, answer, series, told=told, expected=(start, min(end, as_of)))
     as_read = _on_one_basis(held, events.rows, limits)
     verdict = compared(as_read, new, _dates_that_move(events.rows, limits))
-    opened = market.opened_before(as_of)
     if not insist and (
         not verdict.explained
         or (
             verdict.readjusted
             and limits.price_basis == "splits"
-            and not explained(verdict.held, verdict.ratio, Splits.of(events.rows), opened // DAY)
+            and not explained(
+                verdict.held,
+                verdict.ratio,
+                Splits.of(events.rows),
+                opened // DAY,
+                all_known=events.all_known(verdict.held, opened),
+            )
         )
     ):
         return Absorbed((), notes, doubt=True)
@@ -145,7 +153,7 @@ def absorb(case: Case, answer: Answer, *, insist: bool) -> Absorbed:
     bars = Change(changed, *case.store.replacing(series, *part, kept))
     if verdict.readjusted:
         notes += (f"{look.request.symbol} {interval}: the provider re-adjusted its prices",)
-    return Absorbed((bars, *events.changes(case, seen, opened + DAY, series)), notes)
+    return Absorbed((bars, *events.changes(case, seen, series)), notes)
 
 
 def emptied(case: Case, answer: Answer) -> tuple[Change, ...]:
@@ -285,39 +293,68 @@ def _quarantined(
 class _Events:
     """All known corporate actions with the answer's.
 
-    `vanished` = some were not told again; `untold` = adjusted closes know of more than was told.
+    `coverage` = the days of which they are known; `vanished` = some were not told again; `untold` =
+    adjusted closes know of more than was told.
     """
 
     rows: pa.Table
     held: pa.Table
-    vanished: bool
+    coverage: Coverage
+    vanished: bool = False
     untold: bool = False
 
     @classmethod
-    def of(cls, case: Case, answer: Answer, series: Series, asked: tuple[int, int]) -> _Events:
+    def of(
+        cls,
+        case: Case,
+        answer: Answer,
+        series: Series,
+        *,
+        told: tuple[int, int],
+        expected: tuple[int, int],
+    ) -> _Events:
+        """What is known after an answer.
+
+        Args:
+            case: What was asked for.
+            answer: What came.
+            series: Of its bars: as they are identified now.
+            told: The days of whose events it tells.
+            expected: Those of which it should tell again what is held.
+        """
         look, store = case.look, case.store
         kind: Kind = "corporate_action"
         none = answer.actions.slice(0, 0)
         if look.actions is None:
             key = replace(series.key, kind=kind, interval="", session="regular")
-            told = store.index.current(key)
-            return cls(store.rows(told)[0] if told else none, none, False)
+            known = store.index.current(key)
+            if known is None:
+                return cls(none, none, Coverage())
+            return cls(store.rows(known)[0], none, known.held.coverage)
+        answered = Coverage.of([told])
         if series.generation != look.series.generation:
-            return cls(newest(answer.actions, kind), none, False)
+            return cls(newest(answer.actions, kind), none, answered)
         held, _ = store.rows(look.actions)
         keys = list(KEYS[kind])
-        expected = between(held, *asked).select(keys)
-        lost = expected.join(answer.actions.select(keys), keys, join_type="left anti")
-        known = newest(pa.concat_tables([held, answer.actions]), kind)
-        return cls(known, held, lost.num_rows > 0, _untold(answer.bars, known))
+        again = between(held, *expected).select(keys)
+        lost = again.join(answer.actions.select(keys), keys, join_type="left anti")
+        rows = newest(pa.concat_tables([held, answer.actions]), kind)
+        coverage = look.actions.held.coverage | answered
+        return cls(rows, held, coverage, lost.num_rows > 0, _untold(answer.bars, rows))
 
-    def changes(
-        self, case: Case, seen: tuple[int, int], until: int, bars: Series
-    ) -> tuple[Change, ...]:
-        """What shall be kept of them; events that vanished are kept, and asked for again.
+    def all_known(self, bars: pa.Table, opened: int) -> bool:
+        """Whether each split is known that came after any of these bars' basis.
 
-        They are told from the open of their day on: so `until` its end they are known.
+        Args:
+            bars: Some that are held; of those without a basis nothing is asked.
+            opened: The last session that had opened, in microseconds.
         """
+        oldest = pc.min(bars["split_basis"]).as_py()
+        since = opened if oldest is None else (oldest - date(1970, 1, 1)).days * DAY + DAY
+        return self.coverage.covers(since, opened + DAY)
+
+    def changes(self, case: Case, seen: tuple[int, int], bars: Series) -> tuple[Change, ...]:
+        """What shall be kept of them; events that vanished are kept, and asked for again."""
         series = case.look.actions
         if series is None:
             return ()
@@ -329,9 +366,7 @@ class _Events:
         if self.vanished or (self.untold and tries <= len(_DOUBT_WAITS)):
             wait = _DOUBT_WAITS[min(tries, len(_DOUBT_WAITS)) - 1]
             rechecks += (Recheck(*seen, case.look.now + wait, "events", tries),)
-        known = Coverage.of([(seen[0], max(seen[1], min(until, case.span[1])))])
-        held = Held(series.held.coverage | known, rechecks)
-        changed = replace(series, held=held)
+        changed = replace(series, held=Held(self.coverage, rechecks))
         if self.rows.drop("fetched_at").equals(self.held.drop("fetched_at")):
             return (Change(changed),)
         return (Change(changed, *case.store.replacing(series, -(2**62), 2**62, self.rows)),)

@@ -91,14 +91,17 @@ def converted(rows: pa.Table, target: int, splits: Splits, known_since: int) -> 
     return _with(rows, "split_basis", _as_dates(np.where(able, target, basis)))
 
 
-def explained(held: pa.Table, ratio: Floats, splits: Splits, until: int) -> bool:
+def explained(
+    held: pa.Table, ratio: Floats, splits: Splits, until: int, *, all_known: bool
+) -> bool:
     """Whether known splits, and nothing else, turn held prices into the new ones.
 
     The new ones may have all splits up to the day `until`, or lack the latest; the held ones may
-    lack some that they claim.
+    lack one that they claim. That is said only where all splits between their basis and `until`
+    are known: one that is not may have the same ratio.
     """
     dates, basis = days_of(held, "session_date"), days_of(held, "split_basis")
-    for without in (None, *splits.dates):
+    for without in (None, *(splits.dates if all_known else ())):
         lacking = basis
         if without is not None:
             lacking = np.where((dates < without) & (basis >= without), without - 1, basis)
