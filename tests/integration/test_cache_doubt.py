@@ -251,6 +251,31 @@ def test_bars_of_an_unproven_basis_prove_nothing(now: Now, tmp_path: Path) -> No
         assert row["close"] == pytest.approx(truth[row["ts"]], rel=2e-6), row
 
 
+def test_bars_of_an_unproven_basis_contradict_nothing(now: Now, tmp_path: Path) -> None:
+    """In one overlap: hours that lack a young split, and some of which nothing proves whether."""
+    exchange = Exchange(first=date(2024, 1, 2), last=date(2024, 6, 28))
+    source = ExchangeSource(exchange)
+    cached = CachedSource(source, tmp_path)
+    now("2024-03-05T20:07:00Z")
+    cached.bars(BarsRequest("AAA", "1h", date(2024, 2, 26), date(2024, 3, 5)))
+    exchange.splits.append(Split("AAA", date(2024, 3, 6), 2.0))
+    now("2024-03-17T20:07:00Z")
+    cached.bars(BarsRequest("AAA", "1d", date(2024, 3, 1)))  # tells of the split
+    apart = cached.bars(BarsRequest("AAA", "1h", date(2024, 2, 15), date(2024, 2, 16)))
+    assert apart.bars["split_basis"].null_count == apart.bars.num_rows
+    first = date(2024, 2, 15)
+    request = BarsRequest("AAA", "1h", first, date(2024, 3, 14))
+    found = cached.bars(request)
+    assert not any("suspect" in note for note in found.notes)
+    at = datetime(2024, 3, 17, 20, 7, tzinfo=UTC)
+    last = datetime(2024, 3, 15, tzinfo=UTC)
+    bars = [row for row in exchange.bars("AAA", "1h", at) if row["session_date"] >= first]
+    truth = {row["ts"]: row["close"] for row in bars if row["ts"] < last}
+    told = {row["ts"]: row["close"] for row in found.bars.to_pylist()}
+    assert told == pytest.approx(truth, rel=2e-6)
+    assert found.bars["split_basis"].null_count < apart.bars.num_rows  # some are proven now
+
+
 def test_another_instrument_under_the_same_symbol(now: Now, tmp_path: Path) -> None:
     """META was a fund, pence became pounds: old rows are kept apart, nothing is revised."""
     stock = Stock()

@@ -108,19 +108,16 @@ def absorb(case: Case, answer: Answer, *, insist: bool) -> Absorbed:
     told = (seen[0], max(seen[1], min(opened + DAY, end)))
     events = _Events.of(case, answer, series, told=told, expected=(start, min(end, as_of)))
     as_read = _on_one_basis(held, events.rows, limits)
-    verdict = compared(as_read, new, _dates_that_move(events.rows, limits))
+    splits, by_splits = Splits.of(events.rows), limits.price_basis == "splits"
+    moving = _dates_that_move(events.rows, limits)
+    verdict = compared(as_read, new, moving, splits if by_splits else None)
+    resplit, last = verdict.readjusted and by_splits, opened // DAY
+    all_known = events.all_known(verdict.held, opened)
     if not insist and (
         not verdict.explained
         or (
-            verdict.readjusted
-            and limits.price_basis == "splits"
-            and not explained(
-                verdict.held,
-                verdict.ratio,
-                Splits.of(events.rows),
-                opened // DAY,
-                all_known=events.all_known(verdict.held, opened),
-            )
+            resplit
+            and not explained(verdict.held, verdict.ratio, splits, last, all_known=all_known)
         )
     ):
         return Absorbed((), notes, doubt=True)
@@ -128,16 +125,22 @@ def absorb(case: Case, answer: Answer, *, insist: bool) -> Absorbed:
         return _quarantined(case, series, new, (start, min(seen[1], case.ask.end)), notes)
     part, rows_before = (start, end), None
     basis = days_of(verdict.held, "split_basis")
-    if verdict.readjusted and limits.price_basis == "splits":
+    if resplit:
         whole, _ = case.store.rows(series)
-        rows_before, basis = disproved(
-            whole, verdict.held, verdict.ratio, Splits.of(events.rows), opened // DAY
-        )
+        rows_before, basis = disproved(whole, verdict.held, verdict.ratio, splits, last)
+        held = between(rows_before, start, end)
     if limits.price_basis != "raw" and new.num_rows:
         overlap = (days_of(verdict.held, "session_date"), basis, verdict.ratio)
-        new = proven(new, Splits.of(events.rows), opened // DAY, overlap if len(basis) else None)
+        new = proven(new, splits, last, overlap if len(basis) else None)
         series = _with_newest_basis(series, new)
-    rows = merged(held, as_read, new, series.held.coverage, readjusted=verdict.readjusted)
+    rows = merged(
+        held,
+        as_read,
+        new,
+        series.held.coverage,
+        readjusted=verdict.readjusted,
+        by_splits=by_splits,
+    )
     rechecks = rechecks_after(
         series.held, (start, end), rows, market=market, as_of=as_of, interval=interval
     )

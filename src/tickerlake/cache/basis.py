@@ -6,6 +6,7 @@ with, and reading multiplies by the splits between their basis and the newest on
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -55,6 +56,18 @@ class Splits:
                 found[ex_date] = old / new
         dates = tuple(sorted(found))
         return cls(dates, tuple(found[date] for date in dates))
+
+    def turn(self, dates: Days, ratio: Floats) -> bool:
+        """Whether each ratio of two prices may come of the splits that one has and one lacks.
+
+        For bars of which nothing proves the basis: every one is possible.
+        """
+        bases = (_NONE, *self.dates)
+        left = np.abs(ratio - 1) > NOISE
+        for since, until in itertools.permutations(bases, 2):
+            factor = self.factor(dates, np.full(len(dates), since), until)
+            left &= ~np.isclose(ratio, factor, rtol=10 * NOISE, atol=0)
+        return not bool(left.any())
 
     def factor(self, dates: Days, since: Days, until: int) -> Floats:
         """What turns prices of session `dates` with the basis `since` into those of `until`."""

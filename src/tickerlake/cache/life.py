@@ -45,12 +45,19 @@ class Merged:
 
 
 def merged(
-    held: pa.Table, as_read: pa.Table, new: pa.Table, coverage: Coverage, *, readjusted: bool
+    held: pa.Table,
+    as_read: pa.Table,
+    new: pa.Table,
+    coverage: Coverage,
+    *,
+    readjusted: bool,
+    by_splits: bool,
 ) -> Merged:
     """All tables are of one range, in order of time; what is held and not told again stays.
 
     `as_read` are the held rows on one split basis: these are compared, and those are kept.
 
+    `readjusted` says that events moved held prices, `by_splits` that splits are what may move them.
     Only rows that were still forming, or were never covered, go when they are not told again.
     """
     left, right = matched(held, new)
@@ -62,6 +69,8 @@ def merged(
         was, told = old[name].to_numpy(), now[name].to_numpy()
         same_prices &= np.isclose(was, told, rtol=NOISE, atol=0, equal_nan=True)
         same_nulls &= np.isnan(was) == np.isnan(told)
+    unproven = old["split_basis"].is_null().to_numpy()
+    proven_now = unproven & now["split_basis"].is_valid().to_numpy()
     same_volume = _volume(old) == _volume(now)
     same_adjusted = np.isclose(
         old["adj_close"].to_numpy(), now["adj_close"].to_numpy(), rtol=NOISE, atol=0, equal_nan=True
@@ -71,9 +80,9 @@ def merged(
     revised = final & ~falls & (~same_volume | ~same_nulls)
     moved = ~same_prices | ~same_volume | ~same_adjusted
     changes = np.where(final, ~falls & (moved if readjusted else moved | revised), False)
-    changes |= ~final & ~falls & (moved | (rank > old_rank))
-    if readjusted:
-        revised &= same_prices
+    changes |= ~falls & (proven_now | (~final & (moved | (rank > old_rank))))
+    # What moves prices may move volumes: splits do, and of unproven rows nobody knows which.
+    revised &= same_prices | ~(readjusted | (unproven & by_splits))
     states = now["state"].to_numpy().copy()
     states[final] = old["state"].to_numpy()[final]
     states[revised] = "revised"

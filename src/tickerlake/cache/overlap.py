@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from tickerlake.cache.basis import NOISE, days_of
+from tickerlake.cache.basis import NOISE, Splits, days_of
 from tickerlake.cache.rows import stamps
 
 if TYPE_CHECKING:
@@ -56,13 +56,17 @@ def matched(held: pa.Table, new: pa.Table) -> tuple[Days, Days]:
     return left, right
 
 
-def compared(held: pa.Table, new: pa.Table, event_dates: Days) -> Verdict:
+def compared(held: pa.Table, new: pa.Table, event_dates: Days, splits: Splits | None) -> Verdict:
     """Judge an answer against what is held.
+
+    Where splits move prices, bars whose `split_basis` nothing proved say nothing of what moved the
+    others: they need only be what some of the splits make of them.
 
     Args:
         held: Rows as they are held, in order of time.
         new: The answer's rows, in order of time.
         event_dates: Ex-dates (days since 1970) of the events that may move these prices.
+        splits: All that are known, of a provider whose prices have those alone; of others None.
     """
     left, right = matched(held, new)
     both = settled(held)[left] & settled(new)[right]
@@ -78,6 +82,11 @@ def compared(held: pa.Table, new: pa.Table, event_dates: Days) -> Verdict:
     ratio = (low + high) / 2
     if bool((high - low > 2 * NOISE * np.maximum(1, np.abs(ratio))).any()):
         return Verdict(False, ratio, old)
+    if splits is not None:
+        proven = old["split_basis"].is_valid().to_numpy()
+        if not splits.turn(dates[~proven], ratio[~proven]):
+            return Verdict(False, ratio, old)
+        old, ratio, dates = old.filter(pa.array(proven)), ratio[proven], dates[proven]
     if bool((np.abs(ratio - 1) <= NOISE).all()):
         return Verdict(True, np.ones(len(dates)), old)
     return Verdict(_steps_at_events(ratio, dates, event_dates), ratio, old)
