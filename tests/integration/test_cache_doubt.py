@@ -342,28 +342,49 @@ def test_an_empty_answer_for_a_listed_symbol_is_not_believed(now: Now, tmp_path:
     assert values(cached.bars(DAYS).bars) == values(stock.bars(DAYS).bars)
 
 
+#: When a range without data is wanted, and whether the provider is asked again.
+EMPTY = (("01T10:00", True), ("01T10:30", False), ("01T11:01", True),
+         ("01T13:00", False), ("02T11:02", True), ("29T11:00", False))  # fmt: skip
+
+
 def test_nothing_there_is_believed_the_third_time(now: Now, tmp_path: Path) -> None:
     """A range without data is asked for again after an hour and after a day; then it is so.
 
-    Of a symbol of which the provider tells bars.
+    Of a symbol of which the provider tells bars. Whether it was asked or not, the error is one.
     """
     stock = Stock()
     cached = CachedSource(stock, tmp_path)
     now("2024-02-29T10:00:00Z")
     cached.bars(DAYS)
     request = BarsRequest("ACME", "1d", date(2020, 3, 2), date(2020, 3, 6))
-    error = RangeError("acme has no bars of ACME in this range.", todo="another")
-    for moment, asks in (("01T10:00", True), ("01T10:30", False), ("01T11:01", True),
-                         ("01T13:00", False), ("02T11:02", True), ("29T11:00", False)):  # fmt: skip
+    for moment, asks in EMPTY:
         now(f"2024-03-{moment}:00Z")
-        stock.fails, before = [error], len(stock.asked)
-        if asks:
-            with pytest.raises(RangeError, match="no bars of ACME"):
-                cached.bars(request)
-        else:
-            answer = cached.bars(request)
-            assert answer.bars.num_rows == 0
-            assert "nothing from 2020-03-02 to 2020-03-06, empty" in answer.notes[0]
+        stock.fails = [RangeError("acme has no bars of ACME then.", todo="another")]
+        before = len(stock.asked)
+        with pytest.raises(RangeError, match="no bars of ACME then") as said:
+            cached.bars(request)
+        assert len(stock.asked) - before == asks
+        assert ("said before" in str(said.value.found)) == (not asks)
+    assert said.value.found == "said before; believed"
+    with pytest.raises(RangeError, match="no bars of ACME then"):
+        cached.cached(request)
+    stock.fails = []
+    assert cached.bars(DAYS).bars.num_rows  # other ranges are none of its business
+
+
+def test_an_empty_answer_for_a_range_is_believed_the_third_time(now: Now, tmp_path: Path) -> None:
+    """The same of a provider that says so without an error: each answer tells how often."""
+    stock = Stock(missing_days={date(2024, 1, 8) + timedelta(days) for days in range(5)})
+    cached = CachedSource(stock, tmp_path)
+    now("2024-02-29T10:00:00Z")
+    cached.bars(BarsRequest("ACME", "1d", date(2024, 2, 1)))
+    request = BarsRequest("ACME", "1d", date(2024, 1, 8), date(2024, 1, 12))
+    for moment, asks in EMPTY:
+        now(f"2024-03-{moment}:00Z")
+        before = len(stock.asked)
+        answer = cached.bars(request)
+        assert answer.bars.num_rows == 0
+        assert "nothing from 2024-01-08 to 2024-01-12, empty" in answer.notes[0]
         assert len(stock.asked) - before == asks
     assert answer.notes[0].endswith("empty 3 times; believed")
 

@@ -35,6 +35,24 @@ def suspect(stock: Stock, folder: Path, now: Now) -> CachedSource:
     return cached
 
 
+def test_what_is_set_apart_and_held_by_nobody_is_missing(tmp_path: Path, now: Now) -> None:
+    """The newest bars came with the contradiction: who gets the old ones is told what lacks."""
+    stock = Stock()
+    cached = suspect(stock, tmp_path, now)
+    for answer in (cached.bars(DAYS), cached.cached(DAYS)):
+        (lost,) = answer.missing
+        assert lost.startswith("ACME 1d from 2024-03-04 00:00Z to 2024-03-06 00:00Z: 3 bars set")
+        assert answer.bars["session_date"].to_pylist()[-1] == date(2024, 3, 1)
+    before = BarsRequest("ACME", "1d", date(2024, 1, 2), date(2024, 3, 1))
+    assert not cached.bars(before).missing  # of these the old ones are served
+    for file in (tmp_path / "quarantine").glob("*.arrow"):
+        file.write_bytes(b"damaged")
+    assert any("suspect" in note for note in cached.bars(DAYS).notes)
+    stock.bent = {}
+    now("2024-03-08T23:30:00Z")
+    assert not cached.bars(DAYS).missing
+
+
 def test_what_is_suspect_is_told_shown_and_believed(
     workspace: Path, now: Now, capfd: pytest.CaptureFixture[str]
 ) -> None:

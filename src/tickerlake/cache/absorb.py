@@ -159,10 +159,11 @@ def absorb(case: Case, answer: Answer, *, insist: bool) -> Absorbed:
     return Absorbed((bars, *events.changes(case, seen, series)), notes)
 
 
-def emptied(case: Case, answer: Answer) -> tuple[Change, ...]:
+def emptied(case: Case, answer: Answer, why: str | None) -> tuple[Change, ...]:
     """What an answer without bars says: of sessions that are long over, that there is nothing.
 
-    Of younger ones it says nothing; but it stays for as long as a live tail does.
+    Of younger ones it says nothing; but it stays for as long as a live tail does. `why` is the
+    provider's error, if it was one.
     """
     look = case.look
     series, _ = identified(look.series, answer, case.limits)
@@ -181,7 +182,10 @@ def emptied(case: Case, answer: Answer) -> tuple[Change, ...]:
     covered = Coverage.of([(start, young)])
     quiet = case.quiet(market, series, as_of)
     held = Held(series.held.coverage | covered, tuple(rechecks), quiet)
-    changes = [Change(replace(series, held=held))]
+    about = {name: text for name, text in series.about.items() if name != "nothing"}
+    if why is not None:
+        about["nothing"] = why
+    changes = [Change(replace(series, held=held, about=about))]
     if look.actions is not None:
         known = replace(look.actions.held, coverage=look.actions.held.coverage | covered)
         changes.append(Change(replace(look.actions, held=known)))

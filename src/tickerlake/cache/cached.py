@@ -17,7 +17,7 @@ from tickerlake.cache.flight import flight
 from tickerlake.cache.local import keep_copy
 from tickerlake.cache.looks import Look, look_at, sketched
 from tickerlake.cache.plan import Plan, Planned, cost, parts_of
-from tickerlake.cache.reading import answer_from
+from tickerlake.cache.reading import answer_from, nothing_there
 from tickerlake.cache.settings import CacheSettings
 from tickerlake.cache.store import Store
 from tickerlake.errors import NotFoundError, RangeError, TickerlakeError
@@ -142,7 +142,7 @@ class CachedSource:
 
         Raises:
             NotFoundError: Nothing is held of this symbol and interval.
-            RangeError: The source does not have this interval.
+            RangeError: The source does not have this interval, or said that it has no such bars.
         """
         self._require(request)
         look = self._look(request)
@@ -155,6 +155,9 @@ class CachedSource:
                 todo="fetch once without --offline",
             )
         answer = answer_from(self._store, look, self.limits, rows)
+        nothing = nothing_there(look)
+        if nothing is not None and not answer.bars.num_rows:
+            raise nothing
         notes = (f"{request.symbol} {request.interval}: from the cache alone", *answer.notes)
         missing = answer.missing
         if damaged:
@@ -235,6 +238,9 @@ class CachedSource:
         answer = answer_from(self._store, look, self.limits, rows)
         if answer.bars.num_rows:
             return answer
+        nothing = nothing_there(look)
+        if nothing is not None:
+            raise nothing
         name = f"{look.request.symbol} {look.request.interval}"
         note = (
             f"{name}: {self.name} has no bars in this range, as far as is known; it was not asked"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,7 +15,7 @@ from tickerlake.cache.index import Change, Index, Series, usable
 from tickerlake.cache.looks import flight_name
 from tickerlake.cache.plan import Part, parts_of
 from tickerlake.cache.planner import Held
-from tickerlake.cache.row_files import RowFile, decoded, read_rows
+from tickerlake.cache.row_files import RowFile, read_rows
 from tickerlake.cache.rows import newest, stamps
 from tickerlake.cache.store import Store
 from tickerlake.errors import NotFoundError, StorageError
@@ -240,24 +239,11 @@ class CacheCare:
             table
             for series in self._chosen(source, symbol, interval)
             if series.key.kind == "bar" and self._is_current(series)
-            for table in self._set_apart(series)
+            for table in self._store.set_apart(series)
         ]
         if not tables:
             raise _nothing_fits("bars that are quarantined")
         return newest(pa.concat_tables(tables), "bar")
-
-    def _set_apart(self, series: Series) -> list[pa.Table]:
-        """What is quarantined of a series, the oldest first; what was pruned meanwhile is not."""
-        tables = []
-        for file in self._store.index.quarantined(series):
-            path = self._folder / "quarantine" / file.name
-            with usable(self._folder), contextlib.suppress(FileNotFoundError):
-                payload = path.read_bytes()
-                try:
-                    tables.append(decoded(payload, series.key.kind))
-                except pa.ArrowException as error:
-                    raise OSError(f"{path.name} is damaged: cache prune deletes it") from error
-        return tables
 
     def _chosen(self, source: str | None, symbol: str | None, interval: str | None) -> list[Series]:
         return [

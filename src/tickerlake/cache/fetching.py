@@ -20,7 +20,7 @@ from tickerlake.cache.flight import flight
 from tickerlake.cache.index import Denial
 from tickerlake.cache.looks import Look, sketched
 from tickerlake.cache.planner import Ask
-from tickerlake.cache.reading import answer_from
+from tickerlake.cache.reading import answer_from, nothing_there
 from tickerlake.cache.rows import require_anchors
 from tickerlake.errors import (
     LimitError,
@@ -188,7 +188,8 @@ class Fetching:
                 todo="try again later; what is cached is kept",
             )
             return
-        self._store.commit(emptied(self._case(look, ask), answer or empty_answer()))
+        why = None if answer is not None or self._nothing is None else self._nothing.problem
+        self._store.commit(emptied(self._case(look, ask), answer or empty_answer(), why))
 
     def _deny(self, look: Look, error: NotFoundError) -> None:
         before = self._store.index.denial(self._source.name, look.asked_symbol)
@@ -210,8 +211,9 @@ class Fetching:
         name = f"{request.symbol} {request.interval}"
         if self._trouble is not None and not held:
             raise self._trouble
-        if self._nothing is not None and not held:
-            raise self._nothing
+        nothing = self._nothing or nothing_there(look)
+        if nothing is not None and not held:
+            raise nothing
         limits = self._source.limits
         days = limits.look_back_days.get(request.interval)
         if out_of_reach and not held and not look.missing - out_of_reach:
@@ -222,7 +224,7 @@ class Fetching:
                 todo="ask for a later range, or a longer interval",
             )
         answer = answer_from(self._store, look, limits, rows)
-        missing = list(self._missing)
+        missing = [*self._missing, *answer.missing]
         for low, high in out_of_reach:
             part = f"{name} from {instant(low):%F %R}Z to {instant(high):%F %R}Z"
             missing.append(f"{part}: {self._source.name} keeps {days or 0:g} days")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -14,13 +16,15 @@ from tickerlake.cache.axis import DAY, FOREVER, instant, is_intraday
 from tickerlake.cache.basis import Splits, converted, days_of
 from tickerlake.cache.index import Series
 from tickerlake.cache.looks import Look
+from tickerlake.cache.rows import stamps
+from tickerlake.errors import RangeError, StorageError
 from tickerlake.records import SCHEMAS
 from tickerlake.sources import About, Answer, BarsRequest, Limits, select
 
 if TYPE_CHECKING:
     from tickerlake.cache.store import Store
 
-__all__ = ["about_of", "answer_from"]
+__all__ = ["about_of", "answer_from", "nothing_there"]
 
 
 def answer_from(store: Store, look: Look, limits: Limits, bars: pa.Table) -> Answer:
@@ -53,12 +57,29 @@ def answer_from(store: Store, look: Look, limits: Limits, bars: pa.Table) -> Ans
         if count:
             notes.append(f"{name}: {count} final bars are unconfirmed: too old to be asked again")
     notes += [f"{name}: {text}" for text in _doubts(look)]
+    exact = bars if _is_exact(look.request) else select(bars, look.request)
     return Answer(
-        bars=bars if _is_exact(look.request) else select(bars, look.request),
+        bars=exact,
         actions=_actions(store, look),
         notes=tuple(notes),
         about=about_of(look.series.about),
+        missing=tuple(f"{name} {text}" for text in _set_apart(store, look, exact)),
     )
+
+
+def nothing_there(look: Look) -> RangeError | None:
+    """What the provider said when it was asked, if it was an error, and it is not due again."""
+    problem = look.series.about.get("nothing")
+    empty = [
+        recheck
+        for recheck in look.series.held.rechecks
+        if recheck.why == "empty" and recheck.overlaps(*look.wanted)
+    ]
+    if problem is None or not empty:
+        return None
+    due = min(recheck.due for recheck in empty)
+    then = "believed" if due == FOREVER else f"asked again after {instant(due):%F %R}Z"
+    return RangeError(problem, found=f"said before; {then}", todo="ask for another range")
 
 
 def _doubts(look: Look) -> Iterator[str]:
@@ -73,6 +94,29 @@ def _doubts(look: Look) -> Iterator[str]:
             until = f"{instant(recheck.end - 1):%F}"
             then = "believed" if recheck.due == FOREVER else due
             yield f"nothing from {since} to {until}, empty {recheck.tries} times; {then}"
+
+
+def _set_apart(store: Store, look: Look, bars: pa.Table) -> Iterator[str]:
+    """Bars that came, contradict what is held, and are told in the place of none that is held."""
+    suspect = [
+        recheck
+        for recheck in look.series.held.rechecks
+        if recheck.why == "suspect" and recheck.overlaps(*look.wanted)
+    ]
+    if not suspect:
+        return
+    apart: list[pa.Table] = []
+    with contextlib.suppress(StorageError):  # a damaged file: `cache verify` tells
+        apart = [select(rows, look.request) for rows in store.set_apart(look.series)]
+    at = np.unique(np.concatenate([stamps(rows) for rows in apart] or [stamps(bars)]))
+    at = np.setdiff1d(at, stamps(bars))
+    for recheck in suspect:
+        lost = at[(at >= recheck.start) & (at < recheck.end)]
+        if len(lost):
+            first, last = instant(int(lost[0])), instant(int(lost[-1]))
+            count = f"{len(lost)} bars" if len(lost) > 1 else "1 bar"
+            part = f"from {first:%F %R}Z to {last:%F %R}Z"
+            yield f"{part}: {count} set apart (suspect); `tickerlake cache status` says what to do"
 
 
 def _is_exact(request: BarsRequest) -> bool:

@@ -21,7 +21,7 @@ import pyarrow as pa
 from tickerlake import clock
 from tickerlake.cache.coverage import Coverage
 from tickerlake.cache.index import Change, Index, Series, unusable, usable
-from tickerlake.cache.row_files import RowFile, read_rows, sync_folder, write_rows
+from tickerlake.cache.row_files import RowFile, decoded, read_rows, sync_folder, write_rows
 from tickerlake.cache.rows import CHUNKS, between, chunked
 from tickerlake.records import SCHEMAS, Kind
 
@@ -118,6 +118,23 @@ class Store:
         """
         with usable(self.folder):
             return write_rows(self.folder / "quarantine", rows, -(2**62), 2**62)
+
+    def set_apart(self, series: Series) -> list[pa.Table]:
+        """What is quarantined of a series, the oldest first; what was pruned meanwhile is not.
+
+        Raises:
+            StorageError: A file is damaged, or the disk does not answer.
+        """
+        tables = []
+        for file in self.index.quarantined(series):
+            path = self.folder / "quarantine" / file.name
+            with usable(self.folder), contextlib.suppress(FileNotFoundError):
+                payload = path.read_bytes()
+                try:
+                    tables.append(decoded(payload, series.key.kind))
+                except pa.ArrowException as error:
+                    raise OSError(f"{path.name} is damaged: cache prune deletes it") from error
+        return tables
 
     def commit(self, changes: Sequence[Change]) -> tuple[Series, ...]:
         """All changes in one transaction; then the files that went are deleted.
