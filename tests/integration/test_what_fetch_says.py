@@ -55,11 +55,13 @@ def test_the_plan_says_pace_and_instants_as_people_do(
 
 @pytest.mark.usefixtures("stooq")
 def test_an_empty_range_is_told_the_second_time_too(capsys: pytest.CaptureFixture[str]) -> None:
-    """The first time it is the provider's word, then ours: never an empty table alone."""
-    assert fetch("none.us", capsys)[0] == 2
-    code, _, said = fetch("none.us", capsys)
-    assert code == 0
-    assert "none.us 1d: stooq has no bars in this range" in said
+    """In the provider's words and with its exit code: never an empty table alone."""
+    for known in ("", "said before; asked again after"):
+        code, table, said = fetch("none.us", capsys)
+        assert (code, table) == (2, "")
+        assert "Stooq has no days of none.us in this range" in said
+        assert "check the spelling" in said
+        assert known in said
 
 
 @pytest.mark.usefixtures("stooq")

@@ -184,6 +184,9 @@ class CacheMachine(RuleBasedStateMachine):
 
     def _check_age(self, ts: datetime, row: dict[str, Any]) -> None:
         """No bar is older than its life allows."""
+        days = self.source.limits.look_back_days.get(row["interval"])
+        if days is not None and ts < self.now - timedelta(days=days) + timedelta(hours=2):
+            return  # nobody tells of it any more
         day, seen = row["session_date"], row["fetched_at"]
         session = next(s for s in self.exchange.sessions if s.date == day)
         after = self.exchange.following[day]

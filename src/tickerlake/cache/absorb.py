@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,7 @@ from tickerlake.cache.market import Market
 from tickerlake.cache.overlap import compared
 from tickerlake.cache.planner import Ask, Held, Recheck
 from tickerlake.cache.rows import between, newest, stamps
+from tickerlake.errors import RangeError
 from tickerlake.records import KEYS, Kind
 from tickerlake.sources import Answer, Limits
 
@@ -159,7 +161,7 @@ def absorb(case: Case, answer: Answer, *, insist: bool) -> Absorbed:
     return Absorbed((bars, *events.changes(case, seen, series)), notes)
 
 
-def emptied(case: Case, answer: Answer, why: str | None) -> tuple[Change, ...]:
+def emptied(case: Case, answer: Answer, why: RangeError | None) -> tuple[Change, ...]:
     """What an answer without bars says: of sessions that are long over, that there is nothing.
 
     Of younger ones it says nothing; but it stays for as long as a live tail does. `why` is the
@@ -184,7 +186,7 @@ def emptied(case: Case, answer: Answer, why: str | None) -> tuple[Change, ...]:
     held = Held(series.held.coverage | covered, tuple(rechecks), quiet)
     about = {name: text for name, text in series.about.items() if name != "nothing"}
     if why is not None:
-        about["nothing"] = why
+        about["nothing"] = json.dumps([why.problem, why.expected, why.todo])
     changes = [Change(replace(series, held=held, about=about))]
     if look.actions is not None:
         known = replace(look.actions.held, coverage=look.actions.held.coverage | covered)

@@ -188,7 +188,7 @@ class Fetching:
                 todo="try again later; what is cached is kept",
             )
             return
-        why = None if answer is not None or self._nothing is None else self._nothing.problem
+        why = self._nothing if answer is None else None
         self._store.commit(emptied(self._case(look, ask), answer or empty_answer(), why))
 
     def _deny(self, look: Look, error: NotFoundError) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime
@@ -69,17 +70,18 @@ def answer_from(store: Store, look: Look, limits: Limits, bars: pa.Table) -> Ans
 
 def nothing_there(look: Look) -> RangeError | None:
     """What the provider said when it was asked, if it was an error, and it is not due again."""
-    problem = look.series.about.get("nothing")
+    told = look.series.about.get("nothing")
     empty = [
         recheck
         for recheck in look.series.held.rechecks
         if recheck.why == "empty" and recheck.overlaps(*look.wanted)
     ]
-    if problem is None or not empty:
+    if told is None or not empty:
         return None
     due = min(recheck.due for recheck in empty)
     then = "believed" if due == FOREVER else f"asked again after {instant(due):%F %R}Z"
-    return RangeError(problem, found=f"said before; {then}", todo="ask for another range")
+    problem, expected, todo = json.loads(told)
+    return RangeError(problem, expected=expected, found=f"said before; {then}", todo=todo)
 
 
 def _doubts(look: Look) -> Iterator[str]:
