@@ -19,7 +19,7 @@ from tickerlake.cache.index import Change, Series
 from tickerlake.cache.life import merged, rechecks_after
 from tickerlake.cache.looks import Look
 from tickerlake.cache.market import Market
-from tickerlake.cache.overlap import compared
+from tickerlake.cache.overlap import Verdict, compared
 from tickerlake.cache.planner import Ask, Held, Recheck
 from tickerlake.cache.rows import between, newest, stamps
 from tickerlake.errors import RangeError
@@ -114,14 +114,7 @@ def absorb(case: Case, answer: Answer, *, insist: bool) -> Absorbed:
     moving = _dates_that_move(events.rows, limits)
     verdict = compared(as_read, new, moving, splits if by_splits else None)
     resplit, last = verdict.readjusted and by_splits, opened // DAY
-    all_known = events.all_known(verdict.held, opened)
-    if not insist and (
-        not verdict.explained
-        or (
-            resplit
-            and not explained(verdict.held, verdict.ratio, splits, last, all_known=all_known)
-        )
-    ):
+    if not insist and _is_in_doubt(verdict, events, opened, resplit=resplit):
         return Absorbed((), notes, doubt=True)
     if not verdict.explained:
         return _quarantined(case, series, new, (start, min(seen[1], case.ask.end)), notes)
@@ -159,6 +152,15 @@ def absorb(case: Case, answer: Answer, *, insist: bool) -> Absorbed:
     if verdict.readjusted:
         notes += (f"{look.request.symbol} {interval}: the provider re-adjusted its prices",)
     return Absorbed((bars, *events.changes(case, seen, series)), notes)
+
+
+def _is_in_doubt(verdict: Verdict, events: _Events, opened: int, *, resplit: bool) -> bool:
+    """Whether nothing that is known explains the prices, or only what is known by half."""
+    if not resplit:
+        return not verdict.explained
+    splits, all_known = Splits.of(events.rows), events.all_known(verdict.held, opened)
+    held, ratio = verdict.held, verdict.ratio
+    return not explained(held, ratio, splits, opened // DAY, all_known=all_known)
 
 
 def emptied(case: Case, answer: Answer, why: RangeError | None) -> tuple[Change, ...]:

@@ -6,9 +6,8 @@ of 2023-04-06. No message carries a sequence, so no hole can be proven: a gap is
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 import pyarrow as pa
@@ -20,7 +19,8 @@ from tickerlake.sources.alpaca_settings import provider_of
 from tickerlake.sources.frames import text_ns, ticks
 from tickerlake.sources.live import Frame, Heard
 from tickerlake.sources.tagged import Pile, TaggedFrames, codes, column, texts
-from tickerlake.sources.us_market import bars_as_told, instants, patience
+from tickerlake.sources.tagged_talk import Made, Said, TaggedTalk
+from tickerlake.sources.us_market import bars_as_told, instants
 
 __all__ = ["AlpacaTalk"]
 
@@ -134,10 +134,14 @@ _KEPT_OUT: Final = {
 }
 
 
-class AlpacaTalk:
-    """One connection: waits for the welcome, logs in, subscribes, and is ready when confirmed."""
+class AlpacaTalk(TaggedTalk):
+    """Trades, quotes, price bands, bars of minutes and days.
 
-    keep_alive_seconds: float | None = None  # pings of the protocol are enough
+    A cancelled trade is told again with size 0 and the condition `canceled`. A corrected one is
+    told again as it is now; where its id changed, the old one too, as size 0, `corrected`.
+    """
+
+    messages = _FRAMES
 
     def __init__(
         self,
@@ -150,91 +154,57 @@ class AlpacaTalk:
         provider: str,
         silence_seconds: float,
     ) -> None:
-        self.url = url
-        self.headers: Mapping[str, str] = {}
-        self._silence_seconds = silence_seconds
-        self._provider = provider
         login = {"action": "auth", "key": key, "secret": secret}
         channels = [channel for kind in kinds for channel in _CHANNELS[kind]]
         wanted = {channel: list(symbols) for channel in channels}
-        self._login = msgspec.json.encode(login).decode()
-        self._subscribe = msgspec.json.encode({"action": "subscribe", **wanted}).decode()
-
-    @property
-    def silence_seconds(self) -> float:
-        """No frame for so long: the line is dead. Longer while the exchange is closed."""
-        return patience(self._silence_seconds)
-
-    @silence_seconds.setter
-    def silence_seconds(self, seconds: float) -> None:
-        self._silence_seconds = seconds
-
-    def hello(self) -> Sequence[str | bytes]:
-        """Nothing: Alpaca speaks first."""
-        return ()
-
-    def keep_alive(self) -> Sequence[str | bytes]:
-        """Nothing."""
-        return ()
+        super().__init__(
+            url,
+            login=login,
+            subscription={"action": "subscribe", **wanted},
+            provider=provider,
+            silence_seconds=silence_seconds,
+        )
 
     def read(self, frames: Sequence[Frame]) -> Heard:
-        """Records, and the answers of login and subscription.
-
-        A cancelled trade is told again with size 0 and the condition `canceled`. A corrected one
-        is told again as it is now; where its id changed, the old one too, as size 0, `corrected`.
-        """
+        """Records of the feed that the address names: a recording has its own."""
         feed = frames[0].url.rpartition("/")[2] if frames else None
-        self._provider = provider_of(feed, default=self._provider)  # a recording's own
-        trades, quotes, bands, bars = Pile(), Pile(), Pile(), Pile()
-        piles: dict[type, Pile] = {
-            _Trade: trades,
-            _Quote: quotes,
-            _Bands: bands,
+        self._provider = provider_of(feed, default=self._provider)
+        return super().read(frames)
+
+    def made(self) -> Mapping[type, Made]:
+        """A kind and its table for each form; all bars together, for they mend one another."""
+        bars: Made = ("bar", self._bars)
+        return {
+            _Trade: ("trade", self._trades),
+            _Quote: ("quote", self._quotes),
+            _Bands: ("price_band", self._bands),
             _Bar: bars,
             _UpdatedBar: bars,
             _DailyBar: bars,
         }
-        notes: list[str] = []
-        left_out: Counter[str] = Counter()
-        replies: list[str | bytes] = []
-        error: TickerlakeError | None = None
-        ready = False
-        for place, events in _FRAMES.read(frames, notes):
-            for event in events:
-                pile = piles.get(type(event))
-                if pile is not None:
-                    pile.add(event, place)
-                elif isinstance(event, _Correction | _Cancel):
-                    for mended in _mended(event):
-                        trades.add(mended, place)
-                elif isinstance(event, _Success):
-                    replies += self._reply(event.msg)
-                elif isinstance(event, _Subscription):
-                    ready = True
-                elif isinstance(event, _Error):
-                    error = error or _error(event, notes)
-                else:
-                    what = _KEPT_OUT[type(event)]
-                    notes.append(f"{what} were left out: we have no such record")
-                    left_out[what] += 1
-        tables: dict[Kind, pa.Table] = {}
-        for kind, pile, made in (
-            ("trade", trades, self._trades),
-            ("quote", quotes, self._quotes),
-            ("price_band", bands, self._bands),
-            ("bar", bars, self._bars),
-        ):
-            sound = _timed(pile, notes, left_out)
-            if sound.events:
-                tables[kind] = made(sound, frames)  # type: ignore[index]
-        return Heard(
-            tables=tables,
-            replies=replies,
-            error=error,
-            ready=ready,
-            notes=tuple(dict.fromkeys(notes)),
-            left_out=left_out,
-        )
+
+    def have_time(self, events: Sequence[Any]) -> Sequence[bool]:
+        """Whether the text is an instant."""
+        if not events:
+            return ()
+        known: list[bool] = pc.is_valid(text_ns(pa.array([e.t for e in events]))).to_pylist()
+        return known
+
+    def hear(self, event: Any, said: Said) -> Iterable[object]:  # noqa: ANN401 - see `messages`
+        """Corrections, answers to login and subscription, and what we have no record of."""
+        if isinstance(event, _Correction | _Cancel):
+            return _mended(event)
+        if isinstance(event, _Success):
+            said.replies += self._reply(event.msg)
+        elif isinstance(event, _Subscription):
+            said.ready = True
+        elif isinstance(event, _Error):
+            said.error = said.error or _error(event, said.notes)
+        else:
+            what = _KEPT_OUT[type(event)]
+            said.notes.append(f"{what} were left out: we have no such record")
+            said.left_out[what] += 1
+        return ()
 
     def _reply(self, said: str) -> Sequence[str]:
         if said == "connected":
@@ -321,18 +291,6 @@ def _mended(event: _Correction | _Cancel) -> list[_Trade]:
     if event.oi == event.ci:
         return [now]
     return [_Trade(event.S, event.t, event.x, event.op, 0.0, ["corrected"], event.oi), now]
-
-
-def _timed(pile: Pile, notes: list[str], left_out: Counter[str]) -> Pile:
-    """Without events whose time cannot be read."""
-    if not pile.events:
-        return pile
-    known = pc.is_valid(text_ns(pa.array([event.t for event in pile.events])))
-    if pc.all(known).as_py():
-        return pile
-    notes.append("events without a time that we can read were left out")
-    left_out["events without a time"] += pc.sum(pc.invert(known)).as_py()
-    return pile.where(known.to_pylist())
 
 
 _LOGGED_IN_ALREADY: Final = 403

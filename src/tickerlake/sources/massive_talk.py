@@ -6,10 +6,9 @@ Sources: the vendor's pages and SDK (2026-08), its published samples, frames cap
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -18,9 +17,10 @@ import pyarrow as pa
 from tickerlake.errors import ConfigError, TickerlakeError, UnreachableError
 from tickerlake.records import Kind
 from tickerlake.sources.frames import epoch_ns, ticks
-from tickerlake.sources.live import Frame, Heard
+from tickerlake.sources.live import Frame
 from tickerlake.sources.tagged import Pile, TaggedFrames, codes, column, texts
-from tickerlake.sources.us_market import bars_as_told, instants, patience
+from tickerlake.sources.tagged_talk import Made, Said, TaggedTalk
+from tickerlake.sources.us_market import bars_as_told, instants
 
 __all__ = ["LIVE_INTERVALS", "MassiveTalk"]
 
@@ -88,10 +88,10 @@ class _Bands(_Told, tag="LULD"):
 _FRAMES: Final = TaggedFrames(_Trade | _Quote | _Minute | _Second | _Bands | _Status, "ev")
 
 
-class MassiveTalk:
-    """One connection: waits for the welcome, logs in, subscribes, and is ready when confirmed."""
+class MassiveTalk(TaggedTalk):
+    """Trades, quotes, price bands, bars of seconds and minutes."""
 
-    keep_alive_seconds: float | None = None  # pings of the protocol are enough
+    messages = _FRAMES
 
     def __init__(
         self,
@@ -105,72 +105,39 @@ class MassiveTalk:
         intervals: Sequence[str] = ("1m",),
     ) -> None:
         """`intervals`: of bars, where they are among the kinds; 1s and 1m."""
-        self.url = url
-        self.headers: Mapping[str, str] = {}
-        self._silence_seconds = silence_seconds
-        self._provider = provider
         channels = [_TICKS[kind] for kind in kinds if kind in _TICKS]
         if "bar" in kinds:
             channels += [_BARS[interval] for interval in intervals]
         topics = ",".join(f"{channel}.{symbol}" for channel in channels for symbol in symbols)
-        self._login = msgspec.json.encode({"action": "auth", "params": key}).decode()
-        self._subscribe = msgspec.json.encode({"action": "subscribe", "params": topics}).decode()
+        super().__init__(
+            url,
+            login={"action": "auth", "params": key},
+            subscription={"action": "subscribe", "params": topics},
+            provider=provider,
+            silence_seconds=silence_seconds,
+        )
 
-    @property
-    def silence_seconds(self) -> float:
-        """No frame for so long: the line is dead. Longer while the exchange is closed."""
-        return patience(self._silence_seconds)
-
-    @silence_seconds.setter
-    def silence_seconds(self, seconds: float) -> None:
-        self._silence_seconds = seconds
-
-    def hello(self) -> Sequence[str | bytes]:
-        """Nothing: Massive speaks first."""
-        return ()
-
-    def keep_alive(self) -> Sequence[str | bytes]:
-        """Nothing."""
-        return ()
-
-    def read(self, frames: Sequence[Frame]) -> Heard:
-        """Trades, quotes, price bands, bars of seconds and minutes."""
-        made: dict[type, tuple[Kind, Callable[[Pile, Sequence[Frame]], pa.Table]]] = {
+    def made(self) -> Mapping[type, Made]:
+        """A kind and its table for each form; bars by interval."""
+        return {
             _Trade: ("trade", self._trades),
             _Quote: ("quote", self._quotes),
             _Bands: ("price_band", self._bands),
             _Second: ("bar", partial(self._bars, interval="1s")),
             _Minute: ("bar", partial(self._bars, interval="1m")),
         }
-        piles = {form: Pile() for form in made}
-        notes: list[str] = []
-        left_out: Counter[str] = Counter()
-        replies: list[str | bytes] = []
-        error: TickerlakeError | None = None
-        ready = False
-        for place, events in _FRAMES.read(frames, notes):
-            for event in events:
-                pile = piles.get(type(event))
-                if pile is not None:
-                    pile.add(event, place)
-                else:
-                    found = _status(event)
-                    error = error or found
-                    ready = ready or _is_subscribed(event)
-                    replies += self._reply(event)
-        tables: dict[Kind, list[pa.Table]] = {}
-        for form, (kind, table_of) in made.items():
-            sound = _sound(piles[form], notes, left_out)
-            if sound.events:
-                tables.setdefault(kind, []).append(table_of(sound, frames))
-        return Heard(
-            tables={kind: pa.concat_tables(parts) for kind, parts in tables.items()},
-            replies=replies,
-            error=error,
-            ready=ready,
-            notes=tuple(dict.fromkeys(notes)),
-            left_out=left_out,
-        )
+
+    def have_time(self, events: Sequence[Any]) -> Sequence[bool]:
+        """Of bars their start, of others their own time: milliseconds."""
+        stamps = [event.s if isinstance(event, _Bar) else event.t for event in events]
+        return [0 < stamp < 1 << 63 for stamp in stamps]
+
+    def hear(self, event: Any, said: Said) -> Iterable[object]:  # noqa: ANN401 - see `messages`
+        """A status."""
+        said.error = said.error or _status(event)
+        said.ready = said.ready or _is_subscribed(event)
+        said.replies += self._reply(event)
+        return ()
 
     def _reply(self, told: _Status) -> Sequence[str]:
         if told.status == "connected":
@@ -252,17 +219,6 @@ def _exact(rounded: pa.Array, decimals: Sequence[str | None]) -> pa.Array:
         except ValueError:
             continue  # the rounded number stands
     return pa.array(numbers, mask=np.isnan(numbers))
-
-
-def _sound(pile: Pile, notes: list[str], left_out: Counter[str]) -> Pile:
-    """Without events whose time is none."""
-    stamps = [event.s if isinstance(event, _Bar) else event.t for event in pile.events]
-    keep = [0 < stamp < 1 << 63 for stamp in stamps]
-    if all(keep):
-        return pile
-    notes.append("events without a time that we can read were left out")
-    left_out["events without a time"] += keep.count(False)
-    return pile.where(keep)
 
 
 def _is_login(told: _Status) -> bool:
