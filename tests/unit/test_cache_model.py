@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tickerlake.cache import CachedSource
 from tickerlake.errors import NotFoundError, RangeError, RateLimitedError, UnreachableError
-from tickerlake.sources import BarsRequest
+from tickerlake.sources import Answer, BarsRequest
 from tickerlake.testing.exchange import Exchange, ExchangeSource, Split
 
 #: A closed bar stands in an answer by then.
@@ -43,6 +43,8 @@ class CacheMachine(RuleBasedStateMachine):
         self.before = os.environ.get("TICKERLAKE_NOW")
         self.now = START
         self.wishes: list[BarsRequest] = []
+        #: The splits of which the cache was told.
+        self.told: set[Split] = set()
 
     @initialize(hour=st.integers(0, 24 * 7), back=st.integers(1, 30))
     def begin(self, hour: int, back: int) -> None:
@@ -63,11 +65,15 @@ class CacheMachine(RuleBasedStateMachine):
         self.source.trouble = None
         self._fetch(self.wishes[number % len(self.wishes)])
 
-    @rule(symbol=st.sampled_from(["AAA", "BBB"]), ratio=st.sampled_from([2.0, 4.0, 0.1]))
-    def a_split_comes(self, symbol: str, ratio: float) -> None:
+    @rule(
+        symbol=st.sampled_from(["AAA", "BBB"]),
+        ratio=st.sampled_from([2.0, 4.0, 0.1]),
+        late=st.sampled_from([0, 0, 2]),
+    )
+    def a_split_comes(self, symbol: str, ratio: float, late: int) -> None:
         day = self._next_session()
         if all(split.symbol != symbol or split.ex_date != day for split in self.exchange.splits):
-            self.exchange.splits.append(Split(symbol, day, ratio))
+            self.exchange.splits.append(Split(symbol, day, ratio, late))
 
     @rule(symbol=st.sampled_from(["AAA", "BBB"]), amount=st.sampled_from([0.5, 1.25]))
     def a_dividend_comes(self, symbol: str, amount: float) -> None:
@@ -103,7 +109,7 @@ class CacheMachine(RuleBasedStateMachine):
         planned = self.cache.plan([request])
         before = len(self.source.asked)
         try:
-            answer = self.cache.bars(request)
+            answer = self._answer(request)
         except (NotFoundError, RangeError, UnreachableError) as error:
             self._check_error(request, error)
             return
@@ -121,6 +127,25 @@ class CacheMachine(RuleBasedStateMachine):
         again = len(self.source.asked)
         assert self.cache.bars(request).bars.equals(answer.bars)
         assert len(self.source.asked) == again, "a second time nobody is asked"
+
+    def _answer(self, request: BarsRequest) -> Answer:
+        """What the cache says; and what it was told of splits to say so."""
+        before = len(self.source.asked)
+        try:
+            return self.cache.bars(request)
+        finally:
+            asked = [] if self.source.trouble is not None else self.source.asked[before:]
+            for split in self.exchange.splits:
+                for ask in asked:
+                    if (ask.symbol, ask.interval) == (split.symbol, "1d") and self._has(ask, split):
+                        self.told.add(split)
+
+    def _has(self, ask: BarsRequest, split: Split) -> bool:
+        assert isinstance(ask.start, date)
+        last = self.now.date() if ask.end is None else ask.end
+        assert isinstance(last, date)
+        opened = next(s.open for s in self.exchange.sessions if s.date == split.ex_date)
+        return opened <= self.now and ask.start <= split.ex_date <= last
 
     def _check_error(self, request: BarsRequest, error: Exception) -> None:
         if self.source.trouble is not None:
@@ -155,6 +180,8 @@ class CacheMachine(RuleBasedStateMachine):
             told = truths[at]
             assert ts in told, f"{ts} was never told"
             factor = self._splits_since(row)
+            if factor is None:
+                continue
             for name in VALUES:
                 was = told[ts][name] * (factor if name == "volume" else 1 / factor)
                 assert row[name] == pytest.approx(was, rel=2e-6), f"{ts} is not as it was told"
@@ -166,19 +193,23 @@ class CacheMachine(RuleBasedStateMachine):
                 length = timedelta(hours=1) if request.interval == "1h" else timedelta(hours=24)
                 assert self.now < ts + length + GRACE, f"{ts} is missing"
 
-    def _splits_since(self, row: dict[str, Any]) -> float:
+    def _splits_since(self, row: dict[str, Any]) -> float | None:
         """What splits that came after a row was fetched, up to its basis, do to it when it is read.
 
         Rows keep the values that they came with; reading converts them all to the newest basis.
+        None where the provider lost a split, of which it did not tell either: nobody can know.
         """
         factor = 1.0
         if row["split_basis"] is None:
             return factor  # nothing proves it, and an answer says so: as it was told
         for split in self.exchange.splits:
             opened = next(s.open for s in self.exchange.sessions if s.date == split.ex_date)
-            since = row["fetched_at"] < opened and split.ex_date <= row["split_basis"]
+            moved = opened + timedelta(days=split.late_days)
+            since = row["fetched_at"] < moved and split.ex_date <= row["split_basis"]
             assert not since or opened <= self.now, "a basis of the future"
             if split.symbol == row["symbol"] and row["session_date"] < split.ex_date and since:
+                if opened <= row["fetched_at"] and split not in self.told:
+                    return None
                 factor *= split.ratio
         return factor
 

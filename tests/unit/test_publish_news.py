@@ -216,6 +216,29 @@ def test_corporate_actions_are_sent_once_and_when_they_change() -> None:
     ).table.num_rows
 
 
+@pytest.mark.parametrize(
+    ("basis", "values", "is_news"),
+    [
+        (10, QUARTER, False),  # adjusted since
+        (10, {}, True),  # it says so, and is not: one of the two is wrong
+        (7, {}, False),
+        (7, QUARTER, True),  # the known one was told with a basis that it did not have
+        (None, {}, False),
+        (None, QUARTER, False),
+    ],
+)
+def test_what_a_split_explains_lies_between_two_bases(
+    basis: int | None, values: dict[str, Any], is_news: bool
+) -> None:
+    """Known up to the 7th; a split of the 8th."""
+    one = {"split_basis": date(2024, 3, 7)}
+    other = values | {"split_basis": basis and date(2024, 3, basis)}
+    splits = actions(action(8, **SPLIT))
+    for new, known in ((other, one), (one, other)):
+        news = new_bars(bars(new | minutes_later(9)), bars(known), splits)
+        assert states(news) == (["revised"] if is_news else [])
+
+
 def test_a_later_split_explains_a_dividend() -> None:
     """After a 4:1 split a provider tells a quarter of the old dividend: nothing new."""
     known = actions(action(7, action="dividend", amount=0.82))

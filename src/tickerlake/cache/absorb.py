@@ -22,6 +22,7 @@ from tickerlake.cache.market import Market
 from tickerlake.cache.overlap import Verdict, compared
 from tickerlake.cache.planner import Ask, Held, Recheck
 from tickerlake.cache.rows import between, newest, stamps
+from tickerlake.cache.verified import first_told, newest_split
 from tickerlake.errors import RangeError
 from tickerlake.records import KEYS, Kind
 from tickerlake.sources import Answer, Limits
@@ -349,7 +350,7 @@ class _Events:
         keys = list(KEYS[kind])
         again = between(held, *expected).select(keys)
         lost = again.join(answer.actions.select(keys), keys, join_type="left anti")
-        rows = newest(pa.concat_tables([held, answer.actions]), kind)
+        rows = newest(pa.concat_tables([held, first_told(answer.actions, held)]), kind)
         coverage = look.actions.held.coverage | answered
         return cls(rows, held, coverage, lost.num_rows > 0, _untold(answer.bars, rows))
 
@@ -377,7 +378,8 @@ class _Events:
         if self.vanished or (self.untold and tries <= len(_DOUBT_WAITS)):
             wait = _DOUBT_WAITS[min(tries, len(_DOUBT_WAITS)) - 1]
             rechecks += (Recheck(*seen, case.look.now + wait, "events", tries),)
-        changed = replace(series, held=Held(self.coverage, rechecks))
+        about = series.about | {"split": newest_split(self.rows)}
+        changed = replace(series, held=Held(self.coverage, rechecks), about=about)
         if self.rows.drop("fetched_at").equals(self.held.drop("fetched_at")):
             return (Change(changed),)
         return (Change(changed, *case.store.replacing(series, -(2**62), 2**62, self.rows)),)

@@ -22,14 +22,30 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Days = npt.NDArray[np.int64]
 
-__all__ = ["NOISE", "Splits", "converted", "days_of", "disproved", "explained", "proven"]
+__all__ = [
+    "NEAR",
+    "NOISE",
+    "NO_BASIS",
+    "YOUNG_DAYS",
+    "Splits",
+    "converted",
+    "days_of",
+    "disproved",
+    "explained",
+    "fetched_of",
+    "proven",
+    "with_basis",
+]
 
 #: 32-bit floats divided by a split differ by up to 4.1e-7 (seen).
 NOISE: Final = 2e-6
 _PRICES: Final = ("open", "high", "low", "close", "adj_close")
-_NONE: Final = -(2**31)
+#: In days: that of a row of which nothing proves it.
+NO_BASIS: Final = -(2**31)
+#: Of a split's size (in logs): what prices may be off and still say whether they have it.
+NEAR: Final = 1 / 3
 #: Providers lost splits for days (seen): so young a one is believed only where prices prove it.
-_YOUNG_DAYS: Final = 14
+YOUNG_DAYS: Final = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +78,7 @@ class Splits:
 
         For bars of which nothing proves the basis: every one is possible.
         """
-        bases = (_NONE, *self.dates)
+        bases = (NO_BASIS, *self.dates)
         left = np.abs(ratio - 1) > NOISE
         for since, until in itertools.permutations(bases, 2):
             factor = self.factor(dates, np.full(len(dates), since), until)
@@ -82,7 +98,7 @@ class Splits:
 def days_of(rows: pa.Table, name: str) -> Days:
     """A date column in days since 1970; null is long ago."""
     column = rows[name].cast(pa.int32()).cast(pa.int64())
-    return pc.fill_null(column, _NONE).to_numpy().copy()
+    return pc.fill_null(column, NO_BASIS).to_numpy().copy()
 
 
 def converted(rows: pa.Table, target: int, splits: Splits, known_since: int) -> pa.Table:
@@ -92,7 +108,7 @@ def converted(rows: pa.Table, target: int, splits: Splits, known_since: int) -> 
     the day `known_since`. Others stay as they came, with the basis that they came with.
     """
     basis = days_of(rows, "split_basis")
-    able = (basis != _NONE) & ((basis >= target) | (basis + 1 >= known_since))
+    able = (basis != NO_BASIS) & ((basis >= target) | (basis + 1 >= known_since))
     if not able.any() or bool((basis[able] == target).all()):
         return rows
     factor = splits.factor(days_of(rows, "session_date"), basis, target)
@@ -101,7 +117,7 @@ def converted(rows: pa.Table, target: int, splits: Splits, known_since: int) -> 
         for name in _PRICES:
             rows = _with(rows, name, pc.multiply(rows[name], pa.array(factor)))
         rows = _with(rows, "volume", pc.divide(rows["volume"], pa.array(factor)))
-    return _with(rows, "split_basis", _as_dates(np.where(able, target, basis)))
+    return with_basis(rows, np.where(able, target, basis))
 
 
 def explained(
@@ -144,7 +160,7 @@ def disproved(
     """
     basis, own = days_of(rows, "split_basis"), days_of(held, "split_basis")
     dates, own_dates = days_of(rows, "session_date"), days_of(held, "session_date")
-    fetched, own_fetched = _fetched(rows), _fetched(held)
+    fetched, own_fetched = fetched_of(rows), fetched_of(held)
     came_since = np.isclose(ratio, splits.factor(own_dates, own, until), rtol=10 * NOISE, atol=0)
     for ex_date, factor in zip(splits.dates, splits.factors, strict=True):
         was_not = (own_dates < ex_date) & (own >= ex_date) & np.isclose(ratio, factor, rtol=1e-5)
@@ -153,7 +169,7 @@ def disproved(
             last = own_fetched[was_not].max()
             basis[(dates < ex_date) & (basis >= ex_date) & (fetched <= last)] = ex_date - 1
             own[(own_dates < ex_date) & (own >= ex_date) & (own_fetched <= last)] = ex_date - 1
-    return _with(rows, "split_basis", _as_dates(basis)), own
+    return with_basis(rows, basis), own
 
 
 def proven(
@@ -180,13 +196,13 @@ def proven(
         verdict = _overlap_says(ex_date, splits, overlap)
         if verdict is None:
             verdict = _prices_say(rows, dates, ex_date, factor)
-        if verdict is None and as_of_day - ex_date <= _YOUNG_DAYS:
-            claimed = np.where(touched, _NONE, claimed)
+        if verdict is None and as_of_day - ex_date <= YOUNG_DAYS:
+            claimed = np.where(touched, NO_BASIS, claimed)
         elif verdict is False:
             claimed = np.where(touched, ex_date - 1, claimed)
     if overlap is not None and not _fits(overlap, splits, dates, claimed):
-        claimed = np.where(dates <= overlap[0].max(), _NONE, claimed)
-    return _with(rows, "split_basis", _as_dates(claimed))
+        claimed = np.where(dates <= overlap[0].max(), NO_BASIS, claimed)
+    return with_basis(rows, claimed)
 
 
 def _overlap_says(
@@ -196,7 +212,7 @@ def _overlap_says(
     if overlap is None:
         return None
     dates, held, ratio = overlap
-    before = (dates < ex_date) & (held != _NONE)  # what nothing proved proves nothing
+    before = (dates < ex_date) & (held != NO_BASIS)  # what nothing proved proves nothing
     if not before.any():
         return None
     with_it = splits.factor(dates[before], held[before], ex_date)
@@ -214,18 +230,20 @@ def _prices_say(rows: pa.Table, dates: Days, ex_date: int, factor: float) -> boo
     closed, opened = rows["close"][int(before[-1])].as_py(), rows["open"][int(after[0])].as_py()
     if not closed or not opened or closed * opened <= 0:
         return None
-    step = abs(np.log(opened / closed))
-    return bool(step < abs(np.log(opened / closed / factor)))
+    step, size = np.log(opened / closed), np.log(factor)
+    if abs(step) <= NEAR * abs(size):
+        return True
+    return False if abs(step - size) <= NEAR * abs(size) else None
 
 
 def _fits(overlap: tuple[Days, Days, Floats], splits: Splits, dates: Days, claimed: Days) -> bool:
     """Whether known splits explain the ratio of every bar of the overlap."""
-    days, held, ratio = (column[overlap[1] != _NONE] for column in overlap)
+    days, held, ratio = (column[overlap[1] != NO_BASIS] for column in overlap)
     basis = claimed[np.searchsorted(dates, days).clip(0, len(dates) - 1)]
     expected = np.array(
         [
             1.0
-            if new == _NONE
+            if new == NO_BASIS
             else splits.factor(days[at : at + 1], held[at : at + 1], int(new))[0]
             for at, new in enumerate(basis)
         ]
@@ -233,12 +251,18 @@ def _fits(overlap: tuple[Days, Days, Floats], splits: Splits, dates: Days, claim
     return bool(np.allclose(ratio, expected, rtol=10 * NOISE, atol=0))
 
 
+def with_basis(rows: pa.Table, basis: Days) -> pa.Table:
+    """Rows with another `split_basis`, in days; `NO_BASIS` is null."""
+    return _with(rows, "split_basis", _as_dates(basis))
+
+
 def _as_dates(days: Days) -> pa.Array:
-    known = days != _NONE
+    known = days != NO_BASIS
     return pa.array(np.where(known, days, 0).astype(np.int32), mask=~known).cast(pa.date32())
 
 
-def _fetched(rows: pa.Table) -> Days:
+def fetched_of(rows: pa.Table) -> Days:
+    """When each row came, in microseconds since 1970."""
     return rows["fetched_at"].cast(pa.int64()).to_numpy()
 
 

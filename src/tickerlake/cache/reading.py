@@ -18,6 +18,7 @@ from tickerlake.cache.basis import Splits, converted, days_of
 from tickerlake.cache.index import Series
 from tickerlake.cache.looks import Look
 from tickerlake.cache.rows import stamps
+from tickerlake.cache.verified import may_claim, verified
 from tickerlake.errors import RangeError, StorageError
 from tickerlake.records import SCHEMAS
 from tickerlake.sources import About, Answer, BarsRequest, Limits, select
@@ -148,26 +149,40 @@ def _on_one_basis(store: Store, look: Look, bars: pa.Table) -> pa.Table:
     target = look.series.about.get("split_basis")
     if target is None:
         return bars
-    target_day = (date.fromisoformat(target) - date(1970, 1, 1)).days
+    newest = date.fromisoformat(target)
+    target_day = (newest - date(1970, 1, 1)).days
+    series = _actions_of(store, look)
+    split = None if series is None else series.about.get("split")
+    in_doubt = series is not None and may_claim(bars, newest, split)
     ends = pc.min_max(bars["split_basis"]).as_py()
-    if ends["min"] == ends["max"] == date.fromisoformat(target):
+    if ends["min"] == ends["max"] == newest and not in_doubt:
         return bars
-    series, actions = _events(store, look)
+    actions = SCHEMAS["corporate_action"].empty_table() if series is None else store.rows(series)[0]
+    if in_doubt:
+        bars = verified(
+            bars,
+            actions,
+            whole=lambda: store.rows(look.series)[0],
+            days=lambda: _days(store, look),
+        )
     # Without gaps up to the newest basis: a split could hide in one.
     part = series.held.coverage.holding(target_day * DAY) if series else None
     known_since = target_day + 1 if part is None else part[0] // DAY
     return converted(bars, target_day, Splits.of(actions), known_since)
 
 
-def _events(store: Store, look: Look) -> tuple[Series | None, pa.Table]:
-    """Every corporate action that is known of the symbol, and which days they are known of."""
-    series = look.actions
-    if series is None:
-        key = replace(look.series.key, kind="corporate_action", interval="", session="regular")
-        series = store.index.current(key)
-    if series is None:
-        return None, SCHEMAS["corporate_action"].empty_table()
-    return series, store.rows(series)[0]
+def _actions_of(store: Store, look: Look) -> Series | None:
+    """The symbol's corporate actions; None: nobody ever asked for days."""
+    if look.actions is not None:
+        return look.actions
+    key = replace(look.series.key, kind="corporate_action", interval="", session="regular")
+    return store.index.current(key)
+
+
+def _days(store: Store, look: Look) -> pa.Table:
+    """The symbol's bars of days that are held."""
+    series = store.index.current(replace(look.series.key, interval="1d", session="regular"))
+    return SCHEMAS["bar"].empty_table() if series is None else store.rows(series)[0]
 
 
 def _actions(store: Store, look: Look) -> pa.Table:

@@ -10,13 +10,15 @@ The rules (docs/publish.md tells them to users), for the newest known record of 
     other       lower than known           not sent
 
 `adj_close`, and null against 0 in volume, do not count as other values; nor do prices that known
-splits explain. Among equal ranks the later `fetched_at` wins in `bars`, so older knowledge is not
-sent: it could not win. Clocks within a minute of each other count as the same, and then what is
-published later counts as learned later.
+splits explain: those between the two `split_basis`, or any where one of them is null. Among equal
+ranks the later `fetched_at` wins in `bars`, so older knowledge is not sent: it could not win.
+Clocks within a minute of each other count as the same, and then what is published later counts as
+learned later.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -72,7 +74,10 @@ def new_bars(bars: pa.Table, known: pa.Table, actions: pa.Table) -> News:
     same = _same_volume(unique, old) & _same_text(unique, old, "currency")
     for name in _PRICES:
         same &= _same(_floats(unique, name), _floats(old, name))
-    same |= _explained(unique, old, _PRICES, factors, _PRICE_NOISE)
+    moved = _moved(unique, old, actions)
+    fits = _fits(unique, old, _PRICES, moved, _PRICE_NOISE)
+    explained = _explained(unique, old, _PRICES, factors, _PRICE_NOISE)
+    same = np.where(np.isnan(moved), same | explained, np.where(moved == 1, same, fits))
     settled = old_rank == STATE_RANK["final"]
     is_revision = is_known & ~same & settled & (rank > STATE_RANK["forming"])
     rank = np.where(is_revision, STATE_RANK["revised"], rank)
@@ -168,15 +173,40 @@ def _explained(
     import numpy as np
 
     explained = np.zeros(table.num_rows, dtype=bool)
-    new_values = [_floats(table, name) for name in names]
-    old_values = [_floats(old, name) for name in names]
     for factor in factors:
         for ratio in (factor, 1 / factor):
-            fits = factor != 1
-            for new, was in zip(new_values, old_values, strict=True):
-                fits &= np.isclose(new * ratio, was, rtol=noise, atol=0, equal_nan=True)
-            explained |= fits
+            explained |= (factor != 1) & _fits(table, old, names, 1 / ratio, noise)
     return explained
+
+
+def _fits(
+    table: pa.Table, old: pa.Table, names: tuple[str, ...], factor: Floats, noise: float
+) -> Mask:
+    """Whether the new values are the old ones times a factor."""
+    import numpy as np
+
+    fits = np.ones(table.num_rows, dtype=bool)
+    for name in names:
+        new, was = _floats(table, name), _floats(old, name)
+        fits &= np.isclose(new, was * factor, rtol=noise, atol=0, equal_nan=True)
+    return fits
+
+
+def _moved(table: pa.Table, old: pa.Table, actions: pa.Table) -> Floats:
+    """What the splits between two `split_basis` do to old prices; NaN where one is not known."""
+    import numpy as np
+
+    moved = np.ones(table.num_rows)
+    dates, basis, before = (
+        _dates(table, "session_date"), _dates(table, "split_basis"), _dates(old, "split_basis")
+    )  # fmt: skip
+    for own, splits in _splits_of(table, actions):
+        for day, ratio in splits:
+            later = own & (dates < day)
+            moved[later & (before < day) & (day <= basis)] /= ratio
+            moved[later & (basis < day) & (day <= before)] *= ratio
+    known = table["split_basis"].is_valid().to_numpy() & old["split_basis"].is_valid().to_numpy()
+    return np.where(known, moved, np.nan)
 
 
 def _split_factors(
@@ -188,27 +218,35 @@ def _split_factors(
     """
     import numpy as np
 
-    splits = actions.filter(pc.equal(actions["action"], "split"))
     dates = _dates(table, date)
     deepest: list[Floats] = []
-    for symbol in pc.unique(splits["symbol"]).to_pylist():
-        own = splits.filter(pc.equal(splits["symbol"], symbol))
-        is_own = pc.fill_null(pc.equal(table["symbol"], symbol), False).to_numpy()
-        # One split is told by several records: each date counts once, the last told.
-        ratios = dict(
-            zip(
-                _dates(own, "ex_date").tolist(),
-                _floats(own, "numerator") / _floats(own, "denominator"),
-                strict=True,
-            )
-        )
+    for is_own, splits in _splits_of(table, actions):
         product = 1.0
-        for depth, (day, ratio) in enumerate(sorted(ratios.items(), reverse=True)):
+        for depth, (day, ratio) in enumerate(splits):
             product *= ratio
             if depth == len(deepest):
                 deepest.append(np.ones(table.num_rows))
             deepest[depth] = np.where(is_own & (dates < day), product, deepest[depth])
     return deepest
+
+
+def _splits_of(
+    table: pa.Table, actions: pa.Table
+) -> Iterator[tuple[Mask, list[tuple[int, float]]]]:
+    """Of each symbol that splits: its rows, and day and ratio of each split, the newest first."""
+    splits = actions.filter(pc.equal(actions["action"], "split"))
+    for symbol in pc.unique(splits["symbol"]).to_pylist():
+        own = splits.filter(pc.equal(splits["symbol"], symbol))
+        rows = pc.fill_null(pc.equal(table["symbol"], symbol), False).to_numpy()
+        # One split is told by several records: each date counts once, the last told.
+        ratios = dict(
+            zip(
+                _dates(own, "ex_date").tolist(),
+                (_floats(own, "numerator") / _floats(own, "denominator")).tolist(),
+                strict=True,
+            )
+        )
+        yield rows, sorted(ratios.items(), reverse=True)
 
 
 def _same(new: Floats, old: Floats) -> Mask:

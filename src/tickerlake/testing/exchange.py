@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
@@ -45,11 +46,15 @@ _CALENDAR: Final = "XNYS"
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """`ratio` new shares for one old, from the open of `ex_date` on."""
+    """`ratio` new shares for one old, from the open of `ex_date` on.
+
+    It is told from then on; prices lack it for `late_days` more (seen at a provider).
+    """
 
     symbol: str
     ex_date: date
     ratio: float
+    late_days: int = 0
 
 
 @dataclass
@@ -98,13 +103,19 @@ class Exchange:
         ]
 
     def _factor(self, symbol: str, day: date, at: datetime) -> float:
-        """By what prices of a day are divided at an instant."""
+        """By what prices of a day are divided at an instant, for the splits after it."""
         opens = {session.date: session.open for session in self.sessions}
         factor = 1.0
         for split in self.splits:
-            if split.symbol == symbol and day < split.ex_date and opens[split.ex_date] <= at:
+            late = timedelta(days=split.late_days)
+            if split.symbol == symbol and day < split.ex_date and opens[split.ex_date] + late <= at:
                 factor *= split.ratio
         return factor
+
+    def _traded(self, symbol: str, day: date) -> float:
+        """By how much less a share trades on a day, for the splits up to it."""
+        past = [s.ratio for s in self.splits if s.symbol == symbol and s.ex_date <= day]
+        return math.prod(past)
 
     def _day(self, symbol: str, session: calendars.Session, at: datetime) -> dict[str, Any]:
         after = self.following[session.date]
@@ -131,7 +142,7 @@ class Exchange:
         self, symbol: str, day: date, start: datetime, end: datetime, at: datetime
     ) -> dict[str, Any]:
         minutes = int((end - start) / timedelta(minutes=1))
-        factor = self._factor(symbol, day, at)
+        factor = self._factor(symbol, day, at) * self._traded(symbol, day)
         opened = 100.0 + 50 * _noise(symbol, start, "open")
         closed = opened * (1 + 0.01 * (_noise(symbol, start, minutes) - 0.5))
         prices = {"open": opened, "close": closed}

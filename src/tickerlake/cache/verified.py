@@ -1,0 +1,201 @@
+"""Rows that came before anybody told of a split that they claim to have: do their prices show it?
+
+Hours come without events. A provider may lose a split for days, and say of prices that lack it
+that they are as of today (seen; it re-adjusted days, and not hours). What is asked for while the
+split is known is proven then (`basis.proven`); what came before is looked at when it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tickerlake.cache.axis import DAY
+from tickerlake.cache.basis import (
+    NEAR,
+    NO_BASIS,
+    YOUNG_DAYS,
+    Splits,
+    days_of,
+    fetched_of,
+    with_basis,
+)
+from tickerlake.cache.rows import stamps
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Days = npt.NDArray[np.int64]
+    Floats = npt.NDArray[np.float64]
+    Times = npt.NDArray[np.int64]
+    Verdicts = npt.NDArray[np.int64]
+
+__all__ = ["first_told", "may_claim", "newest_split", "verified"]
+
+_EPOCH: Final = date(1970, 1, 1)
+#: So far apart bars before and after a split may lie: over more, any price may have moved as much.
+_APART: Final = 6 * DAY
+_UNKNOWN, _HAS, _LACKS = range(3)
+
+
+def first_told(told: pa.Table, held: pa.Table) -> pa.Table:
+    """Corporate actions of an answer but for those that are held as they are.
+
+    So `fetched_at` says since when each is known.
+    """
+    known = {tuple(row.values()) for row in held.drop_columns("fetched_at").to_pylist()}
+    rows = told.drop_columns("fetched_at").to_pylist()
+    return told.filter(pa.array([tuple(row.values()) not in known for row in rows], pa.bool_()))
+
+
+def newest_split(actions: pa.Table) -> str:
+    """The ex-date of the last split that is known, or ""."""
+    last = pc.max(actions.filter(pc.equal(actions["action"], "split"))["ex_date"]).as_py()
+    return "" if last is None else str(last.isoformat())
+
+
+def may_claim(rows: pa.Table, target: date, split: str | None) -> bool:
+    """Whether some rows may have come soon after the newest split, and claim to have it.
+
+    `split` is what `newest_split` said; None is an index of before, which did not ask.
+    """
+    if not split:
+        return split is None
+    ex_date = date.fromisoformat(split)
+    if ex_date > target:
+        return True  # some of before
+    earliest = int(fetched_of(rows).min())
+    return bool(earliest < ((ex_date - _EPOCH).days + YOUNG_DAYS + 1) * DAY)
+
+
+def verified(
+    rows: pa.Table,
+    actions: pa.Table,
+    whole: Callable[[], pa.Table],
+    days: Callable[[], pa.Table],
+) -> pa.Table:
+    """Rows with the basis that prices show; null where they show none.
+
+    Args:
+        rows: Some of a series, each with the basis that it claims.
+        actions: All corporate actions that are known, each with the time since when.
+        whole: All rows of the series; called only if some are in doubt.
+        days: All bars of 1d that are held of the symbol; called only if some are in doubt.
+    """
+    splits, known = Splits.of(actions), _known_since(actions)
+    doubtful = [at for at in splits.dates if _claims(rows, at, known[at]).any()]
+    if not doubtful:
+        return rows
+    basis = days_of(rows, "split_basis")
+    evidence = _Evidence(whole(), days(), splits)
+    for ex_date in reversed(doubtful):
+        claims = _claims(rows, ex_date, known[ex_date])
+        verdict = evidence.of(fetched_of(rows), ex_date, known[ex_date])
+        basis[claims & (verdict == _UNKNOWN)] = NO_BASIS
+        lacks = claims & (verdict == _LACKS)
+        basis[lacks] = np.minimum(basis[lacks], ex_date - 1)
+    return with_basis(rows, basis)
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """Of each answer, whether a split is in its prices."""
+
+    rows: pa.Table
+    days: pa.Table
+    splits: Splits
+
+    def of(self, fetched: Times, ex_date: int, known: int) -> Verdicts:
+        """What shows of answers of these times, if they claim a split of which nobody had told.
+
+        The bars of the same days, of an answer that was proven, show it best; else the step of the
+        prices over the split, if bars lie close on both sides.
+        """
+        claims = _claims(self.rows, ex_date, known)
+        mine = self.rows.filter(pa.array(claims))
+        answers, of = np.unique(fetched_of(mine), return_inverse=True)
+        factor = self.splits.factors[self.splits.dates.index(ex_date)]
+        shown = _nearest(_mean(self._against_days(mine, known), of, len(answers)), factor)
+        by_step = _nearest(self._step(mine, of, len(answers), ex_date), factor)
+        shown = np.where(shown == _UNKNOWN, by_step, shown)
+        at = np.searchsorted(answers, fetched)
+        there = np.append(answers, 0)[at] == fetched  # else replaced a moment ago
+        return np.where(there, np.append(shown, _UNKNOWN)[at], _UNKNOWN)
+
+    def _against_days(self, mine: pa.Table, known: int) -> Floats:
+        """The log of each bar's price over its day's, on the basis that it claims; NaN: no day."""
+        fetched, basis = fetched_of(self.days), days_of(self.days, "split_basis")
+        days = self.days.filter(pa.array((fetched >= known) & (basis != NO_BASIS)))
+        dates, wanted = days_of(days, "session_date"), days_of(mine, "session_date")
+        found = np.full(len(wanted), np.nan)
+        if not len(dates) or mine["interval"][0].as_py() == "1d":
+            return found
+        at = np.searchsorted(dates, wanted).clip(0, len(dates) - 1)
+        there = dates[at] == wanted
+        for one in np.unique(days_of(mine, "split_basis")[there]).tolist():
+            part = there & (days_of(mine, "split_basis") == one)
+            day = at[part]
+            moved = self.splits.factor(dates[day], days_of(days, "split_basis")[day], one)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                middle = np.sqrt(_prices(days, "high")[day] * _prices(days, "low")[day]) * moved
+                found[part] = np.log(_prices(mine, "close")[part] / middle)
+        return found
+
+    def _step(self, mine: pa.Table, of: Days, count: int, ex_date: int) -> Floats:
+        """The log of the last price before the split over the first one after it, of each."""
+        last = np.full(count, -1)
+        np.maximum.at(last, of, np.arange(mine.num_rows))
+        after = np.flatnonzero(days_of(self.rows, "session_date") >= ex_date)
+        if not len(after):
+            return np.full(count, np.nan)
+        first = self.rows.slice(int(after[0]), 1)
+        target = days_of(mine, "split_basis")[last]
+        date, basis = days_of(first, "session_date"), days_of(first, "split_basis")
+        if basis[0] == NO_BASIS:
+            return np.full(count, np.nan)
+        moved = np.array([self.splits.factor(date, basis, int(one))[0] for one in target])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            opened = _prices(first, "open") * moved
+            step = np.log(_prices(mine, "close")[last] / opened)
+        near = stamps(first)[0] - stamps(mine)[last] <= _APART
+        return np.where(near, step, np.nan)
+
+
+def _claims(rows: pa.Table, ex_date: int, known: int) -> npt.NDArray[np.bool_]:
+    """Rows of before a split that claim to have it, of answers so young that it may be lost."""
+    fetched = fetched_of(rows)
+    young = fetched < min(known, (ex_date + YOUNG_DAYS + 1) * DAY)
+    before = days_of(rows, "session_date") < ex_date
+    return young & before & (days_of(rows, "split_basis") >= ex_date)
+
+
+def _known_since(actions: pa.Table) -> dict[int, int]:
+    splits = actions.filter(pc.equal(actions["action"], "split"))
+    dates = days_of(splits, "ex_date").tolist()
+    return dict(zip(dates, fetched_of(splits).tolist(), strict=True))
+
+
+def _mean(values: Floats, of: Days, count: int) -> Floats:
+    """Of each answer's bars; NaN where none has a value."""
+    told = np.isfinite(values)
+    sums = np.bincount(of[told], values[told], count)
+    with np.errstate(invalid="ignore"):
+        return sums / np.bincount(of[told], minlength=count)
+
+
+def _nearest(logs: Floats, factor: float) -> Verdicts:
+    """Prices that have a split meet others of then; that lack it, they are off by its factor."""
+    near = abs(np.log(factor)) * NEAR
+    with np.errstate(invalid="ignore"):
+        has, lacks = np.abs(logs) <= near, np.abs(logs + np.log(factor)) <= near
+    return np.where(has, _HAS, np.where(lacks, _LACKS, _UNKNOWN))
+
+
+def _prices(rows: pa.Table, name: str) -> Floats:
+    return rows[name].to_numpy()

@@ -1,0 +1,104 @@
+"""Bars that came before anybody told of a split: whether they have it, their prices show."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from pretended_time import Now
+from tickerlake.cache import CachedSource
+from tickerlake.sources import Answer, BarsRequest
+from tickerlake.testing.exchange import Exchange, ExchangeSource, Split
+
+EX = date(2024, 3, 11)
+HOURS = BarsRequest("AAA", "1h", date(2024, 3, 4), date(2024, 3, 8))
+AT = datetime(2024, 3, 13, 12, 0, tzinfo=UTC)
+
+
+class Apart(ExchangeSource):
+    """Days come of one exchange and hours of another: one is re-adjusted late (seen at Yahoo)."""
+
+    def __init__(self, *, days: Exchange, hours: Exchange) -> None:
+        super().__init__(days)
+        self._of = {"1d": days}
+        self._hours = hours
+
+    def bars(self, request: BarsRequest) -> Answer:
+        """As `ExchangeSource`."""
+        self._exchange = self._of.get(request.interval, self._hours)
+        return super().bars(request)
+
+
+def exchange(ratio: float, late_days: int) -> Exchange:
+    split = Split("AAA", EX, ratio, late_days)
+    return Exchange(first=date(2024, 1, 2), last=date(2024, 6, 28), splits=[split])
+
+
+def closes(answer: Answer) -> list[float]:
+    return [float(close) for close in answer.bars["close"].to_pylist()]
+
+
+def bases(answer: Answer) -> set[date | None]:
+    return set(answer.bars["split_basis"].to_pylist())
+
+
+@pytest.mark.parametrize("ratio", [4.0, 1.5, 0.1])
+@pytest.mark.parametrize("hours_late", [0, 9])
+@pytest.mark.parametrize("days_late", [0, 9])
+def test_days_show_whether_hours_have_a_split(
+    now: Now, tmp_path: Path, ratio: float, hours_late: int, days_late: int
+) -> None:
+    """Whichever of the two lost it: hours are read as if they had it."""
+    truth = exchange(ratio, 0).bars("AAA", "1h", AT)
+    source = Apart(days=exchange(ratio, days_late), hours=exchange(ratio, hours_late))
+    cached = CachedSource(source, tmp_path)
+    now(AT.isoformat())
+    before = cached.bars(HOURS)
+    assert bases(before) == {date(2024, 3, 12)}  # what it claims: nobody told of anything
+    cached.bars(BarsRequest("AAA", "1d", date(2024, 2, 1)))
+    after = cached.bars(HOURS)
+    told = [row["close"] for row in truth if date(2024, 3, 4) <= row["session_date"] < EX]
+    assert closes(after)[: len(told)] == pytest.approx(told[: len(closes(after))], rel=2e-6)
+    assert bases(after) == {date(2024, 3, 12)}
+    assert len(source.asked) == 2
+
+
+@pytest.mark.parametrize("late_days", [0, 9])
+def test_the_step_shows_it_where_no_day_is_held(now: Now, tmp_path: Path, late_days: int) -> None:
+    """Hours on both sides of the split, and of days but the ones since then."""
+    truth = exchange(4.0, 0).bars("AAA", "1h", AT)
+    cached = CachedSource(ExchangeSource(exchange(4.0, late_days)), tmp_path)
+    request = BarsRequest("AAA", "1h", date(2024, 3, 4), date(2024, 3, 12))
+    now(AT.isoformat())
+    cached.bars(request)
+    cached.bars(BarsRequest("AAA", "1d", date(2024, 3, 11)))
+    told = [row["close"] for row in truth if row["session_date"] >= date(2024, 3, 4)]
+    assert closes(cached.bars(request)) == pytest.approx(told, rel=2e-6)
+
+
+@pytest.mark.parametrize("late_days", [0, 9])
+def test_what_nothing_shows_is_not_proven(now: Now, tmp_path: Path, late_days: int) -> None:
+    """Hours before the split alone, and days since: they are as they came, and marked."""
+    cached = CachedSource(ExchangeSource(exchange(4.0, late_days)), tmp_path)
+    now(AT.isoformat())
+    before = cached.bars(HOURS)
+    cached.bars(BarsRequest("AAA", "1d", date(2024, 3, 11)))
+    after = cached.bars(HOURS)
+    assert closes(after) == closes(before)
+    assert bases(after) == {None}
+    assert any("not proven up to which split" in note for note in after.notes)
+
+
+def test_what_came_after_it_was_told_is_proven_then(now: Now, tmp_path: Path) -> None:
+    """Telling it again later makes nothing of before doubtful."""
+    cached = CachedSource(ExchangeSource(exchange(4.0, 0)), tmp_path)
+    now(AT.isoformat())
+    cached.bars(BarsRequest("AAA", "1d", date(2024, 2, 1)))
+    request = BarsRequest("AAA", "1h", date(2024, 3, 4), date(2024, 3, 12))
+    first = cached.bars(request)
+    now("2024-03-20T12:00:00Z")
+    cached.bars(BarsRequest("AAA", "1d", date(2024, 2, 1)))  # tells of it once more
+    assert closes(cached.bars(request)) == pytest.approx(closes(first), rel=2e-6)
+    assert None not in bases(cached.bars(request))
