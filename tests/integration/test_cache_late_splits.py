@@ -102,3 +102,26 @@ def test_what_came_after_it_was_told_is_proven_then(now: Now, tmp_path: Path) ->
     cached.bars(BarsRequest("AAA", "1d", date(2024, 2, 1)))  # tells of it once more
     assert closes(cached.bars(request)) == pytest.approx(closes(first), rel=2e-6)
     assert None not in bases(cached.bars(request))
+
+
+def test_prices_with_a_split_and_without_the_one_before_it_have_no_basis(
+    now: Now, tmp_path: Path
+) -> None:
+    """No day says that: they are as they came, and marked; until the provider is well."""
+    market = Exchange(first=date(2024, 1, 2), last=date(2024, 6, 28))
+    source = ExchangeSource(market)
+    cached = CachedSource(source, tmp_path)
+    request = BarsRequest("AAA", "1d", date(2024, 3, 1), date(2024, 3, 4))
+    now("2024-03-05T14:07:00Z")
+    cached.bars(request)
+    market.splits += [Split("AAA", date(2024, 3, 5), 0.5, late_days=2)]
+    market.splits += [Split("AAA", date(2024, 3, 6), 4.0)]
+    now("2024-03-06T15:08:00Z")
+    found = cached.bars(request)
+    assert bases(found) == {None}
+    assert closes(found) == pytest.approx(closes(source.bars(request)), rel=2e-6)
+    now("2024-03-12T22:00:00Z")
+    cached.bars(BarsRequest("AAA", "1d", date(2024, 3, 1)))
+    found = cached.bars(request)
+    assert None not in bases(found)
+    assert closes(found) == pytest.approx(closes(source.bars(request)), rel=2e-6)

@@ -350,7 +350,7 @@ class _Events:
         keys = list(KEYS[kind])
         again = between(held, *expected).select(keys)
         lost = again.join(answer.actions.select(keys), keys, join_type="left anti")
-        rows = newest(pa.concat_tables([held, first_told(answer.actions, held)]), kind)
+        rows = newest(pa.concat_tables([held, first_told(answer, held)]), kind)
         coverage = look.actions.held.coverage | answered
         return cls(rows, held, coverage, lost.num_rows > 0, _untold(answer.bars, rows))
 

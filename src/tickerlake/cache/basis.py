@@ -85,6 +85,14 @@ class Splits:
             left &= ~np.isclose(ratio, factor, rtol=10 * NOISE, atol=0)
         return not bool(left.any())
 
+    def without(self, ex_date: int, claimed: Days) -> Days:
+        """The basis of prices that lack a split: the day before it, at the latest.
+
+        None where they have a later one, for no day says that.
+        """
+        following = next((date for date in self.dates if date > ex_date), 2**31)
+        return np.where(claimed >= following, NO_BASIS, np.minimum(claimed, ex_date - 1))
+
     def factor(self, dates: Days, since: Days, until: int) -> Floats:
         """What turns prices of session `dates` with the basis `since` into those of `until`."""
         total = np.ones(len(dates))
@@ -167,8 +175,10 @@ def disproved(
         was_not &= ~came_since
         if was_not.any():
             last = own_fetched[was_not].max()
-            basis[(dates < ex_date) & (basis >= ex_date) & (fetched <= last)] = ex_date - 1
-            own[(own_dates < ex_date) & (own >= ex_date) & (own_fetched <= last)] = ex_date - 1
+            lacks = (dates < ex_date) & (basis >= ex_date) & (fetched <= last)
+            own_lack = (own_dates < ex_date) & (own >= ex_date) & (own_fetched <= last)
+            basis = np.where(lacks, splits.without(ex_date, basis), basis)
+            own = np.where(own_lack, splits.without(ex_date, own), own)
     return with_basis(rows, basis), own
 
 
@@ -199,7 +209,7 @@ def proven(
         if verdict is None and as_of_day - ex_date <= YOUNG_DAYS:
             claimed = np.where(touched, NO_BASIS, claimed)
         elif verdict is False:
-            claimed = np.where(touched, ex_date - 1, claimed)
+            claimed = np.where(touched, splits.without(ex_date, claimed), claimed)
     if overlap is not None and not _fits(overlap, splits, dates, claimed):
         claimed = np.where(dates <= overlap[0].max(), NO_BASIS, claimed)
     return with_basis(rows, claimed)

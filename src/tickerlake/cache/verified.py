@@ -27,6 +27,7 @@ from tickerlake.cache.basis import (
     with_basis,
 )
 from tickerlake.cache.rows import stamps
+from tickerlake.sources import Answer
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -41,17 +42,25 @@ __all__ = ["first_told", "may_claim", "newest_split", "verified"]
 _EPOCH: Final = date(1970, 1, 1)
 #: So far apart bars before and after a split may lie: over more, any price may have moved as much.
 _APART: Final = 6 * DAY
+#: Smaller splits than these nobody can tell from how prices move: within a day, and overnight.
+_LEAST_OF_DAYS: Final = 1.1
+_LEAST_STEP: Final = 1.4
 _UNKNOWN, _HAS, _LACKS = range(3)
 
 
-def first_told(told: pa.Table, held: pa.Table) -> pa.Table:
+def first_told(answer: Answer, held: pa.Table) -> pa.Table:
     """Corporate actions of an answer but for those that are held as they are.
 
-    So `fetched_at` says since when each is known.
+    So `fetched_at` says since when each is known: since the bars of its answer at the latest,
+    however many requests that took.
     """
-    known = {tuple(row.values()) for row in held.drop_columns("fetched_at").to_pylist()}
-    rows = told.drop_columns("fetched_at").to_pylist()
-    return told.filter(pa.array([tuple(row.values()) not in known for row in rows], pa.bool_()))
+    told, known = answer.actions, set(_without_times(held))
+    new = told.filter(pa.array([row not in known for row in _without_times(told)], pa.bool_()))
+    if not new.num_rows or not answer.bars.num_rows:
+        return new
+    at = new.schema.get_field_index("fetched_at")
+    since = pa.array(np.minimum(fetched_of(new), fetched_of(answer.bars).min()))
+    return new.set_column(at, new.schema.field(at), since.cast(new.schema.field(at).type))
 
 
 def newest_split(actions: pa.Table) -> str:
@@ -98,8 +107,7 @@ def verified(
         claims = _claims(rows, ex_date, known[ex_date])
         verdict = evidence.of(fetched_of(rows), ex_date, known[ex_date])
         basis[claims & (verdict == _UNKNOWN)] = NO_BASIS
-        lacks = claims & (verdict == _LACKS)
-        basis[lacks] = np.minimum(basis[lacks], ex_date - 1)
+        basis = np.where(claims & (verdict == _LACKS), splits.without(ex_date, basis), basis)
     return with_basis(rows, basis)
 
 
@@ -121,8 +129,9 @@ class _Evidence:
         mine = self.rows.filter(pa.array(claims))
         answers, of = np.unique(fetched_of(mine), return_inverse=True)
         factor = self.splits.factors[self.splits.dates.index(ex_date)]
-        shown = _nearest(_mean(self._against_days(mine, known), of, len(answers)), factor)
-        by_step = _nearest(self._step(mine, of, len(answers), ex_date), factor)
+        against_days = _mean(self._against_days(mine, known), of, len(answers))
+        shown = _nearest(against_days, factor, _LEAST_OF_DAYS)
+        by_step = _nearest(self._step(mine, of, len(answers), ex_date), factor, _LEAST_STEP)
         shown = np.where(shown == _UNKNOWN, by_step, shown)
         at = np.searchsorted(answers, fetched)
         there = np.append(answers, 0)[at] == fetched  # else replaced a moment ago
@@ -175,6 +184,10 @@ def _claims(rows: pa.Table, ex_date: int, known: int) -> npt.NDArray[np.bool_]:
     return young & before & (days_of(rows, "split_basis") >= ex_date)
 
 
+def _without_times(actions: pa.Table) -> list[tuple[object, ...]]:
+    return [tuple(row.values()) for row in actions.drop_columns("fetched_at").to_pylist()]
+
+
 def _known_since(actions: pa.Table) -> dict[int, int]:
     splits = actions.filter(pc.equal(actions["action"], "split"))
     dates = days_of(splits, "ex_date").tolist()
@@ -189,9 +202,13 @@ def _mean(values: Floats, of: Days, count: int) -> Floats:
         return sums / np.bincount(of[told], minlength=count)
 
 
-def _nearest(logs: Floats, factor: float) -> Verdicts:
-    """Prices that have a split meet others of then; that lack it, they are off by its factor."""
-    near = abs(np.log(factor)) * NEAR
+def _nearest(logs: Floats, factor: float, least: float) -> Verdicts:
+    """Prices that have a split meet others of then; that lack it, they are off by its factor.
+
+    Of a split that is less than `least`, prices show nothing.
+    """
+    size = abs(np.log(factor))
+    near = size * NEAR if size >= np.log(least) else -1.0
     with np.errstate(invalid="ignore"):
         has, lacks = np.abs(logs) <= near, np.abs(logs + np.log(factor)) <= near
     return np.where(has, _HAS, np.where(lacks, _LACKS, _UNKNOWN))
