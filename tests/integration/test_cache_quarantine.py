@@ -53,6 +53,13 @@ def test_what_is_set_apart_and_held_by_nobody_is_missing(tmp_path: Path, now: No
     assert not cached.bars(DAYS).missing
 
 
+def test_events_that_come_with_a_contradiction_are_kept(tmp_path: Path, now: Now) -> None:
+    """Their days are known then, and not asked for again: so what was told of them must be, too."""
+    stock = Stock(splits={date(2024, 3, 5): 4.0})
+    cached = suspect(stock, tmp_path, now)
+    assert cached.bars(DAYS).actions["action"].to_pylist() == ["split"]
+
+
 def test_what_is_suspect_is_told_shown_and_believed(
     workspace: Path, now: Now, capfd: pytest.CaptureFixture[str]
 ) -> None:

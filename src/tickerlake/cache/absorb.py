@@ -118,7 +118,8 @@ def absorb(case: Case, answer: Answer, *, insist: bool) -> Absorbed:
     if not insist and _is_in_doubt(verdict, events, opened, resplit=resplit):
         return Absorbed((), notes, doubt=True)
     if not verdict.explained:
-        return _quarantined(case, series, new, (start, min(seen[1], case.ask.end)), notes)
+        apart = _quarantined(case, series, new, (start, min(seen[1], case.ask.end)), notes)
+        return replace(apart, changes=(*apart.changes, *events.changes(case, seen, series)))
     part, rows_before = (start, end), None
     basis = days_of(verdict.held, "split_basis")
     if resplit:
@@ -271,7 +272,10 @@ def _with_newest_basis(series: Series, new: pa.Table) -> Series:
 def _quarantined(
     case: Case, series: Series, new: pa.Table, part: tuple[int, int], notes: tuple[str, ...]
 ) -> Absorbed:
-    """Keep the new rows apart, serve the old ones, and ask again later."""
+    """Keep the new rows apart, serve the old ones, and ask again later.
+
+    The events that came with them are believed: each is a fact of its own.
+    """
     (low, high), now = part, case.look.now
     rechecks = series.held.rechecks
     before = [r for r in rechecks if r.why == "suspect" and r.overlaps(low, high)]
@@ -293,12 +297,7 @@ def _quarantined(
         why=why,
         at=now,
     )
-    actions = case.look.actions
-    changes = [change]
-    if actions is not None:
-        known = replace(actions.held, coverage=actions.held.coverage | Coverage.of([part]))
-        changes.append(Change(replace(actions, held=known)))
-    return Absorbed(tuple(changes), (*notes, f"{series.key.symbol} {series.key.interval}: {why}"))
+    return Absorbed((change,), (*notes, f"{series.key.symbol} {series.key.interval}: {why}"))
 
 
 @dataclass(frozen=True, slots=True)
