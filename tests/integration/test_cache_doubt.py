@@ -215,20 +215,25 @@ def test_two_splits_of_one_ratio_are_told_apart(now: Now, tmp_path: Path) -> Non
         assert found[day] == pytest.approx(price, rel=2e-6), day
 
 
-def test_a_split_that_is_not_known_is_not_taken_for_one_that_is(now: Now, tmp_path: Path) -> None:
-    """Prices that moved by the ratio of a known split, and of one that nobody told: ask first."""
+@pytest.mark.parametrize(("known", "unknown"), [(4.0, 4.0), (0.5, 2.0)])
+def test_a_split_that_is_not_known_is_not_taken_for_one_that_is(
+    now: Now, tmp_path: Path, known: float, unknown: float
+) -> None:
+    """Prices that moved as if one had a known split, or lost it: ask first what else there is."""
     exchange = Exchange(first=date(2024, 1, 2), last=date(2024, 6, 28))
     source = ExchangeSource(exchange)
     cached = CachedSource(source, tmp_path)
     older = BarsRequest("AAA", "1d", date(2024, 2, 12), date(2024, 3, 8))
-    exchange.splits.append(Split("AAA", date(2024, 3, 8), 4.0))
+    exchange.splits.append(Split("AAA", date(2024, 3, 8), known))
     now("2024-03-08T16:47:00Z")
     cached.bars(BarsRequest("AAA", "1d", date(2024, 2, 12)))  # tells of the first
-    exchange.splits.append(Split("AAA", date(2024, 3, 11), 4.0))
+    exchange.splits.append(Split("AAA", date(2024, 3, 11), unknown))
     now("2024-03-20T16:47:00Z")
-    cached.bars(older)  # again its newest bars: they tell nothing of the second
+    again = cached.bars(older)  # its newest bars: by themselves they tell nothing of the second
     cached.bars(BarsRequest("AAA", "1d", date(2024, 3, 1)))  # of both
-    assert closes(cached.bars(older)) == pytest.approx(closes(source.bars(older)), rel=2e-6)
+    truth = closes(source.bars(older))
+    assert closes(again) == pytest.approx(truth, rel=2e-6)
+    assert closes(cached.bars(older)) == pytest.approx(truth, rel=2e-6)
 
 
 def test_bars_of_an_unproven_basis_prove_nothing(now: Now, tmp_path: Path) -> None:

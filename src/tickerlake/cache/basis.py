@@ -133,16 +133,17 @@ def explained(
 ) -> bool:
     """Whether known splits, and nothing else, turn held prices into the new ones.
 
-    The new ones may have all splits up to the day `until`, or lack the latest; the held ones may
-    lack one that they claim. That is said only where all splits between their basis and `until`
-    are known: one that is not may have the same ratio.
+    The new ones have all splits up to the day `until`. Where all splits between their basis and
+    that day are known, they may also lack the latest, and the held ones one that they claim: else
+    a split that is not known may be what moved them.
     """
     dates, basis = days_of(held, "session_date"), days_of(held, "split_basis")
-    for without in (None, *(splits.dates if all_known else ())):
+    maybe = splits.dates if all_known else ()
+    for without in (None, *maybe):
         lacking = basis
         if without is not None:
             lacking = np.where((dates < without) & (basis >= without), without - 1, basis)
-        for end in (until, *(ex_date - 1 for ex_date in splits.dates)):
+        for end in (until, *(ex_date - 1 for ex_date in maybe)):
             if np.allclose(ratio, splits.factor(dates, lacking, end), rtol=10 * NOISE, atol=0):
                 return True
     return False
