@@ -123,10 +123,7 @@ class CacheMachine(RuleBasedStateMachine):
         splits = any(split.symbol == symbol for split in self.exchange.splits)
         doubts = planned.requests_max + 2 if splits else 0
         assert planned.requests_min <= asked <= planned.requests_max + doubts
-        # A lost split and another one look like a contradiction: set apart, and told.
-        lost = any(split.symbol == symbol and split.late_days for split in self.exchange.splits)
-        suspect = lost and any("suspect" in note for note in answer.notes)
-        self._check_rows(request, answer.bars.to_pylist(), fresh=not suspect)
+        self._check_rows(request, answer.bars.to_pylist(), fresh=True)
         again = len(self.source.asked)
         assert self.cache.bars(request).bars.equals(answer.bars)
         assert len(self.source.asked) == again, "a second time nobody is asked"

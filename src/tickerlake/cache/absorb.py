@@ -22,7 +22,7 @@ from tickerlake.cache.market import Market
 from tickerlake.cache.overlap import Verdict, compared
 from tickerlake.cache.planner import Ask, Held, Recheck
 from tickerlake.cache.rows import between, newest, stamps
-from tickerlake.cache.verified import first_told, newest_split
+from tickerlake.cache.verified import first_told, newest_split, verified
 from tickerlake.errors import RangeError
 from tickerlake.records import KEYS, Kind
 from tickerlake.sources import Answer, Limits
@@ -110,10 +110,11 @@ def absorb(case: Case, answer: Answer, *, insist: bool) -> Absorbed:
     # Events are told from the open of their day on: so until its end they are known.
     told = (seen[0], max(seen[1], min(opened + DAY, end)))
     events = _Events.of(case, answer, series, told=told, expected=(start, min(end, as_of)))
-    as_read = _on_one_basis(held, events.rows, limits)
     splits, by_splits = Splits.of(events.rows), limits.price_basis == "splits"
-    moving = _dates_that_move(events.rows, limits)
-    verdict = compared(as_read, new, moving, splits if by_splits else None)
+    if by_splits:
+        as_read, verdict = _compared_by_splits(case, series, (held, new), events.rows)
+    else:
+        as_read, verdict = held, compared(held, new, _dates_that_move(events.rows, limits), None)
     resplit, last = verdict.readjusted and by_splits, opened // DAY
     if not insist and _is_in_doubt(verdict, events, opened, resplit=resplit):
         return Absorbed((), notes, doubt=True)
@@ -154,6 +155,25 @@ def absorb(case: Case, answer: Answer, *, insist: bool) -> Absorbed:
     if verdict.readjusted:
         notes += (f"{look.request.symbol} {interval}: the provider re-adjusted its prices",)
     return Absorbed((bars, *events.changes(case, seen, series)), notes)
+
+
+def _compared_by_splits(
+    case: Case, series: Series, held_and_new: tuple[pa.Table, pa.Table], actions: pa.Table
+) -> tuple[pa.Table, Verdict]:
+    """Held rows on one basis, and how they compare to the new ones.
+
+    Rows that claim a split of before it was known are taken at their word as long as that explains
+    the new prices: these show best who is right.
+    """
+    held, new = held_and_new
+    splits, moving = Splits.of(actions), _dates_that_move(actions, case.limits)
+    for trust in (True, False):
+        rows = verified(held, actions, case.store, series, trust=trust)
+        as_read = _on_one_basis(rows, splits)
+        verdict = compared(as_read, new, moving, splits)
+        if verdict.explained:
+            break
+    return as_read, verdict
 
 
 def _is_in_doubt(verdict: Verdict, events: _Events, opened: int, *, resplit: bool) -> bool:
@@ -224,13 +244,13 @@ def _empty_again(case: Case, series: Series, start: int, until: int) -> list[Rec
     return [recheck for recheck in rechecks if recheck.start < recheck.end]
 
 
-def _on_one_basis(held: pa.Table, actions: pa.Table, limits: Limits) -> pa.Table:
+def _on_one_basis(held: pa.Table, splits: Splits) -> pa.Table:
     """Held rows may have come before and after a split: only on one basis they have one ratio."""
-    latest = pc.max(held["split_basis"]).as_py() if limits.price_basis == "splits" else None
+    latest = pc.max(held["split_basis"]).as_py()
     if latest is None:
         return held
     target = (latest - date(1970, 1, 1)).days
-    return converted(held, target, Splits.of(actions), -(2**40))
+    return converted(held, target, splits, -(2**40))
 
 
 def _between_bars(rows: pa.Table, start: int, until: int) -> tuple[int, int]:

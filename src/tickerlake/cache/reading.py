@@ -159,12 +159,7 @@ def _on_one_basis(store: Store, look: Look, bars: pa.Table) -> pa.Table:
         return bars
     actions = SCHEMAS["corporate_action"].empty_table() if series is None else store.rows(series)[0]
     if in_doubt:
-        bars = verified(
-            bars,
-            actions,
-            whole=lambda: store.rows(look.series)[0],
-            days=lambda: _days(store, look),
-        )
+        bars = verified(bars, actions, store, look.series)
     # Without gaps up to the newest basis: a split could hide in one.
     part = series.held.coverage.holding(target_day * DAY) if series else None
     known_since = target_day + 1 if part is None else part[0] // DAY
@@ -177,12 +172,6 @@ def _actions_of(store: Store, look: Look) -> Series | None:
         return look.actions
     key = replace(look.series.key, kind="corporate_action", interval="", session="regular")
     return store.index.current(key)
-
-
-def _days(store: Store, look: Look) -> pa.Table:
-    """The symbol's bars of days that are held."""
-    series = store.index.current(replace(look.series.key, interval="1d", session="regular"))
-    return SCHEMAS["bar"].empty_table() if series is None else store.rows(series)[0]
 
 
 def _actions(store: Store, look: Look) -> pa.Table:

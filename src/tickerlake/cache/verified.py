@@ -7,8 +7,7 @@ split is known is proven then (`basis.proven`); what came before is looked at wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
@@ -27,10 +26,14 @@ from tickerlake.cache.basis import (
     with_basis,
 )
 from tickerlake.cache.rows import stamps
+from tickerlake.records import SCHEMAS
 from tickerlake.sources import Answer
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from tickerlake.cache.index import Series
+    from tickerlake.cache.store import Store
 
     Days = npt.NDArray[np.int64]
     Floats = npt.NDArray[np.float64]
@@ -84,29 +87,28 @@ def may_claim(rows: pa.Table, target: date, split: str | None) -> bool:
 
 
 def verified(
-    rows: pa.Table,
-    actions: pa.Table,
-    whole: Callable[[], pa.Table],
-    days: Callable[[], pa.Table],
+    rows: pa.Table, actions: pa.Table, store: Store, series: Series, *, trust: bool = False
 ) -> pa.Table:
-    """Rows with the basis that prices show; null where they show none.
+    """Rows with the basis that prices show; where they show none null, or with `trust` as claimed.
 
     Args:
         rows: Some of a series, each with the basis that it claims.
         actions: All corporate actions that are known, each with the time since when.
-        whole: All rows of the series; called only if some are in doubt.
-        days: All bars of 1d that are held of the symbol; called only if some are in doubt.
+        store: Where all rows of the series are, and the symbol's days: read if some are in doubt.
+        series: Of the rows.
+        trust: Whether what they claim stands where prices show nothing.
     """
     splits, known = Splits.of(actions), _known_since(actions)
     doubtful = [at for at in splits.dates if _claims(rows, at, known[at]).any()]
     if not doubtful:
         return rows
     basis = days_of(rows, "split_basis")
-    evidence = _Evidence(whole(), days(), splits)
+    evidence = _Evidence(store.rows(series)[0], _days_of(store, series), splits)
     for ex_date in reversed(doubtful):
         claims = _claims(rows, ex_date, known[ex_date])
         verdict = evidence.of(fetched_of(rows), ex_date, known[ex_date])
-        basis[claims & (verdict == _UNKNOWN)] = NO_BASIS
+        if not trust:
+            basis[claims & (verdict == _UNKNOWN)] = NO_BASIS
         basis = np.where(claims & (verdict == _LACKS), splits.without(ex_date, basis), basis)
     return with_basis(rows, basis)
 
@@ -174,6 +176,12 @@ class _Evidence:
             step = np.log(_prices(mine, "close")[last] / opened)
         near = stamps(first)[0] - stamps(mine)[last] <= _APART
         return np.where(near, step, np.nan)
+
+
+def _days_of(store: Store, series: Series) -> pa.Table:
+    """The symbol's bars of days that are held."""
+    days = store.index.current(replace(series.key, interval="1d", session="regular"))
+    return SCHEMAS["bar"].empty_table() if days is None else store.rows(days)[0]
 
 
 def _claims(rows: pa.Table, ex_date: int, known: int) -> npt.NDArray[np.bool_]:
