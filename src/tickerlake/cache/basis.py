@@ -230,7 +230,19 @@ def _overlap_says(
     without = splits.factor(dates[before], held[before], ex_date - 1)
     if np.allclose(ratio[before], with_it, rtol=10 * NOISE, atol=0):
         return True
-    return False if np.allclose(ratio[before], without, rtol=10 * NOISE, atol=0) else None
+    lacks = np.allclose(ratio[before], without, rtol=10 * NOISE, atol=0)
+    return False if lacks and not _may_lack_another(ex_date, splits, overlap) else None
+
+
+def _may_lack_another(ex_date: int, splits: Splits, overlap: tuple[Days, Days, Floats]) -> bool:
+    """Whether the ratio is just as well that of prices that lack another split, of one size."""
+    dates, held, ratio = (column[overlap[1] != NO_BASIS] for column in overlap)
+    whole = splits.factor(dates, held, splits.dates[-1])
+    for other, factor in zip(splits.dates, splits.factors, strict=True):
+        lacking = np.where((dates < other) & (held < other), whole / factor, whole)
+        if other != ex_date and np.allclose(ratio, lacking, rtol=10 * NOISE, atol=0):
+            return True
+    return False
 
 
 def _prices_say(rows: pa.Table, dates: Days, ex_date: int, factor: float) -> bool | None:
