@@ -125,3 +125,24 @@ def test_prices_with_a_split_and_without_the_one_before_it_have_no_basis(
     found = cached.bars(request)
     assert None not in bases(found)
     assert closes(found) == pytest.approx(closes(source.bars(request)), rel=2e-6)
+
+
+def test_hours_that_nothing_shows_prove_nothing_of_later_ones(now: Now, tmp_path: Path) -> None:
+    """A lost split, then one that undoes it: the same prices again, and not the same splits."""
+    market = Exchange(first=date(2024, 1, 2), last=date(2024, 6, 28))
+    source = ExchangeSource(market)
+    cached = CachedSource(source, tmp_path)
+    market.splits += [Split("AAA", date(2024, 3, 19), 0.5, late_days=2)]
+    for moment in ("2024-03-18T23:07:00Z", "2024-03-19T23:07:00Z"):
+        now(moment)
+        cached.bars(BarsRequest("AAA", "1h", date(2024, 3, 12)))
+    cached.bars(BarsRequest("AAA", "1d", date(2024, 2, 26)))
+    market.splits += [Split("AAA", date(2024, 3, 20), 2.0, late_days=4)]
+    now("2024-03-24T23:07:00Z")
+    request = BarsRequest("AAA", "1h", date(2024, 3, 18), date(2024, 3, 22))
+    found = cached.bars(request)
+    truth = {row["ts"]: row["close"] for row in source.bars(request).bars.to_pylist()}
+    for row in found.bars.to_pylist():
+        if row["split_basis"] is not None:
+            assert row["close"] == pytest.approx(truth[row["ts"]], rel=2e-6), row["ts"]
+    assert found.bars["split_basis"].null_count < found.bars.num_rows

@@ -12,24 +12,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tickerlake.cache.axis import DAY, FOREVER, SECOND, anchor, instant, is_intraday
-from tickerlake.cache.basis import Splits, converted, days_of, disproved, explained, proven
+from tickerlake.cache.basis import (
+    Splits,
+    days_of,
+    disproved,
+    explained,
+    proven,
+)
 from tickerlake.cache.coverage import Coverage
 from tickerlake.cache.identity import as_of_answer, identified, market_of
 from tickerlake.cache.index import Change, Series
+from tickerlake.cache.judged import judge
 from tickerlake.cache.life import merged, rechecks_after
 from tickerlake.cache.looks import Look
 from tickerlake.cache.market import Market
-from tickerlake.cache.overlap import Verdict, compared
+from tickerlake.cache.overlap import Verdict
 from tickerlake.cache.planner import Ask, Held, Recheck
 from tickerlake.cache.rows import between, newest, stamps
-from tickerlake.cache.verified import first_told, newest_split, verified
+from tickerlake.cache.verified import first_told, newest_split
 from tickerlake.errors import RangeError
 from tickerlake.records import KEYS, Kind
 from tickerlake.sources import Answer, Limits
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from tickerlake.cache.store import Store
 
 __all__ = ["Absorbed", "Case", "absorb", "emptied"]
@@ -111,10 +116,8 @@ def absorb(case: Case, answer: Answer, *, insist: bool) -> Absorbed:
     told = (seen[0], max(seen[1], min(opened + DAY, end)))
     events = _Events.of(case, answer, series, told=told, expected=(start, min(end, as_of)))
     splits, by_splits = Splits.of(events.rows), limits.price_basis == "splits"
-    if by_splits:
-        as_read, verdict = _compared_by_splits(case, series, (held, new), events.rows)
-    else:
-        as_read, verdict = held, compared(held, new, _dates_that_move(events.rows, limits), None)
+    judged = judge(case.store, series, (held, new), events.rows, limits.price_basis)
+    verdict = judged.verdict
     resplit, last = verdict.readjusted and by_splits, opened // DAY
     if not insist and _is_in_doubt(verdict, events, opened, resplit=resplit):
         return Absorbed((), notes, doubt=True)
@@ -128,12 +131,11 @@ def absorb(case: Case, answer: Answer, *, insist: bool) -> Absorbed:
         rows_before, basis = disproved(whole, verdict.held, verdict.ratio, splits, last)
         held = between(rows_before, start, end)
     if limits.price_basis != "raw" and new.num_rows:
-        overlap = (days_of(verdict.held, "session_date"), basis, verdict.ratio)
-        new = proven(new, splits, last, overlap if len(basis) else None)
+        new = proven(new, splits, last, judged.overlap(basis))
         series = _with_newest_basis(series, new)
     rows = merged(
         held,
-        as_read,
+        judged.as_read,
         new,
         series.held.coverage,
         readjusted=verdict.readjusted,
@@ -155,25 +157,6 @@ def absorb(case: Case, answer: Answer, *, insist: bool) -> Absorbed:
     if verdict.readjusted:
         notes += (f"{look.request.symbol} {interval}: the provider re-adjusted its prices",)
     return Absorbed((bars, *events.changes(case, seen, series)), notes)
-
-
-def _compared_by_splits(
-    case: Case, series: Series, held_and_new: tuple[pa.Table, pa.Table], actions: pa.Table
-) -> tuple[pa.Table, Verdict]:
-    """Held rows on one basis, and how they compare to the new ones.
-
-    Rows that claim a split of before it was known are taken at their word as long as that explains
-    the new prices: these show best who is right.
-    """
-    held, new = held_and_new
-    splits, moving = Splits.of(actions), _dates_that_move(actions, case.limits)
-    for trust in (True, False):
-        rows = verified(held, actions, case.store, series, trust=trust)
-        as_read = _on_one_basis(rows, splits)
-        verdict = compared(as_read, new, moving, splits)
-        if verdict.explained:
-            break
-    return as_read, verdict
 
 
 def _is_in_doubt(verdict: Verdict, events: _Events, opened: int, *, resplit: bool) -> bool:
@@ -244,28 +227,10 @@ def _empty_again(case: Case, series: Series, start: int, until: int) -> list[Rec
     return [recheck for recheck in rechecks if recheck.start < recheck.end]
 
 
-def _on_one_basis(held: pa.Table, splits: Splits) -> pa.Table:
-    """Held rows may have come before and after a split: only on one basis they have one ratio."""
-    latest = pc.max(held["split_basis"]).as_py()
-    if latest is None:
-        return held
-    target = (latest - date(1970, 1, 1)).days
-    return converted(held, target, splits, -(2**40))
-
-
 def _between_bars(rows: pa.Table, start: int, until: int) -> tuple[int, int]:
     """Of an answer that lacks parts, what lies between its first and its last bar is known."""
     at = stamps(rows)
     return (max(start, int(at[0])), min(until, int(at[-1]) + 1)) if len(at) else (start, start)
-
-
-def _dates_that_move(actions: pa.Table, limits: Limits) -> npt.NDArray[np.int64]:
-    """Ex-dates of the events that may move the provider's prices."""
-    if limits.price_basis == "raw":
-        return np.zeros(0, dtype=np.int64)
-    if limits.price_basis == "splits":
-        actions = actions.filter(pc.equal(actions["action"], "split"))
-    return days_of(actions, "ex_date")
 
 
 def _untold(bars: pa.Table, events: pa.Table) -> bool:
