@@ -79,6 +79,25 @@ def test_the_step_shows_it_where_no_day_is_held(now: Now, tmp_path: Path, late_d
 
 
 @pytest.mark.parametrize("late_days", [0, 9])
+@pytest.mark.parametrize("beside", [date(2024, 2, 26), date(2024, 3, 11)])
+def test_neighbours_show_it(now: Now, tmp_path: Path, late_days: int, beside: date) -> None:
+    """Days fetched while nobody told of the split, and then others before or after them."""
+    market = exchange(4.0, late_days)
+    cached = CachedSource(ExchangeSource(market), tmp_path)
+    request = BarsRequest("AAA", "1d", date(2024, 3, 4), date(2024, 3, 8))
+    if beside < EX:
+        now("2024-03-04T12:00:00Z")  # those of before the split came before it
+        cached.bars(BarsRequest("AAA", "1d", beside, date(2024, 3, 1)))
+    now(AT.isoformat())
+    cached.bars(request)
+    cached.bars(BarsRequest("AAA", "1d", max(beside, EX)))  # tells of it
+    found = cached.bars(request)
+    told = [row for row in exchange(4.0, 0).bars("AAA", "1d", AT) if row["session_date"] < EX]
+    assert bases(found) <= {date(2024, 3, 12), AT.date()}
+    assert closes(found) == pytest.approx([row["close"] for row in told[-5:]], rel=2e-6)
+
+
+@pytest.mark.parametrize("late_days", [0, 9])
 def test_what_nothing_shows_is_not_proven(now: Now, tmp_path: Path, late_days: int) -> None:
     """Hours before the split alone, and days since: they are as they came, and marked."""
     cached = CachedSource(ExchangeSource(exchange(4.0, late_days)), tmp_path)

@@ -7,6 +7,7 @@ split is known is proven then (`basis.proven`); what came before is looked at wh
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Final
@@ -39,11 +40,12 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Times = npt.NDArray[np.int64]
     Verdicts = npt.NDArray[np.int64]
+    Mask = npt.NDArray[np.bool_]
 
 __all__ = ["first_told", "may_claim", "newest_split", "verified"]
 
 _EPOCH: Final = date(1970, 1, 1)
-#: So far apart bars before and after a split may lie: over more, any price may have moved as much.
+#: So far apart neighbours may lie: over more, any price may have moved as much.
 _APART: Final = 6 * DAY
 #: Smaller splits than these nobody can tell from how prices move: within a day, and overnight.
 _LEAST_OF_DAYS: Final = 1.1
@@ -124,8 +126,8 @@ class _Evidence:
     def of(self, fetched: Times, ex_date: int, known: int) -> Verdicts:
         """What shows of answers of these times, if they claim a split of which nobody had told.
 
-        The bars of the same days, of an answer that was proven, show it best; else the step of the
-        prices over the split, if bars lie close on both sides.
+        The bars of the same days, of an answer that was proven, show it best; else the step from
+        its last bar to the next one, or to its first one from the one before.
         """
         claims = _claims(self.rows, ex_date, known)
         mine = self.rows.filter(pa.array(claims))
@@ -133,8 +135,8 @@ class _Evidence:
         factor = self.splits.factors[self.splits.dates.index(ex_date)]
         against_days = _mean(self._against_days(mine, known), of, len(answers))
         shown = _nearest(against_days, factor, _LEAST_OF_DAYS)
-        by_step = _nearest(self._step(mine, of, len(answers), ex_date), factor, _LEAST_STEP)
-        shown = np.where(shown == _UNKNOWN, by_step, shown)
+        for steps in self._steps(mine, of, len(answers), claims):
+            shown = np.where(shown == _UNKNOWN, _nearest(steps, factor, _LEAST_STEP), shown)
         at = np.searchsorted(answers, fetched)
         there = np.append(answers, 0)[at] == fetched  # else replaced a moment ago
         return np.where(there, np.append(shown, _UNKNOWN)[at], _UNKNOWN)
@@ -158,24 +160,35 @@ class _Evidence:
                 found[part] = np.log(_prices(mine, "close")[part] / middle)
         return found
 
-    def _step(self, mine: pa.Table, of: Days, count: int, ex_date: int) -> Floats:
-        """The log of the last price before the split over the first one after it, of each."""
-        last = np.full(count, -1)
-        np.maximum.at(last, of, np.arange(mine.num_rows))
-        after = np.flatnonzero(days_of(self.rows, "session_date") >= ex_date)
-        if not len(after):
-            return np.full(count, np.nan)
-        first = self.rows.slice(int(after[0]), 1)
-        target = days_of(mine, "split_basis")[last]
-        date, basis = days_of(first, "session_date"), days_of(first, "split_basis")
-        if basis[0] == NO_BASIS:
-            return np.full(count, np.nan)
-        moved = np.array([self.splits.factor(date, basis, int(one))[0] for one in target])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            opened = _prices(first, "open") * moved
-            step = np.log(_prices(mine, "close")[last] / opened)
-        near = stamps(first)[0] - stamps(mine)[last] <= _APART
-        return np.where(near, step, np.nan)
+    def _steps(self, mine: pa.Table, of: Days, count: int, claims: Mask) -> Iterator[Floats]:
+        """The log of each answer's price over its neighbour's: the next bar, then the one before.
+
+        On the basis that it claims. Neighbours are bars of other answers that are not in doubt.
+        """
+        sound = ~claims & (days_of(self.rows, "split_basis") != NO_BASIS)
+        others = self.rows.filter(pa.array(sound))
+        at, own = stamps(others), stamps(mine)
+        ends = np.full(count, -1), np.full(count, len(own))
+        np.maximum.at(ends[0], of, np.arange(len(own)))
+        np.minimum.at(ends[1], of, np.arange(len(own)))
+        for end, side, names in ((ends[0], 0, ("close", "open")), (ends[1], -1, ("open", "close"))):
+            beside = np.searchsorted(at, own[end]) + side
+            there = (beside >= 0) & (beside < len(at))
+            yield np.array([
+                self._off(mine.slice(int(one), 1), others.slice(int(other), 1), names)
+                if ok
+                else np.nan
+                for one, other, ok in zip(end, beside, there, strict=True)
+            ])  # fmt: skip
+
+    def _off(self, mine: pa.Table, other: pa.Table, names: tuple[str, str]) -> float:
+        """The log of one bar's price over that of another close to it."""
+        if abs(int(stamps(mine)[0] - stamps(other)[0])) > _APART:
+            return np.nan
+        dates, basis = days_of(other, "session_date"), days_of(other, "split_basis")
+        moved = self.splits.factor(dates, basis, int(days_of(mine, "split_basis")[0]))
+        price, beside = _prices(mine, names[0])[0], _prices(other, names[1])[0] * moved[0]
+        return float(np.log(price / beside)) if price > 0 and beside > 0 else np.nan
 
 
 def _days_of(store: Store, series: Series) -> pa.Table:
@@ -184,7 +197,7 @@ def _days_of(store: Store, series: Series) -> pa.Table:
     return SCHEMAS["bar"].empty_table() if days is None else store.rows(days)[0]
 
 
-def _claims(rows: pa.Table, ex_date: int, known: int) -> npt.NDArray[np.bool_]:
+def _claims(rows: pa.Table, ex_date: int, known: int) -> Mask:
     """Rows of before a split that claim to have it, of answers so young that it may be lost."""
     fetched = fetched_of(rows)
     young = fetched < min(known, (ex_date + YOUNG_DAYS + 1) * DAY)
