@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pretended_time import Now
 from tickerlake.cache import CachedSource
+from tickerlake.publish import Publisher
+from tickerlake.query.known import known_actions, known_bars
 from tickerlake.sources import Answer, BarsRequest
+from tickerlake.testing.engine_suite import House
 from tickerlake.testing.exchange import Exchange, ExchangeSource, Split
 
 EX = date(2024, 3, 11)
@@ -165,3 +169,24 @@ def test_hours_that_nothing_shows_prove_nothing_of_later_ones(now: Now, tmp_path
         if row["split_basis"] is not None:
             assert row["close"] == pytest.approx(truth[row["ts"]], rel=2e-6), row["ts"]
     assert found.bars["split_basis"].null_count < found.bars.num_rows
+
+
+def test_the_lake_learns_of_it(now: Now, tmp_path: Path) -> None:
+    """What was published at the provider's word is sent again as a revision, once."""
+    source = Apart(days=exchange(4.0, 0), hours=exchange(4.0, 9))
+    cached = CachedSource(source, tmp_path / "cache")
+    house = House(tmp_path / "house")
+    known = partial(known_bars, house.lake, house.stream)
+    events = partial(known_actions, house.lake, house.stream)
+    publisher = Publisher(cached, house.stream, known=known, known_actions=events)
+    now(AT.isoformat())
+    wrong = cached.bars(HOURS)
+    sent = [publisher.publish_answer(wrong).sent]
+    publisher.publish_answer(cached.bars(BarsRequest("AAA", "1d", date(2024, 2, 1))))
+    house.deliver()
+    sent += [publisher.publish_answer(cached.bars(HOURS)).sent for _ in range(2)]
+    assert sent == [35, 35, 0]
+    told = known("exchange", ["AAA"], "1h").sort_by("ts")
+    assert set(told["state"].to_pylist()) == {"revised"}
+    assert told["close"].to_pylist() == pytest.approx([close / 4 for close in closes(wrong)])
+    house.close()
