@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from tickerlake import clock
+
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["SECONDS_MAX", "file_lock", "lock", "unlock"]
+__all__ = ["SECONDS_MAX", "file_lock", "lock", "unlock", "use_write_ahead_log"]
 
 #: Whoever waits for longer is told for whom.
 _TELL_SECONDS: Final = 2.0
@@ -21,6 +24,9 @@ _TELL_SECONDS: Final = 2.0
 #: Those who hold such a lock hold it for milliseconds. Whoever waits for longer than this waits for
 #: a process that was suspended, or for a disk that does not answer.
 SECONDS_MAX: Final = 60.0
+
+#: Between two tries at a file that another connection is just opening or closing.
+_BUSY_PAUSE_SECONDS: Final = 0.01
 
 _LOCKS: Final = Path("/proc/locks")
 
@@ -147,3 +153,25 @@ def _holder(path: Path) -> str:
         if words[1] == "FLOCK" and words[5].rpartition(":")[2] == inode:
             return f"process {words[4]}"
     return "another process"
+
+
+def use_write_ahead_log(connection: sqlite3.Connection, seconds: float) -> None:
+    """Readers of this file never wait for a writer from now on; kept in the file itself.
+
+    SQLite's own time-out does not count here: who meets another opener, or the last one that
+    closes, is refused at once.
+
+    Raises:
+        sqlite3.OperationalError: The file was in use for all of `seconds`, or cannot be written.
+    """
+    until = clock.monotonic_seconds() + seconds
+    while True:
+        try:
+            connection.execute("pragma journal_mode = wal")
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or clock.monotonic_seconds() >= until:
+                raise
+            clock.sleep(_BUSY_PAUSE_SECONDS)
+        else:
+            return

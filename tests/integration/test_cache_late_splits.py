@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 
 from pretended_time import Now
 from tickerlake.cache import CachedSource
+from tickerlake.cache.index import Key, Series
+from tickerlake.cache.store import Store
+from tickerlake.cache.verified import verified
 from tickerlake.publish import Publisher
 from tickerlake.query.known import known_actions, known_bars
 from tickerlake.sources import Answer, BarsRequest
@@ -169,6 +173,23 @@ def test_hours_that_nothing_shows_prove_nothing_of_later_ones(now: Now, tmp_path
         if row["split_basis"] is not None:
             assert row["close"] == pytest.approx(truth[row["ts"]], rel=2e-6), row["ts"]
     assert found.bars["split_basis"].null_count < found.bars.num_rows
+
+
+def test_rows_that_were_replaced_meanwhile_are_not_proven(now: Now, tmp_path: Path) -> None:
+    """Another process replaced them between the look and the evidence: nothing shows anything."""
+    cached = CachedSource(ExchangeSource(exchange(4.0, 0)), tmp_path)
+    now(AT.isoformat())
+    hours = cached.bars(HOURS).bars
+    cached.bars(BarsRequest("AAA", "1d", date(2024, 2, 1)))
+    store = Store(tmp_path)
+    days = store.index.current(Key("exchange", "AAA", "bar", "1d", "regular"))
+    events = store.index.current(Key("exchange", "AAA", "corporate_action", "", "regular"))
+    assert days is not None
+    assert events is not None
+    gone = Series(replace(days.key, interval="1h"))  # of no rows
+    rows = verified(hours, store.rows(events)[0], store, gone)
+    assert rows["split_basis"].null_count == rows.num_rows == hours.num_rows
+    store.close()
 
 
 def test_the_lake_learns_of_it(now: Now, tmp_path: Path) -> None:

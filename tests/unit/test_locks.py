@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -14,14 +15,14 @@ from pathlib import Path
 import pytest
 
 from tickerlake.errors import StorageError
-from tickerlake.locks import file_lock
+from tickerlake.locks import file_lock, use_write_ahead_log
 from tickerlake.streams import StreamsSettings, open_stream
 from tickerlake.testing.sample_records import sample_bars
 
 HOLDS = """
 import sys
 from pathlib import Path
-from tickerlake.locks import file_lock
+from tickerlake.locks import file_lock, use_write_ahead_log
 with file_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -136,3 +137,22 @@ def test_a_suspended_process_holds_up_no_publisher_for_ever(
         held.let_go()
         topic.publish(sample_bars(10))
         assert sum(topic.tip(partition) for partition in topic.partitions()) == 20
+
+
+def test_the_journal_changes_once_others_let_go(tmp_path: Path) -> None:
+    """SQLite refuses that at once while another connection reads; here it is waited for."""
+    path = tmp_path / "index.sqlite"
+    with contextlib.closing(sqlite3.connect(path, check_same_thread=False)) as other:
+        other.execute("create table t (a)")
+        other.execute("insert into t values (1)")
+        other.commit()
+        other.execute("begin")
+        other.execute("select * from t").fetchall()
+        with contextlib.closing(sqlite3.connect(path)) as mine:
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                use_write_ahead_log(mine, 0.05)
+            timer = threading.Timer(0.2, other.rollback)
+            timer.start()
+            use_write_ahead_log(mine, 20)
+            assert mine.execute("pragma journal_mode").fetchone() == ("wal",)
+            timer.join()

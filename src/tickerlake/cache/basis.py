@@ -80,6 +80,8 @@ class Splits:
         """
         bases = (NO_BASIS, *self.dates)
         left = np.abs(ratio - 1) > NOISE
+        if not left.any():
+            return True
         for since, until in itertools.permutations(bases, 2):
             factor = self.factor(dates, np.full(len(dates), since), until)
             left &= ~np.isclose(ratio, factor, rtol=10 * NOISE, atol=0)
@@ -88,7 +90,7 @@ class Splits:
     def without(self, ex_date: int, claimed: Days) -> Days:
         """The basis of prices that lack a split: the day before it, at the latest.
 
-        None where they have a later one, for no day says that.
+        `NO_BASIS` where they have a later one, for no day says that.
         """
         following = next((date for date in self.dates if date > ex_date), 2**31)
         return np.where(claimed >= following, NO_BASIS, np.minimum(claimed, ex_date - 1))

@@ -19,6 +19,7 @@ from tickerlake.cache.coverage import Coverage
 from tickerlake.cache.planner import Held, Recheck
 from tickerlake.cache.row_files import RowFile
 from tickerlake.errors import NewerVersionError, StorageError
+from tickerlake.locks import use_write_ahead_log
 from tickerlake.records import Kind
 
 __all__ = ["Change", "Denial", "Index", "Key", "Quarantined", "Series", "unusable", "usable"]
@@ -330,7 +331,7 @@ def unusable(folder: Path, error: Exception) -> StorageError:
 
 
 def _prepare(index: sqlite3.Connection, folder: Path) -> None:
-    index.execute("pragma journal_mode = wal")
+    use_write_ahead_log(index, _BUSY_SECONDS)
     index.execute("pragma synchronous = full")  # a committed change outlives the loss of power
     version = _version(index)
     if version > VERSION:

@@ -131,6 +131,8 @@ class _Evidence:
         """
         claims = _claims(self.rows, ex_date, known)
         mine = self.rows.filter(pa.array(claims))
+        if not mine.num_rows:  # replaced a moment ago
+            return np.full(len(fetched), _UNKNOWN)
         answers, of = np.unique(fetched_of(mine), return_inverse=True)
         factor = self.splits.factors[self.splits.dates.index(ex_date)]
         against_days = _mean(self._against_days(mine, known), of, len(answers))
@@ -138,7 +140,7 @@ class _Evidence:
         for steps in self._steps(mine, of, len(answers), claims):
             shown = np.where(shown == _UNKNOWN, _nearest(steps, factor, _LEAST_STEP), shown)
         at = np.searchsorted(answers, fetched)
-        there = np.append(answers, 0)[at] == fetched  # else replaced a moment ago
+        there = np.append(answers, 0)[at] == fetched  # else replaced, too
         return np.where(there, np.append(shown, _UNKNOWN)[at], _UNKNOWN)
 
     def _against_days(self, mine: pa.Table, known: int) -> Floats:

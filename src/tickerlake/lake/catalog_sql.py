@@ -26,7 +26,7 @@ from tickerlake.errors import ConfigError, MissingExtraError, StorageError, Unre
 from tickerlake.lake.catalog import CATALOG_NAME, LakeCatalog
 from tickerlake.lake.settings import LakeSettings
 from tickerlake.lake.store import Store, location_of
-from tickerlake.locks import file_lock
+from tickerlake.locks import file_lock, use_write_ahead_log
 
 if TYPE_CHECKING:
     from pyiceberg.table.update import TableRequirement, TableUpdate
@@ -211,6 +211,6 @@ def _use_write_ahead_log(path: Path, settings: LakeSettings) -> None:
     """Readers never wait for a writer; writers wait for each other. Kept in the file itself."""
     connection = sqlite3.connect(path, timeout=settings.busy_timeout_seconds)
     try:
-        connection.execute("pragma journal_mode = wal")
+        use_write_ahead_log(connection, settings.busy_timeout_seconds)
     finally:
         connection.close()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tickerlake.errors import NewerVersionError, StorageError
+from tickerlake.locks import use_write_ahead_log
 from tickerlake.search.folding import fold, spellings
 from tickerlake.sources import Hit, Rename
 
@@ -227,7 +228,7 @@ class SymbolIndex:
             (version,) = index.execute("pragma user_version").fetchone()
             self._check(version)
             if version < _VERSION:
-                index.execute("pragma journal_mode = wal")
+                use_write_ahead_log(index, _BUSY_SECONDS)
                 index.executescript(_SCHEMA)
         except BaseException:
             index.close()
